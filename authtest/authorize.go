@@ -1,0 +1,221 @@
+package authtest
+
+import (
+	_ "embed" // the consent page
+	"html/template"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+//go:embed consent.html
+var consentHTML string
+
+const (
+	codeLife   = time.Minute
+	pushedLife = time.Minute
+)
+
+// grant is what a person allowed: a login with all that comes from it.
+type grant struct {
+	client   *client
+	scope    []string
+	resource string
+	dead     bool
+}
+
+type code struct {
+	*grant
+	redirectURI, challenge string
+	until                  time.Time
+}
+
+type consent struct {
+	params url.Values
+	client *client
+}
+
+type pushed struct {
+	params url.Values
+	client *client
+	until  time.Time
+}
+
+// push is RFC 9126 section 2.
+func (s *Server) push(w http.ResponseWriter, r *http.Request) {
+	form := formOf(r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.authenticate(w, r, form)
+	if c == nil {
+		return
+	}
+	form.Set("client_id", c.ID)
+	form.Del("client_secret")
+	uri := "urn:ietf:params:oauth:request_uri:" + random(12)
+	s.pushed[uri] = pushed{form, c, s.now().Add(pushedLife)}
+	writeJSON(w, http.StatusCreated, map[string]any{"request_uri": uri, "expires_in": int(pushedLife.Seconds())})
+}
+
+// authorize is RFC 6749 section 4.1.1: it shows the consent page.
+func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	for k, v := range q {
+		if len(v) > 1 {
+			s.dead(w, "The parameter "+k+" occurs twice.")
+			return
+		}
+	}
+	f := s.fault()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if uri := q.Get("request_uri"); uri != "" {
+		p, ok := s.pushed[uri]
+		delete(s.pushed, uri)
+		if !ok || p.client.ID != q.Get("client_id") || s.now().After(p.until) {
+			s.dead(w, "This request was not pushed by this client, or too long ago.")
+			return
+		}
+		q = p.params
+	} else if f.RequirePAR {
+		s.dead(w, "Requests must be pushed first.")
+		return
+	}
+	c := s.client(q.Get("client_id"))
+	if c == nil {
+		s.dead(w, "This client is unknown.")
+		return
+	}
+	if !s.mayUse(c, q.Get("redirect_uri")) {
+		s.dead(w, "The redirect URI is not one of this client's.")
+		return
+	}
+	if code, description := s.wrong(q, f); code != "" {
+		s.sendBack(w, r, q, url.Values{"error": {code}, "error_description": {description}}, f)
+		return
+	}
+	if s.opt.AutoApprove {
+		s.allow(w, r, q, c, f)
+		return
+	}
+	id := random(18)
+	s.consents[id] = &consent{q, c}
+	s.page(w, http.StatusOK, map[string]any{
+		"Client": c.ID, "Server": s.mcpURL, "Scopes": strings.Fields(q.Get("scope")), "Back": q.Get("redirect_uri"), "Action": s.paths.consent, "ID": id,
+	})
+}
+
+// wrong checks an authorization request whose client and redirect URI are sound.
+func (s *Server) wrong(q url.Values, f Faults) (code, description string) {
+	switch {
+	case f.AuthorizeError != "":
+		return f.AuthorizeError, "as the test wants it"
+	case q.Get("response_type") != "code":
+		return "unsupported_response_type", "only code is supported"
+	case q.Get("state") == "" && !s.opt.Lenient:
+		return "invalid_request", "state is missing"
+	case q.Get("code_challenge_method") != "S256" || len(q.Get("code_challenge")) != 43:
+		return "invalid_request", "PKCE with S256 is required"
+	case f.RejectResource && q.Has("resource"):
+		return "invalid_target", "AADSTS9010010: The resource parameter provided in the request doesn't match with the requested scopes."
+	case !f.RejectResource && q.Get("resource") != s.mcpURL && !(s.opt.Lenient && sameButSlash(q.Get("resource"), s.mcpURL)):
+		return "invalid_target", "the resource must be " + s.mcpURL
+	}
+	for k, v := range f.RequiredAuthorizeParams {
+		if q.Get(k) != v {
+			return "invalid_request", k + " must be " + v
+		}
+	}
+	for scope := range strings.FieldsSeq(q.Get("scope")) {
+		if !slices.Contains(s.opt.Scopes, scope) {
+			return "invalid_scope", "the scope " + scope + " is unknown"
+		}
+	}
+	return "", ""
+}
+
+// sameButSlash is what lenient servers compare by: nothing at all is fine too.
+func sameButSlash(got, want string) bool {
+	return got == "" || strings.TrimSuffix(got, "/") == strings.TrimSuffix(want, "/")
+}
+
+// decide receives the consent form.
+func (s *Server) decide(w http.ResponseWriter, r *http.Request) {
+	form := formOf(r)
+	f := s.fault()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.consents[form.Get("request")]
+	delete(s.consents, form.Get("request"))
+	if c == nil {
+		s.dead(w, "This page was answered before.")
+		return
+	}
+	if form.Get("decision") != "allow" {
+		s.sendBack(w, r, c.params, url.Values{"error": {"access_denied"}, "error_description": {"the person said no"}}, f)
+		return
+	}
+	s.allow(w, r, c.params, c.client, f)
+}
+
+// allow issues a code; the caller holds the lock.
+func (s *Server) allow(w http.ResponseWriter, r *http.Request, q url.Values, c *client, f Faults) {
+	scope := strings.Fields(q.Get("scope"))
+	if len(scope) == 0 {
+		scope = slices.Clone(s.opt.RequiredScopes)
+	}
+	v := s.secret("code-" + random(18))
+	s.codes[v] = &code{
+		grant:       &grant{client: c, scope: scope, resource: q.Get("resource")},
+		redirectURI: q.Get("redirect_uri"), challenge: q.Get("code_challenge"), until: s.now().Add(codeLife),
+	}
+	s.sendBack(w, r, q, url.Values{"code": {v}}, f)
+}
+
+// sendBack redirects to the client with state and iss (RFC 9207).
+func (s *Server) sendBack(w http.ResponseWriter, r *http.Request, q, answer url.Values, f Faults) {
+	back, err := url.Parse(q.Get("redirect_uri"))
+	if err != nil {
+		s.dead(w, "The redirect URI cannot be read.")
+		return
+	}
+	if q.Has("state") {
+		answer.Set("state", q.Get("state"))
+	}
+	if !f.NoIssuer {
+		answer.Set("iss", s.issuer)
+	}
+	if f.WrongIssuer != "" {
+		answer.Set("iss", f.WrongIssuer)
+	}
+	all := back.Query()
+	for k, v := range answer {
+		all[k] = v
+	}
+	back.RawQuery = all.Encode()
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	http.Redirect(w, r, back.String(), http.StatusFound)
+}
+
+// dead shows an error that must not be sent to a redirect URI (RFC 6749 section 4.1.2.1).
+func (s *Server) dead(w http.ResponseWriter, text string) {
+	s.page(w, http.StatusUnprocessableEntity, map[string]any{"Error": text})
+}
+
+func (s *Server) page(w http.ResponseWriter, status int, data map[string]any) {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = template.Must(template.New("page").Parse(consentHTML)).Execute(w, data)
+}
+
+func formOf(r *http.Request) url.Values {
+	_ = r.ParseForm()
+	return r.PostForm
+}

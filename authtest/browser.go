@@ -1,0 +1,95 @@
+package authtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"html"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// Browser plays a person at a browser: it opens the authorization URL, allows what the consent page
+// asks, and goes where it is sent. It returns that place.
+func (s *Server) Browser(ctx context.Context, authorizationURL string) (string, error) {
+	back, err := s.Decide(ctx, authorizationURL, true)
+	if err != nil {
+		return "", err
+	}
+	return back, visit(ctx, back)
+}
+
+// Decide plays a person at a browser who allows or refuses, and returns where that sends the browser,
+// without going there.
+func (s *Server) Decide(ctx context.Context, authorizationURL string, allow bool) (string, error) {
+	body, back, err := fetch(ctx, http.MethodGet, authorizationURL, nil)
+	if err != nil || back != "" {
+		return back, err
+	}
+	action, id := actionPattern.FindStringSubmatch(body), idPattern.FindStringSubmatch(body)
+	if action == nil || id == nil {
+		return "", errors.New("authtest: the page has no form")
+	}
+	u, err := url.Parse(authorizationURL)
+	if err != nil {
+		return "", err
+	}
+	if u, err = u.Parse(html.UnescapeString(action[1])); err != nil {
+		return "", err
+	}
+	decision := "deny"
+	if allow {
+		decision = "allow"
+	}
+	_, back, err = fetch(ctx, http.MethodPost, u.String(), url.Values{"request": {html.UnescapeString(id[1])}, "decision": {decision}})
+	if err == nil && back == "" {
+		err = errors.New("authtest: the form leads nowhere")
+	}
+	return back, err
+}
+
+var (
+	actionPattern = regexp.MustCompile(`<form method="post" action="([^"]*)"`)
+	idPattern     = regexp.MustCompile(`name="request" value="([^"]*)"`)
+)
+
+// fetch requests a page as a navigation and follows no redirect.
+func fetch(ctx context.Context, method, target string, form url.Values) (body, location string, err error) {
+	req, err := http.NewRequestWithContext(ctx, method, target, strings.NewReader(form.Encode()))
+	if err != nil {
+		return "", "", err
+	}
+	if method == http.MethodPost {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	req.Header.Set("User-Agent", "Mozilla/5.0 (authtest)")
+	req.Header.Set("Accept", "text/html")
+	req.Header.Set("Sec-Fetch-Mode", "navigate")
+	req.Header.Set("Sec-Fetch-Dest", "document")
+	c := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	defer c.CloseIdleConnections()
+	resp, err := c.Do(req)
+	if err != nil {
+		return "", "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		return "", "", err
+	}
+	if resp.StatusCode >= 400 {
+		return "", "", fmt.Errorf("authtest: the page says %s: %s", resp.Status, errorPattern.FindString(string(b)))
+	}
+	return string(b), resp.Header.Get("Location"), nil
+}
+
+var errorPattern = regexp.MustCompile(`<p>[^<]*`)
+
+// visit goes where the browser is sent.
+func visit(ctx context.Context, target string) error {
+	_, _, err := fetch(ctx, http.MethodGet, target, nil)
+	return err
+}

@@ -1,0 +1,180 @@
+package authtest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// versions of MCP that begin with initialize, the newest first.
+var versions = []string{"2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"}
+
+func mcpLeg(r *http.Request, _ []byte) string {
+	if r.Header.Get("Authorization") == "" {
+		return "challenge"
+	}
+	return "mcp"
+}
+
+// mcp is the protected MCP server, Streamable HTTP.
+func (s *Server) mcp(w http.ResponseWriter, r *http.Request) {
+	f := s.fault()
+	g, why := s.bearer(r, f)
+	if g == nil {
+		s.challenge(w, f, why)
+		return
+	}
+	for _, scope := range append(slices.Clone(s.opt.RequiredScopes), strings.Fields(f.AlwaysNeedScope)...) {
+		if !slices.Contains(g.scope, scope) {
+			s.needScope(w, scope)
+			return
+		}
+	}
+	switch r.Method {
+	case http.MethodPost:
+	case http.MethodDelete:
+		s.mu.Lock()
+		delete(s.sessions, r.Header.Get("Mcp-Session-Id"))
+		s.mu.Unlock()
+		w.WriteHeader(http.StatusOK)
+		return
+	default:
+		w.Header().Set("Allow", "POST, DELETE")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	var msg struct {
+		ID     json.RawMessage `json:"id"`
+		Method string          `json:"method"`
+		Params json.RawMessage `json:"params"`
+	}
+	if err := json.NewDecoder(r.Body).Decode(&msg); err != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	if msg.ID == nil {
+		w.WriteHeader(http.StatusAccepted)
+		return
+	}
+	answer := map[string]any{"jsonrpc": "2.0", "id": msg.ID}
+	switch result, scope, err := s.handle(w, g, msg.Method, msg.Params); {
+	case scope != "":
+		s.needScope(w, scope)
+		return
+	case err != nil:
+		answer["error"] = map[string]any{"code": -32601, "message": err.Error()}
+	default:
+		answer["result"] = result
+	}
+	if !s.opt.SSE {
+		writeJSON(w, http.StatusOK, answer)
+		return
+	}
+	b, _ := json.Marshal(answer)
+	w.Header().Set("Content-Type", "text/event-stream")
+	_, _ = fmt.Fprintf(w, "event: message\ndata: %s\n\n", b)
+}
+
+// bearer returns the grant of the request's token, or why there is none.
+func (s *Server) bearer(r *http.Request, f Faults) (*grant, string) {
+	header := r.Header.Get("Authorization")
+	if header == "" {
+		return nil, ""
+	}
+	token, ok := strings.CutPrefix(header, "Bearer ")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.access[token]
+	if !ok || t == nil || t.dead || f.AlwaysUnauthorized || !s.now().Before(t.until) {
+		return nil, "invalid_token"
+	}
+	return t.grant, ""
+}
+
+// challenge is RFC 6750 section 3 with RFC 9728 section 5.1.
+func (s *Server) challenge(w http.ResponseWriter, f Faults, why string) {
+	h := w.Header()
+	defer w.WriteHeader(http.StatusUnauthorized)
+	if f.BareChallenge {
+		return
+	}
+	if f.Challenge != nil {
+		h["Www-Authenticate"] = f.Challenge
+		return
+	}
+	var params []string
+	if !f.ChallengeWithoutMetadata {
+		p := "/.well-known/oauth-protected-resource/mcp"
+		if f.ResourceMetadataAtRoot {
+			p = "/.well-known/oauth-protected-resource"
+		}
+		params = append(params, fmt.Sprintf("resource_metadata=%q", s.mcpBase+p))
+	}
+	if why != "" {
+		params = append(params, `error="invalid_token"`, `error_description="the token is unknown, revoked or too old, scope=\"none\""`)
+	}
+	if s.opt.Lenient {
+		h.Set("WWW-Authenticate", strings.TrimSpace("Bearer "+strings.Join(params, ", ")))
+		return
+	}
+	h["Www-Authenticate"] = []string{`Basic realm="not for you, resource_metadata=\"https://evil.invalid/\"", Digest realm="nor this"`, strings.TrimSpace("bEARER  " + strings.Join(params, " ,"))}
+}
+
+func (s *Server) needScope(w http.ResponseWriter, scope string) {
+	w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer error="insufficient_scope", scope=%q, resource_metadata=%q`, scope, s.mcpBase+"/.well-known/oauth-protected-resource/mcp"))
+	w.WriteHeader(http.StatusForbidden)
+}
+
+// handle answers one MCP request: a result, the scope that it needs, or an error.
+func (s *Server) handle(w http.ResponseWriter, g *grant, method string, params json.RawMessage) (result any, scope string, err error) {
+	info := map[string]any{"name": "authtest", "version": "1"}
+	capabilities := map[string]any{"tools": map[string]any{}}
+	switch method {
+	case "initialize":
+		var p struct {
+			ProtocolVersion string `json:"protocolVersion"`
+		}
+		_ = json.Unmarshal(params, &p)
+		v := versions[0]
+		if slices.Contains(versions, p.ProtocolVersion) {
+			v = p.ProtocolVersion
+		}
+		id := random(12)
+		s.mu.Lock()
+		s.sessions[id] = true
+		s.mu.Unlock()
+		w.Header().Set("Mcp-Session-Id", id)
+		return map[string]any{"protocolVersion": v, "serverInfo": info, "capabilities": capabilities}, "", nil
+	case "server/discover":
+		return map[string]any{"supportedVersions": append([]string{"2026-07-28"}, versions...), "serverInfo": info, "capabilities": capabilities}, "", nil
+	case "ping":
+		return map[string]any{}, "", nil
+	case "tools/list":
+		none := map[string]any{"type": "object"}
+		return map[string]any{"tools": []any{
+			map[string]any{"name": "whoami", "description": "Says what the token allows.", "inputSchema": none},
+			map[string]any{"name": "write_note", "description": "Needs the scope mcp:write.", "inputSchema": none},
+		}}, "", nil
+	case "tools/call":
+		var p struct {
+			Name string `json:"name"`
+		}
+		_ = json.Unmarshal(params, &p)
+		switch p.Name {
+		case "whoami":
+			return text("You may: " + strings.Join(g.scope, " ")), "", nil
+		case "write_note":
+			if !slices.Contains(g.scope, "mcp:write") {
+				return nil, "mcp:write", nil
+			}
+			return text("Written."), "", nil
+		}
+	}
+	return nil, "", fmt.Errorf("there is no %s", method)
+}
+
+func text(s string) map[string]any {
+	return map[string]any{"content": []any{map[string]any{"type": "text", "text": s}}, "isError": false}
+}

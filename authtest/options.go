@@ -1,0 +1,116 @@
+package authtest
+
+import (
+	"net/http"
+	"time"
+)
+
+// TB is the part of testing.TB that [New] needs.
+type TB interface {
+	Helper()
+	Cleanup(func())
+	Fatalf(format string, args ...any)
+}
+
+// Options configure a [Server]. Nil is the zero value: strict and awkward.
+type Options struct {
+	// Lenient accepts what common clients do: no resource parameter, no application_type, any port of
+	// a registered loopback redirect URI. Its endpoints have the usual names.
+	Lenient bool
+	// AccessTokenLifetime is an hour if zero.
+	AccessTokenLifetime time.Duration
+	// NoRotation keeps refresh tokens as they are.
+	NoRotation bool
+	// GraceForOldRefreshToken honours the last refresh token until the new one is used, instead of
+	// revoking the login at its reuse.
+	GraceForOldRefreshToken bool
+	// RefreshNeedsOfflineAccess issues refresh tokens only with the scope offline_access.
+	RefreshNeedsOfflineAccess bool
+	// AutoApprove answers the authorization request without a consent page.
+	AutoApprove bool
+	// IssuerPath makes an issuer with a path, "/tenant/one" for example.
+	IssuerPath string
+	// SameOrigin puts both servers on one origin.
+	SameOrigin bool
+	// Scopes are those it knows; nil is mcp:read, mcp:write and offline_access.
+	Scopes []string
+	// RequiredScopes are needed for any MCP request; nil is mcp:read.
+	RequiredScopes []string
+	// SSE answers MCP requests as event streams.
+	SSE bool
+	// MetadataDocuments are the Client ID Metadata Documents it knows, by URL, with their redirect
+	// URIs. A non-nil map announces the support.
+	MetadataDocuments map[string][]string
+	// Now is the clock; nil is the system's.
+	Now func() time.Time
+}
+
+// Client is a client registered beforehand.
+type Client struct {
+	// ID and Secret; a public client has none.
+	ID, Secret string
+	// AuthMethod is none, client_secret_basic or client_secret_post; "" chooses by Secret.
+	AuthMethod string
+	// RedirectURIs it may use.
+	RedirectURIs []string
+}
+
+// Faults are what a [Server] does wrong. The zero value is none. See [Server.Set].
+type Faults struct {
+	// Intercept answers requests of a leg instead of the server, if it returns true.
+	Intercept map[string]func(w http.ResponseWriter, r *http.Request) bool
+
+	// BareChallenge sends 401 without WWW-Authenticate; ChallengeWithoutMetadata without
+	// resource_metadata; Challenge sends these header lines instead.
+	BareChallenge, ChallengeWithoutMetadata bool
+	Challenge                               []string
+	// AlwaysUnauthorized refuses every token, AlwaysNeedScope asks every request for this scope.
+	AlwaysUnauthorized bool
+	AlwaysNeedScope    string
+
+	// NoResourceMetadata answers 404; ResourceMetadataAtRoot serves it at the root only.
+	NoResourceMetadata, ResourceMetadataAtRoot bool
+	// Resource and AuthorizationServers replace the document's members.
+	Resource             string
+	AuthorizationServers []string
+	// ResourceScopes replaces scopes_supported there; an empty one is sent as such.
+	ResourceScopes []string
+
+	// OnlyOpenID serves server metadata in OpenID's place only.
+	OnlyOpenID bool
+	// ServerMetadata changes the document before it is sent.
+	ServerMetadata func(map[string]any)
+
+	// RegistrationAuthMethod is forced on new clients. SecretLifetime ends their secrets.
+	RegistrationAuthMethod string
+	SecretLifetime         time.Duration
+	// ForeignRedirectURIs are claimed to have been registered.
+	ForeignRedirectURIs []string
+
+	// AuthorizeError is sent back instead of a code. WrongIssuer and NoIssuer spoil iss.
+	AuthorizeError string
+	WrongIssuer    string
+	NoIssuer       bool
+
+	// RequirePAR accepts pushed authorization requests only.
+	RequirePAR bool
+	// RequiredAuthorizeParams must come with the authorization request.
+	RequiredAuthorizeParams map[string]string
+	// RejectResource answers invalid_target to any resource parameter.
+	RejectResource bool
+
+	// TokenAnswer changes a successful token response before it is sent.
+	TokenAnswer func(map[string]any)
+	// TokenForm sends it form-encoded, TokenStatus with another status.
+	TokenForm   bool
+	TokenStatus int
+	// TokenDelay waits before the answer, after the work is done.
+	TokenDelay time.Duration
+	// DropTokenAnswers closes that many connections after the work is done.
+	DropTokenAnswers int
+	// UnauthorizedInvalidGrant sends invalid_grant with 401.
+	UnauthorizedInvalidGrant bool
+
+	// RevocationNeedsSecretField insists on a client_secret field, which may be empty.
+	RevocationNeedsSecretField bool
+}

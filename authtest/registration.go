@@ -1,0 +1,177 @@
+package authtest
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// client is a registered client.
+type client struct {
+	Client
+	native       bool
+	secretExpiry time.Time
+	manage       string // its registration access token
+}
+
+// register is RFC 7591 section 3.
+func (s *Server) register(w http.ResponseWriter, r *http.Request) {
+	var req struct {
+		RedirectURIs    []string `json:"redirect_uris"`
+		AuthMethod      string   `json:"token_endpoint_auth_method"`
+		ApplicationType string   `json:"application_type"`
+		GrantTypes      []string `json:"grant_types"`
+		Scope           string   `json:"scope"`
+		ClientName      string   `json:"client_name"`
+	}
+	if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
+		oauthError(w, http.StatusBadRequest, "invalid_client_metadata", "this is not client metadata")
+		return
+	}
+	if len(req.RedirectURIs) == 0 {
+		oauthError(w, http.StatusBadRequest, "invalid_redirect_uri", "redirect_uris is missing")
+		return
+	}
+	native := req.ApplicationType == "native" || s.opt.Lenient
+	for _, raw := range req.RedirectURIs {
+		u, err := url.Parse(raw)
+		if err != nil || u.Fragment != "" || u.Scheme == "http" && (!native || !isLoopback(u.Hostname())) {
+			oauthError(w, http.StatusBadRequest, "invalid_redirect_uri", "http redirect URIs are for native applications on loopback (application_type)")
+			return
+		}
+	}
+	for scope := range strings.FieldsSeq(req.Scope) {
+		if !slices.Contains(s.opt.Scopes, scope) {
+			oauthError(w, http.StatusBadRequest, "invalid_client_metadata", "the scope "+scope+" is unknown")
+			return
+		}
+	}
+	f := s.fault()
+	method := req.AuthMethod
+	if method == "" {
+		method = "client_secret_basic"
+	}
+	if f.RegistrationAuthMethod != "" {
+		method = f.RegistrationAuthMethod
+	}
+	c := &client{Client: Client{ID: "client-" + random(9), AuthMethod: method, RedirectURIs: req.RedirectURIs}, native: native, manage: "manage-" + random(18)}
+	doc := map[string]any{
+		"client_id": c.ID, "client_id_issued_at": time.Now().Unix(), "redirect_uris": req.RedirectURIs, "client_name": req.ClientName,
+		"token_endpoint_auth_method": method, "grant_types": []string{"authorization_code", "refresh_token"}, "response_types": []string{"code"},
+		"registration_access_token": c.manage, "registration_client_uri": s.asOrigin() + s.paths.client + c.ID,
+		// More than was asked for: what may be asked, not what was.
+		"scope": strings.Join(s.opt.Scopes, " "),
+	}
+	if !s.opt.Lenient {
+		doc["client_uri"], doc["jwks_uri"], doc["x_surprise"] = "", nil, []int{1}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if method != "none" {
+		c.Secret = "secret-" + random(18) + "+/=:%"
+		doc["client_secret"] = c.Secret
+		doc["client_secret_expires_at"] = 0
+		if f.SecretLifetime != 0 {
+			c.secretExpiry = s.now().Add(f.SecretLifetime)
+			doc["client_secret_expires_at"] = c.secretExpiry.Unix()
+		}
+	}
+	if f.ForeignRedirectURIs != nil {
+		doc["redirect_uris"] = f.ForeignRedirectURIs
+	}
+	s.clients[c.ID] = c
+	s.secret(c.Secret)
+	s.secret(c.manage)
+	writeJSON(w, http.StatusCreated, doc)
+}
+
+// deleteClient is RFC 7592 section 2.3.
+func (s *Server) deleteClient(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.clients[r.PathValue("id")]
+	if c == nil || r.Header.Get("Authorization") != "Bearer "+c.manage {
+		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	delete(s.clients, c.ID)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+// client returns a client by its ID: a registered one, or one whose ID is the URL of a document; the
+// caller holds the lock.
+func (s *Server) client(id string) *client {
+	if c := s.clients[id]; c != nil {
+		return c
+	}
+	if uris, ok := s.opt.MetadataDocuments[id]; ok {
+		return &client{Client: Client{ID: id, AuthMethod: "none", RedirectURIs: uris}, native: true}
+	}
+	return nil
+}
+
+// mayUse reports whether a redirect URI is the client's: exactly as registered, but for the port of a
+// loopback one where a document names none or the server is lenient (RFC 8252 section 7.3).
+func (s *Server) mayUse(c *client, redirectURI string) bool {
+	if slices.Contains(c.RedirectURIs, redirectURI) {
+		return true
+	}
+	u, err := url.Parse(redirectURI)
+	if err != nil || !isLoopback(u.Hostname()) {
+		return false
+	}
+	for _, raw := range c.RedirectURIs {
+		r, err := url.Parse(raw)
+		if err == nil && (r.Port() == "" || s.opt.Lenient) && r.Scheme == u.Scheme && r.Hostname() == u.Hostname() && r.Path == u.Path {
+			return true
+		}
+	}
+	return false
+}
+
+// authenticate returns the client of a request at the token endpoint, which must use its registered
+// method and no other (RFC 6749 section 2.3); the caller holds the lock. Nil: an answer was sent.
+func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, form url.Values) *client {
+	id, method, secret := form.Get("client_id"), "none", ""
+	if user, pass, ok := r.BasicAuth(); ok {
+		var err1, err2 error
+		id, err1 = url.QueryUnescape(user)
+		secret, err2 = url.QueryUnescape(pass)
+		method = "client_secret_basic"
+		if err1 != nil || err2 != nil || form.Has("client_secret") || !s.opt.Lenient && form.Has("client_id") && form.Get("client_id") != id {
+			oauthError(w, http.StatusBadRequest, "invalid_request", "one way of client authentication at a time")
+			return nil
+		}
+	} else if form.Get("client_secret") != "" {
+		method, secret = "client_secret_post", form.Get("client_secret")
+	}
+	c := s.client(id)
+	switch {
+	case c == nil:
+		s.unknownClient(w, "this client is unknown")
+	case c.AuthMethod != method:
+		s.unknownClient(w, "this client authenticates by "+c.AuthMethod)
+	case c.Secret != secret:
+		s.unknownClient(w, "the secret is wrong")
+	case !c.secretExpiry.IsZero() && s.now().After(c.secretExpiry):
+		s.unknownClient(w, "the secret has expired")
+	default:
+		return c
+	}
+	return nil
+}
+
+func (s *Server) unknownClient(w http.ResponseWriter, description string) {
+	w.Header().Set("WWW-Authenticate", `Basic realm="authtest"`)
+	oauthError(w, http.StatusUnauthorized, "invalid_client", description)
+}

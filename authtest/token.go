@@ -1,0 +1,200 @@
+package authtest
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+type accessToken struct {
+	*grant
+	until time.Time
+}
+
+type refreshToken struct {
+	*grant
+	spent bool
+	// next is what replaced it.
+	next string
+}
+
+func tokenLeg(r *http.Request, body []byte) string {
+	if q, err := url.ParseQuery(string(body)); err == nil && q.Get("grant_type") == "refresh_token" {
+		return "refresh"
+	}
+	return "token"
+}
+
+// token is RFC 6749 sections 4.1.3 and 6.
+func (s *Server) token(w http.ResponseWriter, r *http.Request) {
+	form := formOf(r)
+	for k, v := range form {
+		if len(v) > 1 {
+			oauthError(w, http.StatusBadRequest, "invalid_request", k+" occurs twice")
+			return
+		}
+	}
+	doc, status, code, description := s.issue(w, r, form)
+	if status == 0 {
+		return
+	}
+	f := s.fault()
+	time.Sleep(f.TokenDelay)
+	if s.dropAnswer() {
+		if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+			_ = conn.Close()
+		}
+		return
+	}
+	if code != "" {
+		if code == "invalid_grant" && f.UnauthorizedInvalidGrant {
+			status = http.StatusUnauthorized
+		}
+		oauthError(w, status, code, description)
+		return
+	}
+	if f.TokenAnswer != nil {
+		f.TokenAnswer(doc)
+		s.mu.Lock()
+		for _, k := range []string{"access_token", "refresh_token"} {
+			if v, ok := doc[k].(string); ok {
+				s.secret(v)
+			}
+		}
+		s.mu.Unlock()
+	}
+	if f.TokenStatus != 0 {
+		status = f.TokenStatus
+	}
+	if f.TokenForm {
+		out := url.Values{}
+		for k, v := range doc {
+			if text, ok := v.(string); ok {
+				out.Set(k, text)
+			}
+		}
+		w.Header().Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(out.Encode()))
+		return
+	}
+	writeJSON(w, status, doc)
+}
+
+func (s *Server) dropAnswer() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.faults.DropTokenAnswers == 0 {
+		return false
+	}
+	s.faults.DropTokenAnswers--
+	return true
+}
+
+// issue does the work. A status of 0 means that the answer was sent.
+func (s *Server) issue(w http.ResponseWriter, r *http.Request, form url.Values) (doc map[string]any, status int, code, description string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// A code is spent by whoever presents it, authenticated or not.
+	presented := s.codes[form.Get("code")]
+	delete(s.codes, form.Get("code"))
+	c := s.authenticate(w, r, form)
+	if c == nil {
+		return nil, 0, "", ""
+	}
+	bad := func(code, description string) (map[string]any, int, string, string) {
+		return nil, http.StatusBadRequest, code, description
+	}
+	resource := form.Get("resource")
+	if s.faults.RejectResource && form.Has("resource") {
+		return bad("invalid_target", "AADSTS901002: The 'resource' request parameter is not supported.")
+	}
+	switch form.Get("grant_type") {
+	case "authorization_code":
+		sum := sha256.Sum256([]byte(form.Get("code_verifier")))
+		switch {
+		case presented == nil || presented.client.ID != c.ID || s.now().After(presented.until):
+			return bad("invalid_grant", "the code is unknown, spent or too old")
+		case form.Get("redirect_uri") != presented.redirectURI:
+			return bad("invalid_grant", "the redirect_uri is another one than before")
+		case base64.RawURLEncoding.EncodeToString(sum[:]) != presented.challenge:
+			return bad("invalid_grant", "the code_verifier is wrong")
+		case resource != presented.resource && !(s.opt.Lenient && resource == ""):
+			return bad("invalid_target", "the resource is another one than before")
+		}
+		return s.tokens(presented.grant, nil), http.StatusOK, "", ""
+	case "refresh_token":
+		t := s.refresh[form.Get("refresh_token")]
+		switch {
+		case t == nil || t.dead || t.client.ID != c.ID:
+			return bad("invalid_grant", "the refresh token is unknown or revoked")
+		case t.spent && !(s.opt.GraceForOldRefreshToken && s.refresh[t.next] != nil && !s.refresh[t.next].spent):
+			s.kill(t.grant)
+			s.revoked++
+			return bad("invalid_grant", "the refresh token was used before: all that came from this login is revoked")
+		case resource != t.resource && !(s.opt.Lenient && resource == ""):
+			return bad("invalid_target", "the resource is another one than before")
+		}
+		if scope := form.Get("scope"); scope != "" {
+			for one := range strings.FieldsSeq(scope) {
+				if !slices.Contains(t.scope, one) {
+					return bad("invalid_scope", "a refresh cannot widen the scope")
+				}
+			}
+		}
+		return s.tokens(t.grant, t), http.StatusOK, "", ""
+	}
+	return bad("unsupported_grant_type", "only authorization_code and refresh_token are supported")
+}
+
+// tokens issues a pair; old is the refresh token it replaces, if any.
+func (s *Server) tokens(g *grant, old *refreshToken) map[string]any {
+	at := s.secret("access-" + random(24))
+	s.access[at] = &accessToken{g, s.now().Add(s.opt.AccessTokenLifetime)}
+	doc := map[string]any{"access_token": at, "token_type": "Bearer", "expires_in": int(s.opt.AccessTokenLifetime.Seconds()), "scope": strings.Join(g.scope, " ")}
+	if !s.opt.Lenient {
+		doc["token_type"], doc["x_surprise"] = "bEARER", map[string]any{"a": []any{nil}}
+	}
+	switch {
+	case old != nil && s.opt.NoRotation:
+	case old == nil && s.opt.RefreshNeedsOfflineAccess && !slices.Contains(g.scope, "offline_access"):
+	default:
+		rt := s.secret("refresh-" + random(24))
+		s.refresh[rt] = &refreshToken{grant: g}
+		doc["refresh_token"] = rt
+		if old != nil {
+			old.spent, old.next = true, rt
+		}
+	}
+	return doc
+}
+
+// kill ends a login and all its tokens; the caller holds the lock.
+func (s *Server) kill(g *grant) { g.dead = true }
+
+// revoke is RFC 7009 section 2.
+func (s *Server) revoke(w http.ResponseWriter, r *http.Request) {
+	form := formOf(r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.faults.RevocationNeedsSecretField && !form.Has("client_secret") {
+		oauthError(w, http.StatusBadRequest, "invalid_request", "client_secret: Field required")
+		return
+	}
+	c := s.authenticate(w, r, form)
+	if c == nil {
+		return
+	}
+	v := form.Get("token")
+	if t := s.refresh[v]; t != nil && t.client.ID == c.ID {
+		s.kill(t.grant)
+	}
+	if t := s.access[v]; t != nil && t.client.ID == c.ID {
+		delete(s.access, v)
+	}
+	w.WriteHeader(http.StatusOK)
+}

@@ -1,0 +1,232 @@
+package mcpoauth
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mcpoauth/mcpoauth/internal/challenge"
+	"github.com/mcpoauth/mcpoauth/internal/discovery"
+	"github.com/mcpoauth/mcpoauth/internal/wire"
+)
+
+// protocolVersion is the revision of MCP that our own requests name.
+const protocolVersion = "2026-07-28"
+
+// demand is what an MCP server's refusal asked for.
+type demand struct {
+	metadataURL string
+	scopes      []string
+	scopeGiven  bool
+	code        string
+	description string
+	bearer      bool
+	// open means that the server answered a request without a token.
+	open bool
+}
+
+// demandOf reads the challenge of a 401 or 403 (RFC 9110 section 11.6.1, RFC 6750 section 3).
+func demandOf(h http.Header) *demand {
+	b := challenge.FindBearer(h)
+	d := &demand{metadataURL: b.ResourceMetadata, code: b.Error, description: wire.Clean(b.ErrorDescription), bearer: b.Found}
+	if scopes, err := wire.ParseScope(b.Scope); err == nil && b.Scope != "" {
+		d.scopes, d.scopeGiven = scopes, true
+	}
+	return d
+}
+
+// facts are what discovery found out, fixed for one login.
+type facts struct {
+	*discovery.Result
+	demand *demand
+}
+
+// discover finds out how the server does OAuth. Without a challenge in hand it provokes one.
+func (c *Client) discover(ctx context.Context, d *demand) (*facts, error) {
+	if d == nil {
+		var err error
+		if d, err = c.probeServer(ctx); err != nil {
+			return nil, err
+		}
+	}
+	var preferred string
+	if s := c.stored(ctx); s != nil {
+		preferred = s.rec.Issuer
+	}
+	r, err := discovery.Discover(ctx, c.http, c.discoveryRequest(d.metadataURL, preferred))
+	if err != nil {
+		f := faultOf(err)
+		if f.NotOffered && d.open {
+			f.Message, f.Hint = "the server answers without a login, and offers none", "no login is needed: use the server as it is"
+		}
+		return nil, publicError(f)
+	}
+	c.notes(r.Notes)
+	return &facts{Result: r, demand: d}, nil
+}
+
+func (c *Client) discoveryRequest(metadataURL, preferredIssuer string) discovery.Request {
+	r := discovery.Request{
+		ServerURL: c.id, ResourceOverride: c.opts.Resource, NoResource: c.opts.NoResource, MetadataURL: metadataURL,
+		PinnedIssuer: c.opts.AuthServer, AllowGuessedEndpoints: c.opts.AllowGuessedEndpoints,
+		AllowCrossOriginMetadata: c.opts.AllowCrossOriginMetadata, AllowMissingPKCE: c.opts.AllowMissingPKCE,
+		AllowForeignEndpoints: c.opts.AllowForeignEndpoints, ProtocolVersion: protocolVersion,
+	}
+	for _, issuer := range []string{c.opts.ClientIssuer, preferredIssuer} {
+		if issuer != "" {
+			r.PreferIssuers = append(r.PreferIssuers, issuer)
+		}
+	}
+	return r
+}
+
+func (c *Client) notes(notes []string) {
+	for _, n := range notes {
+		c.note(n)
+	}
+}
+
+// probes are the requests that provoke a challenge, the second for servers that do not know the
+// first. Neither changes anything at the server but a session, which is ended again.
+var probes = [...]string{
+	`{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"` + protocolVersion + `","io.modelcontextprotocol/clientInfo":{"name":"mcpoauth","version":"` + Version + `"},"io.modelcontextprotocol/clientCapabilities":{}}}}`,
+	`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"mcpoauth","version":"` + Version + `"}}}`,
+}
+
+// probeServer asks the server something without a token, to see its challenge.
+func (c *Client) probeServer(ctx context.Context) (*demand, error) {
+	var last *demand
+	for i, body := range probes {
+		resp, err := c.probeOnce(ctx, body, i == 0)
+		if err != nil {
+			return nil, err
+		}
+		if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
+			return demandOf(resp.Header), nil
+		}
+		last = &demand{open: resp.StatusCode/100 == 2}
+		if resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests {
+			return nil, &TemporaryError{RetryAfter: wire.RetryAfter(resp.Header, time.Now()), Err: &DiscoveryError{Fact: Fact{
+				URL: c.id, Status: resp.StatusCode, Message: "the MCP server is in trouble", Hint: "try again later",
+			}}}
+		}
+		if last.open {
+			break
+		}
+	}
+	return last, nil
+}
+
+func (c *Client) probeOnce(ctx context.Context, body string, stateless bool) (*http.Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.id, strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/json, text/event-stream")
+	if stateless {
+		req.Header.Set("Mcp-Protocol-Version", protocolVersion)
+		req.Header.Set("Mcp-Method", "server/discover")
+	}
+	hc := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		return c.exchange("challenge", c.http.Transport(), c.withHeader(r))
+	}), CheckRedirect: c.checkRedirect}
+	resp, err := hc.Do(req)
+	if err != nil {
+		return nil, c.networkError("the MCP server cannot be reached", err)
+	}
+	defer discard(resp.Body)
+	if session := resp.Header.Get("Mcp-Session-Id"); session != "" {
+		c.endSession(ctx, hc, session)
+	}
+	return resp, nil
+}
+
+func (c *Client) endSession(ctx context.Context, hc *http.Client, session string) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, c.id, http.NoBody)
+	if err != nil {
+		return
+	}
+	req.Header.Set("Mcp-Session-Id", session)
+	if resp, err := hc.Do(req); err == nil {
+		discard(resp.Body)
+	}
+}
+
+// networkError makes a temporary error of a failed request to the MCP server. What the guard
+// refused is not temporary.
+func (c *Client) networkError(message string, err error) error {
+	var f *wire.Fault
+	if errors.As(err, &f) {
+		f.Stage = "discovery"
+		return publicError(f)
+	}
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &TemporaryError{Err: &DiscoveryError{Fact: Fact{URL: c.id, Message: message, Err: withoutURL(err), Hint: "check the URL and the network, then try again"}}}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// maxDiscard bounds what is read of a body that nobody wants, to keep its connection.
+const maxDiscard = 64 << 10
+
+func discard(body io.ReadCloser) {
+	_, _ = io.CopyN(io.Discard, body, maxDiscard)
+	_ = body.Close()
+}
+
+// scopesFor chooses what to ask for (MCP authorization, scope selection strategy): what the
+// options say, else what the challenge asks for, else what the resource lists, else nothing. To
+// that comes what the login already has if more is asked for, so that no step undoes another.
+func (c *Client) scopesFor(ctx context.Context, f *facts, w want) []string {
+	var scopes []string
+	switch {
+	case c.opts.Scopes != nil:
+		scopes = c.opts.Scopes
+	case f.demand.scopeGiven:
+		scopes = f.demand.scopes
+	case f.ResourceMetadata != nil:
+		scopes = f.ResourceMetadata.ScopesSupported
+	}
+	scopes = slices.Clone(scopes)
+	if len(w.scopes) > 0 {
+		if s := c.stored(ctx); s != nil && s.rec.Issuer == f.Issuer {
+			scopes = append(scopes, s.rec.Scopes...)
+			scopes = append(scopes, s.rec.RequestedScopes...)
+		}
+		scopes = append(scopes, w.scopes...)
+	}
+	scopes = append(scopes, c.opts.AddScopes...)
+	if c.opts.OfflineAccess == OfflineAlways || c.opts.OfflineAccess == OfflineAuto && c.opts.Scopes == nil && slices.Contains(f.Server.ScopesSupported, offlineAccess) {
+		scopes = append(scopes, offlineAccess)
+	}
+	drop := c.opts.DropScopes
+	if c.opts.OfflineAccess == OfflineNever && !slices.Contains(c.opts.Scopes, offlineAccess) {
+		drop = append(slices.Clone(drop), offlineAccess)
+	}
+	var out []string
+	for _, s := range scopes {
+		if !slices.Contains(out, s) && !slices.Contains(drop, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+const offlineAccess = "offline_access"
+
+// bodyReader is a request body that can be read again.
+func bodyReader(b []byte) func() (io.ReadCloser, error) {
+	return func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }
+}

@@ -1,0 +1,94 @@
+package mcpoauth
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+// tokenTimeout bounds an adapter's call that has no context of its own.
+const tokenTimeout = 60 * time.Second
+
+// tokenSource adapts a Client to golang.org/x/oauth2.
+type tokenSource struct {
+	c   *Client
+	ctx context.Context //nolint:containedctx // oauth2.TokenSource has no parameter for it
+}
+
+// TokenSource returns the Client as an oauth2.TokenSource. ctx is used for its values only: that it
+// ends does not end the source. Each call takes at most a minute. The tokens carry no refresh token;
+// refreshing stays with the Client.
+func (c *Client) TokenSource(ctx context.Context) oauth2.TokenSource {
+	return &tokenSource{c: c, ctx: context.WithoutCancel(ctx)}
+}
+
+// Token implements oauth2.TokenSource.
+func (t *tokenSource) Token() (*oauth2.Token, error) {
+	ctx, cancel := context.WithTimeout(t.ctx, tokenTimeout)
+	defer cancel()
+	tok, err := t.c.Token(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &oauth2.Token{AccessToken: tok.AccessToken(), TokenType: tok.Type(), Expiry: tok.Expiry()}, nil
+}
+
+// Handler plugs a Client into the official Go SDK of MCP: it has the methods of its auth.OAuthHandler.
+// Where a choice exists, [Client.HTTPClient] is better: it renews tokens without holding up the SDK's
+// connection and on every kind of request.
+type Handler struct{ c *Client }
+
+// Handler returns the Client as a handler for the official Go SDK.
+func (c *Client) Handler() *Handler { return &Handler{c: c} }
+
+// TokenSource returns the source of the tokens to send, nil while there is no login.
+func (h *Handler) TokenSource(ctx context.Context) (oauth2.TokenSource, error) {
+	_, err := h.c.obtain(ctx, 0)
+	if errors.Is(err, ErrLoginRequired) {
+		return nil, nil //nolint:nilnil // what the SDK expects for "send without"
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &sdkSource{tokenSource{c: h.c, ctx: context.WithoutCancel(ctx)}}, nil
+}
+
+// sdkSource says "login required" in the way that the SDK's transport understands: it then sends
+// the request without a token, and the server's answer leads to Authorize.
+type sdkSource struct{ tokenSource }
+
+func (s *sdkSource) Token() (*oauth2.Token, error) {
+	tok, err := s.tokenSource.Token()
+	if errors.Is(err, ErrLoginRequired) {
+		return nil, errors.Join(&oauth2.RetrieveError{ErrorCode: "invalid_grant", ErrorDescription: "login required"}, err)
+	}
+	return tok, err
+}
+
+// Authorize makes the Client ready for a retry of req after resp, a 401 or 403: by a renewed token,
+// or by a login if [Options.Prompt] allows one. It closes resp.Body.
+func (h *Handler) Authorize(ctx context.Context, req *http.Request, resp *http.Response) error {
+	c := h.c
+	d := demandOf(resp.Header)
+	discard(resp.Body)
+	s := c.current.Load()
+	if s != nil && req.Header.Get("Authorization") != s.header[0] {
+		if resp.StatusCode == http.StatusUnauthorized && req.Header.Get("Authorization") != "" && s.usable(time.Now()) {
+			return nil // renewed since
+		}
+		if req.Header.Get("Authorization") == "" {
+			s = nil
+		}
+	}
+	next, err := c.answer(ctx, resp, d, s)
+	if err != nil {
+		return err
+	}
+	if next == nil {
+		return &AuthorizationError{Fact{URL: c.id, Status: resp.StatusCode, Message: "the server refused the request and offers no way to authorize it", Err: ErrNoOAuth}}
+	}
+	return nil
+}

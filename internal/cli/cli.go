@@ -1,0 +1,212 @@
+// Package cli is the command line of mcpoauth, one file per command. Commands are thin: flags to
+// [mcpoauth.Options], one call of the library, its result printed.
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mcpoauth/mcpoauth"
+)
+
+// The exit codes. They are part of the compatibility promise.
+const (
+	exitDone          = 0 // what was asked for was done
+	exitFailed        = 1 // it was not, for good
+	exitUsage         = 2 // the command line, the environment or a file it names is wrong
+	exitLoginRequired = 3 // a person has to log in (again)
+	exitDenied        = 4 // the person or the server refused
+	exitTemporary     = 5 // trying again later may help
+)
+
+// errInterrupted replaces whatever a signal made fail.
+var errInterrupted = errors.New("interrupted")
+
+// Main runs the command line and returns the exit code. args do not include the program's name.
+//
+// The first SIGINT or SIGTERM ends the command in order: no listener, lock, temporary file or
+// half login stays behind. The second one kills.
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+
+	u := newUI(stdin, stdout, stderr)
+	root := newRoot(u)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	u.endWait()
+	if err != nil && ctx.Err() != nil {
+		err = withHint(errInterrupted, "nothing was left behind; run the same command again")
+	}
+	if err != nil {
+		u.fail(err)
+	}
+	return exitCode(err)
+}
+
+// exitCode maps an error to the contract of exit codes.
+func exitCode(err error) int {
+	var usage *usageError
+	var scope *mcpoauth.ScopeError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, errInterrupted):
+		return exitFailed
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.Is(err, mcpoauth.ErrAccessDenied):
+		return exitDenied
+	case errors.Is(err, mcpoauth.ErrLoginRequired), errors.As(err, &scope):
+		return exitLoginRequired
+	case errors.Is(err, mcpoauth.ErrTemporary), errors.Is(err, errTimeout):
+		return exitTemporary
+	}
+	return exitFailed
+}
+
+// A usageError is a mistake in the command line, the environment or a file that they name.
+type usageError struct{ message, hint string }
+
+func (e *usageError) Error() string    { return e.message }
+func (e *usageError) HintText() string { return e.hint }
+
+// A hinted error is an error with the advice that goes with it in this command.
+type hinted struct {
+	error
+	hint string
+}
+
+func (e *hinted) Unwrap() error    { return e.error }
+func (e *hinted) HintText() string { return e.hint }
+
+func withHint(err error, hint string) error { return &hinted{err, hint} }
+
+func newRoot(u *ui) *cobra.Command {
+	f := &flags{u: u}
+	root := &cobra.Command{
+		Use:   "mcpoauth",
+		Short: "the OAuth client for MCP servers",
+		Long: `mcpoauth logs in to MCP servers that want OAuth, keeps the logins fresh and hands out access
+tokens.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				cmd.SetOut(u.err)
+				_ = cmd.Help()
+				return &usageError{"no command given", "start with: mcpoauth login URL"}
+			}
+			hint := "mcpoauth --help lists the commands"
+			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+				hint = "did you mean " + strings.Join(near, " or ") + "? " + hint
+			}
+			return &usageError{"unknown command " + quote(args[0]), hint}
+		},
+	}
+	root.SuggestionsMinimumDistance = 2
+	root.SetIn(u.in)
+	root.SetOut(u.out)
+	root.SetErr(u.err)
+	root.SetUsageFunc(usage)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &usageError{err.Error(), cmd.CommandPath() + " --help lists the flags"}
+	})
+	root.AddCommand(
+		newLogin(f), newToken(f), newHeaders(f), newList(f), newLogout(f), newClear(f),
+		newDemo(u), newVersion(u),
+	)
+	return root
+}
+
+// run wraps the body of a command: the environment is read, the settings become options, and
+// --timeout limits the whole of it, unless the command has a use of its own for it.
+func (f *flags) run(limit bool, body func(ctx context.Context, cmd *cobra.Command, args []string, o *mcpoauth.Options) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		o, err := f.options(cmd)
+		if err != nil {
+			return err
+		}
+		ctx := cmd.Context()
+		if limit && f.timeout > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeoutCause(ctx, f.timeout, errTimeout)
+			defer cancel()
+		}
+		err = body(ctx, cmd, args, o)
+		if err != nil && errors.Is(context.Cause(ctx), errTimeout) {
+			return withHint(errTimeout, "give it longer: --timeout "+f.timeout.String()+" was the limit")
+		}
+		return err
+	}
+}
+
+var errTimeout = errors.New("the time given by --timeout is over")
+
+// withClient calls body with a client for the server and closes the client afterwards, which
+// waits for a save under way.
+func (f *flags) withClient(ctx context.Context, server string, o *mcpoauth.Options, body func(*mcpoauth.Client) error) error {
+	c, err := mcpoauth.New(server, o)
+	if err != nil {
+		return newFailed(err)
+	}
+	err = body(c)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if cerr := c.Close(closing); cerr != nil && err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// newFailed tells a wrong URL or flag from a home directory that cannot be had.
+func newFailed(err error) error {
+	var option *mcpoauth.OptionError
+	text, hint := trimPrefix(err), mcpoauth.Hint(err)
+	switch {
+	case errors.As(err, &option):
+		return &usageError{text, firstOf(hint, "mcpoauth COMMAND --help describes the flags")}
+	case strings.HasPrefix(text, "server URL"):
+		return &usageError{text, firstOf(hint, "give the URL of the MCP server, as in https://mcp.example.com/mcp")}
+	case hint == "":
+		return withHint(err, "name the directory for logins with --store file:DIR or MCPOAUTH_DIR")
+	}
+	return err
+}
+
+// exactURL accepts exactly one argument.
+func exactURL(cmd *cobra.Command, args []string) error {
+	switch len(args) {
+	case 1:
+		return nil
+	case 0:
+		return &usageError{cmd.CommandPath() + " needs the URL of an MCP server", "as in: " + cmd.CommandPath() + " https://mcp.example.com/mcp"}
+	}
+	return &usageError{cmd.CommandPath() + " takes one URL, not " + quote(strings.Join(args, " ")), cmd.CommandPath() + " --help"}
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return &usageError{cmd.CommandPath() + " takes no argument, but got " + quote(args[0]), cmd.CommandPath() + " --help"}
+	}
+	return nil
+}
+
+func firstOf(texts ...string) string {
+	for _, t := range texts {
+		if t != "" {
+			return t
+		}
+	}
+	return ""
+}

@@ -1,0 +1,440 @@
+package cli
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/mcpoauth/mcpoauth"
+)
+
+// flags are the common flags. Each can also be given as MCPOAUTH_<NAME> in the environment; a
+// flag wins.
+type flags struct {
+	u *ui
+
+	profile, store, logLevel string
+	timeout                  time.Duration
+
+	scopes, dropScopes, addScopes []string
+	offline                       string
+
+	clientID, clientSecretEnv, clientSecretFile string
+	clientAuthMethod, clientIssuer              string
+	clientMetadataURL, clientName               string
+	initialTokenFile, softwareStatementFile     string
+
+	callbackHost, callbackPath string
+	callbackPort               int
+
+	resource, authServer    string
+	noResource              bool
+	authParams, tokenParams []string
+
+	headers, headerOrigins        []string
+	caFile, clientCert, clientKey string
+
+	allowPrivateNetwork, allowInsecureHTTP, allowGuessedEndpoints     bool
+	allowCrossOriginMetadata, allowMissingPKCE, allowForeignEndpoints bool
+}
+
+// Annotations of flags: one that the help lists apart, one that has an environment variable.
+const (
+	commonFlag = "mcpoauth_common"
+	envFlag    = "mcpoauth_env"
+)
+
+// addStore adds the flags of commands that only look at the store.
+func (f *flags) addStore(cmd *cobra.Command) {
+	common(cmd, func(fs *pflag.FlagSet) {
+		fs.StringVar(&f.profile, "profile", "", "`NAME` of one of several accounts on a server")
+		fs.StringVar(&f.store, "store", "file", "`WHERE` logins are kept: file, or file:DIR")
+		fs.StringVar(&f.logLevel, "log-level", "off", "`LEVEL` of what is told on stderr: debug, info, warn, error or off")
+		fs.DurationVar(&f.timeout, "timeout", 0, "`TIME` to wait: for the person when logging in (5m unless given), else for the whole command")
+	})
+}
+
+// addAll adds all common flags.
+func (f *flags) addAll(cmd *cobra.Command) {
+	f.addStore(cmd)
+	common(cmd, func(fs *pflag.FlagSet) {
+		fs.StringArrayVar(&f.scopes, "scope", nil, "ask for this `SCOPE` instead of what the server suggests (repeatable)")
+		fs.StringArrayVar(&f.dropScopes, "drop-scope", nil, "leave this `SCOPE` out (repeatable)")
+		fs.StringVar(&f.offline, "offline-access", "auto", "`WHEN` to ask for offline_access: auto (where advertised), always or never")
+
+		fs.StringVar(&f.clientID, "client-id", "", "`ID` of a client registered with the server beforehand")
+		fs.StringVar(&f.clientSecretEnv, "client-secret-env", "", "environment `VARIABLE` that holds its secret")
+		fs.StringVar(&f.clientSecretFile, "client-secret-file", "", "`FILE` that holds its secret")
+		fs.StringVar(&f.clientAuthMethod, "client-auth-method", "", "`HOW` it authenticates: none, client_secret_basic or client_secret_post")
+		fs.StringVar(&f.clientIssuer, "client-issuer", "", "`ISSUER` that the client is for, and no other")
+		fs.StringVar(&f.clientMetadataURL, "client-metadata-url", "", "`URL` of a hosted client metadata document")
+		fs.StringVar(&f.clientName, "client-name", "", "`NAME` shown on the consent page")
+		fs.StringVar(&f.initialTokenFile, "initial-access-token-file", "", "`FILE` with the token that allows a registration")
+		fs.StringVar(&f.softwareStatementFile, "software-statement-file", "", "`FILE` with the software statement of a registration")
+
+		fs.StringVar(&f.callbackHost, "callback-host", "", "`HOST` of the redirect URI: 127.0.0.1, localhost or ::1")
+		fs.IntVar(&f.callbackPort, "callback-port", 0, "`PORT` of the redirect URI (0: the registered one, or a free one)")
+		fs.StringVar(&f.callbackPath, "callback-path", "", "`PATH` of the redirect URI (/callback unless given)")
+
+		fs.StringVar(&f.resource, "resource", "", "send this resource indicator (a `URI`) instead of the server's")
+		fs.BoolVar(&f.noResource, "no-resource", false, "send no resource indicator")
+		fs.StringVar(&f.authServer, "auth-server", "", "use the authorization server with this `ISSUER` and no other")
+		fs.StringArrayVar(&f.authParams, "auth-param", nil, "extra `NAME=VALUE` of the authorization request (repeatable)")
+		fs.StringArrayVar(&f.tokenParams, "token-param", nil, "extra `NAME=VALUE` of token requests (repeatable)")
+
+		fs.StringArrayVar(&f.headers, "header", nil, "extra `\"Name: value\"` for the server; ${VAR} is taken from the environment (repeatable)")
+		fs.StringArrayVar(&f.headerOrigins, "header-origin", nil, "another `ORIGIN` that gets the extra headers (repeatable)")
+		fs.StringVar(&f.caFile, "ca-file", "", "PEM `FILE` of certificate authorities to trust besides the system's")
+		fs.StringVar(&f.clientCert, "client-cert", "", "PEM `FILE` of the certificate to present")
+		fs.StringVar(&f.clientKey, "client-key", "", "PEM `FILE` of its key, if it is not in the same file")
+
+		fs.BoolVar(&f.allowPrivateNetwork, "allow-private-network", false, "a public server may name private addresses")
+		fs.BoolVar(&f.allowInsecureHTTP, "allow-insecure-http", false, "plain http is good enough, on any host")
+		fs.BoolVar(&f.allowGuessedEndpoints, "allow-guessed-endpoints", false, "a server without metadata has /authorize, /token and /register")
+		fs.BoolVar(&f.allowCrossOriginMetadata, "allow-cross-origin-metadata", false, "the resource metadata may live on another origin")
+		fs.BoolVar(&f.allowMissingPKCE, "allow-missing-pkce", false, "the server need not advertise PKCE with S256")
+		fs.BoolVar(&f.allowForeignEndpoints, "allow-foreign-endpoints", false, "the endpoints may live under different domains")
+	})
+}
+
+// common adds flags that the help lists apart from a command's own.
+func common(cmd *cobra.Command, add func(*pflag.FlagSet)) {
+	fs := pflag.NewFlagSet("", pflag.ContinueOnError)
+	add(fs)
+	fs.VisitAll(func(fl *pflag.Flag) {
+		fl.Annotations = map[string][]string{commonFlag: nil, envFlag: nil}
+		cmd.Flags().AddFlag(fl)
+	})
+}
+
+// envName is the variable that stands for a flag.
+func envName(flag string) string {
+	return "MCPOAUTH_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// fromEnv sets the flags that were not given from the environment. Variables of repeatable
+// flags hold one value a line, scopes are separated by spaces.
+func fromEnv(cmd *cobra.Command) error {
+	var bad error
+	cmd.Flags().VisitAll(func(fl *pflag.Flag) {
+		if _, ok := fl.Annotations[envFlag]; !ok || fl.Changed || bad != nil {
+			return
+		}
+		name := envName(fl.Name)
+		value := os.Getenv(name)
+		if value == "" {
+			return
+		}
+		values := []string{value}
+		switch {
+		case strings.HasSuffix(fl.Name, "scope"):
+			values = strings.Fields(value)
+		case fl.Value.Type() == "stringArray":
+			values = strings.Split(strings.TrimSpace(value), "\n")
+		}
+		for _, v := range values {
+			if err := cmd.Flags().Set(fl.Name, strings.TrimSpace(v)); err != nil {
+				// The flag package's text would show the value.
+				bad = &usageError{"the environment variable " + name + " has no valid value for --" + fl.Name, "unset it, or give it a value as in --" + fl.Name + " (" + strings.ReplaceAll(fl.Usage, "`", "") + ")"}
+				return
+			}
+		}
+	})
+	return bad
+}
+
+// options turns flags and environment into the library's options. Prompt stays nil.
+func (f *flags) options(cmd *cobra.Command) (*mcpoauth.Options, error) {
+	if err := fromEnv(cmd); err != nil {
+		return nil, err
+	}
+	o := &mcpoauth.Options{
+		Profile:                  f.profile,
+		Scopes:                   words(f.scopes),
+		DropScopes:               words(f.dropScopes),
+		ClientName:               f.clientName,
+		ClientID:                 f.clientID,
+		ClientAuthMethod:         f.clientAuthMethod,
+		ClientIssuer:             f.clientIssuer,
+		ClientMetadataURL:        f.clientMetadataURL,
+		CallbackHost:             f.callbackHost,
+		CallbackPort:             f.callbackPort,
+		CallbackPath:             f.callbackPath,
+		Resource:                 f.resource,
+		NoResource:               f.noResource,
+		AuthServer:               f.authServer,
+		HeaderOrigins:            f.headerOrigins,
+		AllowPrivateNetwork:      f.allowPrivateNetwork,
+		AllowInsecureHTTP:        f.allowInsecureHTTP,
+		AllowGuessedEndpoints:    f.allowGuessedEndpoints,
+		AllowCrossOriginMetadata: f.allowCrossOriginMetadata,
+		AllowMissingPKCE:         f.allowMissingPKCE,
+		AllowForeignEndpoints:    f.allowForeignEndpoints,
+	}
+	if f.timeout < 0 {
+		return nil, &usageError{"--timeout is negative", "give a duration such as 30s or 5m"}
+	}
+	if f.resource != "" && f.noResource {
+		return nil, &usageError{"--resource and --no-resource exclude each other", "give one of them"}
+	}
+	steps := []func(*mcpoauth.Options) error{
+		f.setStore, f.setOffline, f.setSecrets, f.setParams, f.setHeaders, f.setTLS, f.setLogger,
+	}
+	for _, set := range steps {
+		if err := set(o); err != nil {
+			return nil, err
+		}
+	}
+	o.Trace = &mcpoauth.Trace{
+		Waiting: f.waiting,
+		SaveFailed: func(_ mcpoauth.LoginEvent, err error) {
+			f.u.warn("the new token could not be saved and will be lost when this program ends: %s", err)
+		},
+	}
+	return o, nil
+}
+
+// setStore understands --store. Other stores are named so that the message can say what is the matter.
+func (f *flags) setStore(o *mcpoauth.Options) error {
+	kind, dir, hasDir := strings.Cut(f.store, ":")
+	switch {
+	case (kind == "file" || kind == "") && !hasDir:
+		return nil
+	case kind == "file" && dir != "":
+		o.CacheDir = dir
+		return nil
+	case kind == "file":
+		return &usageError{"--store file: names no directory", "give one, as in --store file:/home/me/logins, or just --store file"}
+	case kind == "keyring", kind == "redis", kind == "rediss", kind == "postgres", kind == "postgresql":
+		return &usageError{"this version has no " + kind + " store", "use --store file or --store file:DIR"}
+	}
+	// The value may hold a password: it is not repeated.
+	return &usageError{"--store does not know this kind of store", "use --store file or --store file:DIR"}
+}
+
+func (f *flags) setOffline(o *mcpoauth.Options) error {
+	switch f.offline {
+	case "", "auto":
+	case "always":
+		o.OfflineAccess = mcpoauth.OfflineAlways
+	case "never":
+		o.OfflineAccess = mcpoauth.OfflineNever
+	default:
+		return &usageError{"--offline-access does not know " + quote(f.offline), "use auto, always or never"}
+	}
+	return nil
+}
+
+// setSecrets reads what must not be on a command line, where every user of the machine sees it.
+func (f *flags) setSecrets(o *mcpoauth.Options) (err error) {
+	switch {
+	case f.clientSecretEnv != "" && f.clientSecretFile != "":
+		return &usageError{"--client-secret-env and --client-secret-file exclude each other", "give one of them"}
+	case f.clientSecretEnv != "":
+		if o.ClientSecret = os.Getenv(f.clientSecretEnv); o.ClientSecret == "" {
+			return &usageError{"--client-secret-env: the environment variable " + quote(f.clientSecretEnv) + " is not set", "give the name of the variable, not the secret"}
+		}
+	case f.clientSecretFile != "":
+		o.ClientSecret, err = readSecret("--client-secret-file", f.clientSecretFile)
+	case f.clientID != "":
+		o.ClientSecret = os.Getenv("MCPOAUTH_CLIENT_SECRET")
+	}
+	if err == nil && o.ClientSecret != "" && f.clientID == "" {
+		err = &usageError{"a client secret needs the client it belongs to", "add --client-id"}
+	}
+	if err == nil && f.initialTokenFile != "" {
+		o.InitialAccessToken, err = readSecret("--initial-access-token-file", f.initialTokenFile)
+	}
+	if err == nil && f.softwareStatementFile != "" {
+		o.SoftwareStatement, err = readSecret("--software-statement-file", f.softwareStatementFile)
+	}
+	return err
+}
+
+// maxFile bounds the files that flags name.
+const maxFile = 1 << 20
+
+func readFile(flag, name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err == nil && !info.Mode().IsRegular() && info.Mode()&os.ModeNamedPipe == 0 {
+		err = errors.New("it is not a file")
+	}
+	var b []byte
+	if err == nil {
+		var file *os.File
+		if file, err = os.Open(name); err == nil {
+			b, err = io.ReadAll(io.LimitReader(file, maxFile+1))
+			file.Close()
+		}
+	}
+	if err == nil && len(b) > maxFile {
+		err = errors.New("it is larger than 1 MiB")
+	}
+	if err != nil {
+		var path *os.PathError
+		if errors.As(err, &path) {
+			err = path.Err
+		}
+		return nil, &usageError{flag + " " + quote(name) + ": " + err.Error(), "give a file that can be read"}
+	}
+	return b, nil
+}
+
+func readSecret(flag, name string) (string, error) {
+	b, err := readFile(flag, name)
+	if err != nil {
+		return "", err
+	}
+	s := strings.TrimRight(string(b), "\r\n")
+	if s == "" || strings.ContainsAny(s, "\r\n\x00") {
+		return "", &usageError{flag + " " + quote(name) + " does not hold one line of text", "the file must hold the secret and nothing else"}
+	}
+	return s, nil
+}
+
+func (f *flags) setParams(o *mcpoauth.Options) (err error) {
+	if o.AuthorizeParams, err = params("--auth-param", f.authParams); err != nil {
+		return err
+	}
+	o.TokenParams, err = params("--token-param", f.tokenParams)
+	return err
+}
+
+func params(flag string, list []string) (url.Values, error) {
+	if len(list) == 0 {
+		return nil, nil
+	}
+	v := url.Values{}
+	for _, item := range list {
+		name, value, ok := strings.Cut(item, "=")
+		if !ok || name == "" {
+			return nil, &usageError{flag + " needs NAME=VALUE", "as in " + flag + " access_type=offline"}
+		}
+		v.Add(name, value)
+	}
+	return v, nil
+}
+
+func (f *flags) setHeaders(o *mcpoauth.Options) error {
+	for _, line := range f.headers {
+		name, value, ok := strings.Cut(line, ":")
+		name = strings.TrimSpace(name)
+		if !ok || name == "" || strings.ContainsAny(name, " \t\r\n") {
+			return &usageError{"--header needs \"Name: value\"", "as in --header 'X-Api-Key: ${API_KEY}'; the shell must not expand it, mcpoauth does"}
+		}
+		value, err := expand(strings.TrimSpace(value))
+		if err != nil {
+			return err
+		}
+		if o.Header == nil {
+			o.Header = http.Header{}
+		}
+		o.Header.Add(name, value)
+	}
+	return nil
+}
+
+// expand replaces ${NAME} by the environment variable, so that a secret need not be an argument.
+func expand(s string) (string, error) {
+	var b strings.Builder
+	for {
+		before, rest, ok := strings.Cut(s, "${")
+		b.WriteString(before)
+		if !ok {
+			return b.String(), nil
+		}
+		name, after, ok := strings.Cut(rest, "}")
+		value := os.Getenv(name)
+		if !ok || value == "" {
+			return "", &usageError{"--header: the environment variable " + quote(name) + " is not set", "set it, or write the value without ${…}"}
+		}
+		b.WriteString(value)
+		s = after
+	}
+}
+
+func (f *flags) setTLS(o *mcpoauth.Options) error {
+	if f.caFile != "" {
+		b, err := readFile("--ca-file", f.caFile)
+		if err != nil {
+			return err
+		}
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			pool = x509.NewCertPool()
+		}
+		if !pool.AppendCertsFromPEM(b) {
+			return &usageError{"--ca-file " + quote(f.caFile) + " holds no certificate", "it must be a PEM file (-----BEGIN CERTIFICATE-----)"}
+		}
+		o.RootCAs = pool
+	}
+	if f.clientKey != "" && f.clientCert == "" {
+		return &usageError{"--client-key needs --client-cert", "give the certificate as well"}
+	}
+	if f.clientCert != "" {
+		cert, err := readFile("--client-cert", f.clientCert)
+		if err != nil {
+			return err
+		}
+		key := cert
+		if f.clientKey != "" {
+			if key, err = readFile("--client-key", f.clientKey); err != nil {
+				return err
+			}
+		}
+		pair, err := tls.X509KeyPair(cert, key)
+		if err != nil {
+			return &usageError{"--client-cert " + quote(f.clientCert) + ": " + trimPrefix(err), "certificate and key must be PEM and belong together; --client-key names a separate key file"}
+		}
+		o.ClientCertificates = []tls.Certificate{pair}
+	}
+	return nil
+}
+
+func (f *flags) setLogger(o *mcpoauth.Options) error {
+	level := slog.Level(0)
+	switch f.logLevel {
+	case "", "off":
+		return nil
+	case "debug":
+		level = slog.LevelDebug
+	case "info":
+	case "warn":
+		level = slog.LevelWarn
+	case "error":
+		level = slog.LevelError
+	default:
+		return &usageError{"--log-level does not know " + quote(f.logLevel), "use debug, info, warn, error or off"}
+	}
+	o.Logger = slog.New(slog.NewTextHandler(f.u.err, &slog.HandlerOptions{Level: level}))
+	return nil
+}
+
+// waiting shows the waits that are not the person's; login shows those itself.
+func (f *flags) waiting(w mcpoauth.Waiting) {
+	switch w.For {
+	case "login-elsewhere":
+		f.u.startWait("another process is logging in to this server; waiting for it", w.Deadline, 0, true)
+	case "refresh-elsewhere":
+		f.u.startWait("another process is refreshing this login; waiting for it", w.Deadline, time.Second, true)
+	}
+}
+
+// words splits values that hold several words.
+func words(list []string) []string {
+	var out []string
+	for _, s := range list {
+		out = append(out, strings.Fields(s)...)
+	}
+	return out
+}

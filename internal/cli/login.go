@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mcpoauth/mcpoauth"
+)
+
+// loginJSON is what login --json prints.
+type loginJSON struct {
+	Version    int        `json:"version"`
+	Server     string     `json:"server"`
+	Profile    string     `json:"profile"`
+	Issuer     string     `json:"issuer"`
+	Scopes     []string   `json:"scopes"`
+	ExpiresAt  *time.Time `json:"expires_at"`  // null: unknown
+	CanRefresh bool       `json:"can_refresh"` // renews without a person
+	New        bool       `json:"new"`         // false: there was a usable login
+}
+
+func newLogin(f *flags) *cobra.Command {
+	var noBrowser, newClient, force, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "login URL",
+		Short: "log in to a server",
+		Long: `Log in to an MCP server. A browser is opened at the server's login page, and the page's address is
+printed as well. Where the browser runs on another machine, the address that it ends at can be
+pasted here instead. A login that is still usable is kept, see --force.`,
+		Example: `  mcpoauth login https://mcp.example.com/mcp
+  mcpoauth login https://mcp.example.com/mcp --no-browser
+  mcpoauth login https://mcp.example.com/mcp --client-id ID --client-secret-env SECRET --callback-port 8910`,
+		Args:              exactURL,
+		ValidArgsFunction: f.complete,
+	}
+	fs := cmd.Flags()
+	fs.BoolVar(&noBrowser, "no-browser", false, "open no browser: print the address and take the one it ends at from stdin")
+	fs.Lookup("no-browser").Annotations = map[string][]string{envFlag: nil}
+	fs.BoolVar(&force, "force", false, "log in even if there is a usable login")
+	fs.BoolVar(&newClient, "new-client", false, "register a new client, for a server that forgot the old one")
+	fs.StringArrayVar(&f.addScopes, "add-scope", nil, "ask for this `SCOPE` besides those the login has (repeatable)")
+	fs.BoolVar(&asJSON, "json", false, "print the result as JSON")
+	f.addAll(cmd)
+	cmd.RunE = f.run(false, func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
+		var fresh atomic.Bool
+		o.LoginTimeout = f.timeout
+		o.Trace.LoggedIn = func(mcpoauth.LoginEvent) { fresh.Store(true) }
+		o.Prompt = (&prompter{u: f.u, noBrowser: noBrowser}).prompt
+		return f.withClient(ctx, args[0], o, func(c *mcpoauth.Client) error {
+			tok, err := c.Login(ctx, &mcpoauth.LoginOptions{Force: force, NewClient: newClient, Scopes: words(f.addScopes)})
+			f.u.endWait()
+			if err != nil {
+				return err
+			}
+			// The login stands; what is missing from its description is not worth a failure.
+			st, err := c.Status(ctx)
+			if err != nil || st == nil {
+				st = &mcpoauth.Status{ServerURL: c.ServerURL(), Profile: o.Profile, Scopes: tok.Scopes(), Expiry: tok.Expiry()}
+			}
+			f.u.say("%s", loginLine(st, fresh.Load(), time.Now()))
+			if !asJSON {
+				return nil
+			}
+			return f.u.printJSON(loginJSON{
+				Version: 1, Server: clean(st.ServerURL), Profile: clean(st.Profile), Issuer: clean(st.Issuer),
+				Scopes: cleanAll(tok.Scopes()), ExpiresAt: timeJSON(tok.Expiry()), CanRefresh: st.CanRefresh, New: fresh.Load(),
+			})
+		})
+	})
+	return cmd
+}
+
+// loginLine says what a login led to.
+func loginLine(st *mcpoauth.Status, fresh bool, now time.Time) string {
+	line := "logged in to "
+	if !fresh {
+		line = "already logged in to "
+	}
+	line += clean(st.ServerURL)
+	if st.Profile != "" {
+		line += " as profile " + clean(st.Profile)
+	}
+	switch {
+	case st.CanRefresh:
+		line += "; it renews itself"
+	case st.Expiry.IsZero():
+		line += "; the server does not say for how long"
+	default:
+		line += "; it ends in " + short(st.Expiry.Sub(now)) + " and cannot renew itself"
+	}
+	if !fresh {
+		line += " (--force logs in again)"
+	}
+	return line
+}
+
+// timeJSON is nil for the zero time, and UTC in whole seconds otherwise.
+func timeJSON(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC().Truncate(time.Second)
+	return &t
+}
+
+// cleanAll never returns nil, so that JSON has an empty list.
+func cleanAll(list []string) []string {
+	out := make([]string, 0, len(list))
+	for _, s := range list {
+		out = append(out, clean(s))
+	}
+	return out
+}

@@ -1,0 +1,48 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mcpoauth/mcpoauth"
+)
+
+func newToken(f *flags) *cobra.Command {
+	var minValidity time.Duration
+	cmd := &cobra.Command{
+		Use:   "token URL",
+		Short: "print a valid access token, refreshed if need be",
+		Long: `Print a valid access token for a server, refreshing it if need be. No browser is ever opened: without
+a usable login the exit code is 3.`,
+		Example:           `  curl -H "Authorization: Bearer $(mcpoauth token https://mcp.example.com/mcp)" …`,
+		Args:              exactURL,
+		ValidArgsFunction: f.complete,
+	}
+	cmd.Flags().DurationVar(&minValidity, "min-validity", 0, "`TIME` the token must stay valid at least")
+	f.addAll(cmd)
+	cmd.RunE = f.run(true, func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
+		return f.withToken(ctx, args[0], o, minValidity, func(t *mcpoauth.Token) error {
+			_, err := fmt.Fprintln(f.u.out, t.AccessToken())
+			return err
+		})
+	})
+	return cmd
+}
+
+// withToken calls body with a valid token.
+func (f *flags) withToken(ctx context.Context, server string, o *mcpoauth.Options, minValidity time.Duration, body func(*mcpoauth.Token) error) error {
+	if minValidity < 0 {
+		return &usageError{"--min-validity is negative", "give a duration such as 5m"}
+	}
+	return f.withClient(ctx, server, o, func(c *mcpoauth.Client) error {
+		t, err := c.Token(ctx, &mcpoauth.TokenOptions{MinValidity: minValidity})
+		f.u.endWait()
+		if err != nil {
+			return err
+		}
+		return body(t)
+	})
+}

@@ -1,0 +1,206 @@
+package cli
+
+// The rules of the user interface:
+//
+//   - stdout carries what was asked for (a token, headers, a list, JSON, the demo's story) and
+//     nothing else. What is for people goes to stderr.
+//   - An error is two lines: "mcpoauth: " and what happened, "hint: " and what to do. Lower case, no
+//     full stop. A warning is one line that starts with "mcpoauth: warning: ".
+//   - Text that came from a server passes through clean before it is written anywhere.
+//   - Colour only on a terminal, only without NO_COLOR, and never as the only bearer of a meaning.
+//     A pipe sees no escape sequence.
+//   - Whoever has to wait is told what for and how long still: on a terminal by one line that is
+//     rewritten in place by carriage return, elsewhere by plain lines a minute apart.
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/mcpoauth/mcpoauth"
+	"github.com/mcpoauth/mcpoauth/internal/wire"
+)
+
+// maxMessage bounds an error line in runes; what a server says inside it has been cut already.
+const maxMessage = 1000
+
+type ui struct {
+	in       io.Reader
+	out, err io.Writer
+
+	mu   sync.Mutex // guards err while a wait is shown
+	wait *waiting
+}
+
+func newUI(stdin io.Reader, stdout, stderr io.Writer) *ui {
+	u := &ui{in: stdin, out: stdout}
+	u.err = &errWriter{u: u, w: stderr}
+	return u
+}
+
+// errWriter takes the waiting line off the terminal before anything else is written there.
+type errWriter struct {
+	u *ui
+	w io.Writer
+}
+
+func (w *errWriter) Write(b []byte) (int, error) {
+	w.u.mu.Lock()
+	defer w.u.mu.Unlock()
+	if w.u.wait != nil {
+		w.u.wait.erase()
+	}
+	return w.w.Write(b)
+}
+
+// raw is stderr itself.
+func (u *ui) raw() io.Writer { return u.err.(*errWriter).w }
+
+// say writes one line for people.
+func (u *ui) say(format string, args ...any) {
+	fmt.Fprintf(u.err, format+"\n", args...)
+}
+
+func (u *ui) warn(format string, args ...any) {
+	u.say("mcpoauth: warning: %s", wire.CleanN(fmt.Sprintf(format, args...), maxMessage))
+}
+
+// fail writes an error and what to do about it.
+func (u *ui) fail(err error) {
+	u.say("mcpoauth: %s", wire.CleanN(trimPrefix(err), maxMessage))
+	if hint := hintFor(err); hint != "" {
+		u.say("hint: %s", wire.CleanN(hint, maxMessage))
+	}
+}
+
+// hintFor finds the advice for an error: what the command said, then what follows from a missing
+// login, then what the library said, then that of its class.
+func hintFor(err error) string {
+	var own *hinted
+	var usage *usageError
+	if errors.As(err, &own) || errors.As(err, &usage) {
+		return mcpoauth.Hint(err)
+	}
+	var login *mcpoauth.LoginRequiredError
+	var scope *mcpoauth.ScopeError
+	var temporary *mcpoauth.TemporaryError
+	switch {
+	case errors.As(err, &scope):
+		return "run: mcpoauth login " + shellWord(scope.ServerURL) + " --add-scope " + shellWord(strings.Join(scope.Missing, " "))
+	case errors.As(err, &login):
+		hint := "run: mcpoauth login " + shellWord(login.ServerURL)
+		if login.Profile != "" {
+			hint += " --profile " + shellWord(login.Profile)
+		}
+		return hint
+	case mcpoauth.Hint(err) != "":
+		return mcpoauth.Hint(err)
+	case errors.Is(err, mcpoauth.ErrAccessDenied):
+		return "log in again and allow the access, or ask whoever runs the server"
+	case errors.As(err, &temporary) && temporary.RetryAfter > 0:
+		return "the server asks to wait " + short(temporary.RetryAfter)
+	case errors.Is(err, mcpoauth.ErrTemporary):
+		return "check the network and the address, then try again"
+	case errors.Is(err, mcpoauth.ErrNoOAuth):
+		return "if the server works without a login, use it without mcpoauth; otherwise check the URL, path included"
+	case errors.Is(err, os.ErrPermission):
+		return "make the directory writable for you, or use another one with --store file:DIR or MCPOAUTH_DIR"
+	}
+	return ""
+}
+
+func trimPrefix(err error) string { return strings.TrimPrefix(err.Error(), "mcpoauth: ") }
+
+// clean makes text from outside fit for one line of a terminal.
+func clean(s string) string { return wire.Clean(s) }
+
+func quote(s string) string { return strconv.Quote(wire.Clean(s)) }
+
+// shellWord quotes a word for a command line that a person may copy.
+func shellWord(s string) string {
+	s = wire.Clean(s)
+	safe := s != ""
+	for _, r := range s {
+		if !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@%+,=", r) {
+			safe = false
+			break
+		}
+	}
+	if safe {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// printJSON writes v as one indented document to stdout.
+func (u *ui) printJSON(v any) error {
+	e := json.NewEncoder(u.out)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+func isTerminal(stream any) bool {
+	f, ok := stream.(interface{ Fd() uintptr })
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// columns is the width of the terminal behind stream, 0 if there is none.
+func columns(stream any) int {
+	f, ok := stream.(interface{ Fd() uintptr })
+	if !ok {
+		return 0
+	}
+	w, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return w
+}
+
+// painter returns a function that colours text for stream, or leaves it alone.
+func painter(stream any) func(sgr, text string) string {
+	if os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" || !isTerminal(stream) {
+		return func(_, text string) string { return text }
+	}
+	return func(sgr, text string) string {
+		if text == "" || sgr == "" {
+			return text
+		}
+		return "\x1b[" + sgr + "m" + text + "\x1b[0m"
+	}
+}
+
+const (
+	bold   = "1"
+	dim    = "2"
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+)
+
+// short prints a duration as people say it: 45s, 4m 30s, 54m, 3h 20m, 12d.
+func short(d time.Duration) string {
+	d = d.Round(time.Second)
+	switch {
+	case d < time.Minute:
+		return strconv.Itoa(max(0, int(d/time.Second))) + "s"
+	case d < 10*time.Minute && d%time.Minute != 0:
+		return fmt.Sprintf("%dm %ds", d/time.Minute, d%time.Minute/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	case d < 48*time.Hour && d%time.Hour >= time.Minute:
+		return fmt.Sprintf("%dh %dm", d/time.Hour, d%time.Hour/time.Minute)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	}
+	return fmt.Sprintf("%dd", d/(24*time.Hour))
+}

@@ -1,0 +1,352 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mcpoauth/mcpoauth"
+	"github.com/mcpoauth/mcpoauth/store"
+)
+
+func plain(_, text string) string { return text }
+
+func TestTableAlignsWideAndCombiningCharacters(t *testing.T) {
+	var b bytes.Buffer
+	rows := [][]cell{
+		{{"SERVER", ""}, {"PROFILE", ""}, {"STATE", ""}},
+		{{"https://a.example", ""}, {"日本語", ""}, {"valid", ""}},
+		{{"https://bb.example", ""}, {"e\u0301te\u0301", ""}, {"expired", ""}},
+		{{"x", ""}, {"", ""}, {"", ""}},
+	}
+	if err := writeTable(&b, rows, 0, plain); err != nil {
+		t.Fatal(err)
+	}
+	want := "" +
+		"SERVER              PROFILE  STATE\n" +
+		"https://a.example   日本語   valid\n" +
+		"https://bb.example  e\u0301te\u0301      expired\n" +
+		"x\n"
+	if b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
+func TestTableCutsTheLastColumnToTheTerminal(t *testing.T) {
+	var b bytes.Buffer
+	rows := [][]cell{{{"abc", ""}, {"read write 日本語 admin", ""}}}
+	if err := writeTable(&b, rows, 20, plain); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.TrimSuffix(b.String(), "\n"); displayWidth(got) > 20 || !strings.HasSuffix(got, "…") {
+		t.Errorf("%q takes %d columns of 20", got, displayWidth(got))
+	}
+	if fit("short", 5) != "short" || fit("日本語", 5) != "日本…" || fit("日本語", 4) != "日…" {
+		t.Errorf("fit: %q %q %q", fit("short", 5), fit("日本語", 5), fit("日本語", 4))
+	}
+}
+
+func TestShortDurations(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-time.Second: "0s", 0: "0s", 45 * time.Second: "45s", 4*time.Minute + 59*time.Second: "4m 59s", 5 * time.Minute: "5m",
+		54*time.Minute + 20*time.Second: "54m", time.Hour: "1h", 3*time.Hour + 20*time.Minute: "3h 20m", 12 * 24 * time.Hour: "12d",
+	} {
+		if got := short(d); got != want {
+			t.Errorf("short(%v) = %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want int
+	}{
+		{nil, 0},
+		{errors.New("anything"), 1},
+		{withHint(errInterrupted, "again"), 1},
+		{&usageError{"wrong", ""}, 2},
+		{&mcpoauth.LoginRequiredError{ServerURL: "https://a.example", Reason: "none"}, 3},
+		{fmt.Errorf("x: %w", &mcpoauth.ScopeError{Missing: []string{"a"}}), 3},
+		{&mcpoauth.LoginRequiredError{Err: &mcpoauth.TemporaryError{Err: errors.New("dns")}}, 3},
+		{&mcpoauth.AuthorizationError{Fact: mcpoauth.Fact{Err: mcpoauth.ErrAccessDenied}}, 4},
+		{&mcpoauth.TemporaryError{Err: errors.New("503")}, 5},
+		{withHint(errTimeout, ""), 5},
+		{mcpoauth.ErrNoOAuth, 1},
+	} {
+		if got := exitCode(c.err); got != c.want {
+			t.Errorf("exit code of %v is %d, want %d", c.err, got, c.want)
+		}
+	}
+}
+
+func TestEveryClassOfErrorHasAHint(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{&mcpoauth.LoginRequiredError{ServerURL: "https://a.example/mcp", Profile: "my work"}, "mcpoauth login https://a.example/mcp --profile 'my work'"},
+		{&mcpoauth.ScopeError{ServerURL: "https://a.example", Missing: []string{"a", "b"}}, "--add-scope 'a b'"},
+		{fmt.Errorf("x: %w", mcpoauth.ErrAccessDenied), "allow"},
+		{&mcpoauth.TemporaryError{RetryAfter: 30 * time.Second, Err: errors.New("429")}, "30s"},
+		{&mcpoauth.TemporaryError{Err: errors.New("dns")}, "network"},
+		{mcpoauth.ErrNoOAuth, "URL"},
+		{&store.CorruptError{}, "log in again"},
+		{&store.VersionError{}, "newer"},
+		{&mcpoauth.TokenError{Fact: mcpoauth.Fact{Hint: "the library's own"}}, "the library's own"},
+		{withHint(&mcpoauth.TokenError{Fact: mcpoauth.Fact{Hint: "inner"}}, "outer"), "outer"},
+	} {
+		if got := hintFor(c.err); !strings.Contains(got, c.want) {
+			t.Errorf("hint for %T: %q, want it to have %q", c.err, got, c.want)
+		}
+	}
+}
+
+func TestErrorsAreTwoCleanLines(t *testing.T) {
+	var b bytes.Buffer
+	u := newUI(nil, nil, &b)
+	u.fail(withHint(errors.New("mcpoauth: token endpoint said \x1b[2J\u202eevil\r\nmcpoauth: logged in\x9b0m"), "look\nthere\x07"))
+	if lines := strings.Split(b.String(), "\n"); len(lines) != 3 || lines[2] != "" ||
+		!strings.HasPrefix(lines[0], "mcpoauth: token endpoint") || !strings.HasPrefix(lines[1], "hint: look") {
+		t.Errorf("not two lines: %q", b.String())
+	}
+	mustBePlain(t, b.String())
+}
+
+// mustBePlain fails the test on anything that could move a terminal.
+func mustBePlain(t interface{ Errorf(string, ...any) }, s string) {
+	for i, r := range s {
+		if r < 0x20 && r != '\n' || r >= 0x7f && r < 0xa0 || r == '\ufffd' ||
+			r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r >= 0x200b && r <= 0x200f || r == 0x2028 || r == 0xfeff {
+			t.Errorf("%U at byte %d of %q", r, i, s)
+			return
+		}
+	}
+}
+
+func TestNoColourOnAPipe(t *testing.T) {
+	t.Setenv("TERM", "xterm-256color")
+	var b bytes.Buffer
+	u := newUI(nil, &b, &b)
+	now := time.Now()
+	found := []*mcpoauth.Status{
+		{ServerURL: "https://a.example/mcp", State: "valid", Expiry: now.Add(time.Hour), Scopes: []string{"x\x1b[31m"}},
+		{ServerURL: "https://b.example/mcp", Profile: "work", State: "login-required"},
+	}
+	if err := u.printList(found, nil, false); err != nil {
+		t.Fatal(err)
+	}
+	mustBePlain(t, b.String())
+	if !strings.Contains(b.String(), "PROFILE") {
+		t.Errorf("no profile column: %s", b.String())
+	}
+}
+
+func TestWaitingWritesPlainLinesWithoutATerminal(t *testing.T) {
+	var b bytes.Buffer
+	u := newUI(nil, nil, &b)
+	u.startWait("waiting for something", time.Now().Add(5*time.Minute), 0, true)
+	deadline := time.Now().Add(5 * time.Second)
+	for {
+		u.mu.Lock()
+		n := b.Len()
+		u.mu.Unlock()
+		if n > 0 || time.Now().After(deadline) {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	u.endWait()
+	if got := b.String(); got != "waiting for something, 5m left\n" {
+		t.Errorf("got %q", got)
+	}
+	b.Reset()
+	u.startWait("never shown", time.Time{}, time.Hour, true)
+	u.endWait()
+	u.endWait()
+	if b.Len() != 0 {
+		t.Errorf("a wait that was over before its delay was shown: %q", b.String())
+	}
+}
+
+func TestWaitingLineIsRewrittenInPlaceAndTakenAway(t *testing.T) {
+	var b bytes.Buffer
+	w := &waiting{out: &b, what: "waiting", deadline: time.Now().Add(100 * time.Second), live: true, width: 40}
+	w.show()
+	w.deadline = time.Now().Add(5 * time.Second)
+	w.show()
+	w.erase()
+	if strings.ContainsAny(b.String(), "\n\x1b") || strings.Count(b.String(), "\r") != 4 {
+		t.Errorf("got %q", b.String())
+	}
+	parts := strings.Split(b.String(), "\r")
+	if len(parts[1]) != len(parts[2]) || strings.TrimSpace(parts[3]) != "" || len(parts[3]) < len(strings.TrimRight(parts[2], " ")) {
+		t.Errorf("a rest of the line stays: %q", parts)
+	}
+}
+
+func TestShellWords(t *testing.T) {
+	for in, want := range map[string]string{
+		"https://a.example/mcp": "https://a.example/mcp", "": "''", "a b": "'a b'", "it's": `'it'\''s'`, "$(x)": "'$(x)'",
+	} {
+		if got := shellWord(in); got != want {
+			t.Errorf("shellWord(%q) = %s, want %s", in, got, want)
+		}
+	}
+}
+
+func TestSSHTarget(t *testing.T) {
+	env := func(m map[string]string) func(string) string { return func(k string) string { return m[k] } }
+	got := sshTarget(env(map[string]string{"SSH_CONNECTION": "192.0.2.1 5000 198.51.100.7 2222", "USER": "ann"}))
+	if got != "ann@198.51.100.7 -p 2222" {
+		t.Errorf("got %q", got)
+	}
+	if got := sshLine("http://[::1]:8910/callback"); !strings.HasPrefix(got, "ssh -L 8910:[::1]:8910 ") {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestFlagsAndEnvironment(t *testing.T) {
+	options := func(t *testing.T, args ...string) (*mcpoauth.Options, error) {
+		t.Helper()
+		f := &flags{u: newUI(nil, &bytes.Buffer{}, &bytes.Buffer{})}
+		cmd := &cobra.Command{Use: "x"}
+		f.addAll(cmd)
+		if err := cmd.ParseFlags(args); err != nil {
+			t.Fatal(err)
+		}
+		return f.options(cmd)
+	}
+	t.Run("a flag wins over the environment", func(t *testing.T) {
+		t.Setenv("MCPOAUTH_PROFILE", "env")
+		t.Setenv("MCPOAUTH_SCOPE", "a b")
+		t.Setenv("MCPOAUTH_NO_RESOURCE", "true")
+		t.Setenv("MCPOAUTH_AUTH_PARAM", "audience=x y\nprompt=consent")
+		o, err := options(t, "--profile", "flag")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o.Profile != "flag" || strings.Join(o.Scopes, "|") != "a|b" || !o.NoResource || o.AuthorizeParams.Get("audience") != "x y" || o.AuthorizeParams.Get("prompt") != "consent" {
+			t.Errorf("got %+v", o)
+		}
+	})
+	t.Run("the client secret from the environment belongs to a client", func(t *testing.T) {
+		t.Setenv("MCPOAUTH_CLIENT_SECRET", "s3cret")
+		if o, err := options(t); err != nil || o.ClientSecret != "" {
+			t.Errorf("%v %v", o, err)
+		}
+		if o, err := options(t, "--client-id", "me"); err != nil || o.ClientSecret != "s3cret" {
+			t.Errorf("%v %v", o, err)
+		}
+	})
+	t.Run("headers take the environment's values", func(t *testing.T) {
+		t.Setenv("API_KEY", "k: 1")
+		o, err := options(t, "--header", "X-Key: pre-${API_KEY}", "--header", "X-Two:2")
+		if err != nil || o.Header.Get("X-Key") != "pre-k: 1" || o.Header.Get("X-Two") != "2" {
+			t.Errorf("%v %v", o, err)
+		}
+	})
+	t.Run("stores", func(t *testing.T) {
+		if o, err := options(t, "--store", "file:/tmp/with:colon"); err != nil || o.CacheDir != "/tmp/with:colon" {
+			t.Errorf("%v %v", o, err)
+		}
+		for _, kind := range []string{"file:", "keyring", "redis://u:hunter2@h", "postgres://u:hunter2@h/db", "sqlite:hunter2", "FILE"} {
+			_, err := options(t, "--store", kind)
+			var usage *usageError
+			if !errors.As(err, &usage) || usage.hint == "" || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("--store %s: %v", kind, err)
+			}
+		}
+	})
+	t.Run("refused", func(t *testing.T) {
+		dir := t.TempDir()
+		t.Setenv("EMPTY", "")
+		for _, args := range [][]string{
+			{"--resource", "https://a", "--no-resource"},
+			{"--offline-access", "perhaps"},
+			{"--log-level", "loud"},
+			{"--timeout", "-1s"},
+			{"--auth-param", "novalue"},
+			{"--token-param", "=x"},
+			{"--header", "no colon"},
+			{"--header", "X: ${EMPTY}"},
+			{"--header", "X: ${unclosed"},
+			{"--ca-file", dir},
+			{"--ca-file", dir + "/none"},
+			{"--client-key", dir},
+			{"--client-secret-env", "EMPTY", "--client-id", "x"},
+			{"--client-secret-file", dir + "/none"},
+			{"--client-secret-env", "PATH"},
+			{"--client-secret-env", "PATH", "--client-secret-file", "x"},
+			{"--initial-access-token-file", "/dev/null"},
+		} {
+			_, err := options(t, args...)
+			var usage *usageError
+			if !errors.As(err, &usage) || usage.hint == "" {
+				t.Errorf("%q: %v", args, err)
+			}
+		}
+	})
+	t.Run("a bad variable is named and its value is not shown", func(t *testing.T) {
+		t.Setenv("MCPOAUTH_CALLBACK_PORT", "hunter2")
+		_, err := options(t)
+		if err == nil || !strings.Contains(err.Error(), "MCPOAUTH_CALLBACK_PORT") || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+func TestPastedLinesAreBounded(t *testing.T) {
+	lines := make(chan string)
+	go readLines(strings.NewReader("one\n"+strings.Repeat("x", 5*maxPaste)+"\ntwo"), lines)
+	var got []string
+	for l := range lines {
+		got = append(got, strings.TrimSpace(l))
+	}
+	if strings.Join(got, "|") != "one|two" {
+		t.Errorf("got %d lines, first %.20q", len(got), got)
+	}
+}
+
+func TestPromptAsksAgainAfterAWrongPaste(t *testing.T) {
+	var b bytes.Buffer
+	u := newUI(strings.NewReader("\nhttp://127.0.0.1:1/callback?state=wrong\n\x1b[2J\nhttp://127.0.0.1:1/callback?state=right\n"), nil, &b)
+	p := &prompter{u: u, noBrowser: true}
+	reply, err := p.prompt(context.Background(), &mcpoauth.LoginPrompt{
+		URL: "https://as.example/authorize?x=y", ServerURL: "https://mcp.example/mcp", Issuer: "https://as.example", TokenHost: "token.example\x1b[31m",
+		RedirectURI: "http://127.0.0.1:8910/callback", Scopes: []string{"a", "b"}, Deadline: time.Now().Add(time.Minute),
+		Check: func(r *mcpoauth.LoginReply) error {
+			if !strings.HasSuffix(r.RedirectURL, "state=right") {
+				return errors.New("it belongs to \x1b]0;another\x07 login")
+			}
+			return nil
+		},
+	})
+	if err != nil || !strings.HasSuffix(reply.RedirectURL, "right") {
+		t.Fatalf("%v %v", reply, err)
+	}
+	mustBePlain(t, b.String())
+	for _, want := range []string{"https://mcp.example/mcp", "https://as.example/authorize?x=y\n", "code to   token.example", "scopes    a b", "ssh -L 8910:127.0.0.1:8910 "} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is missing from\n%s", want, b.String())
+		}
+	}
+	if n := strings.Count(b.String(), "that is not it"); n != 2 {
+		t.Errorf("%d refusals shown, want 2:\n%s", n, b.String())
+	}
+}
+
+func TestPromptReturnsWhenTheLoginWasSettled(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	u := newUI(strings.NewReader(""), nil, &bytes.Buffer{})
+	if _, err := (&prompter{u: u, noBrowser: true}).prompt(ctx, &mcpoauth.LoginPrompt{URL: "https://as.example/a"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}

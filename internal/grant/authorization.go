@@ -1,0 +1,158 @@
+// Package grant has the requests of the authorization code grant: the authorization URL and its
+// callback, the token, revocation and pushed authorization requests.
+package grant
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/mcpoauth/mcpoauth/internal/secret"
+	"github.com/mcpoauth/mcpoauth/internal/wire"
+)
+
+// maxAuthorizationURL is what browsers and launchers take without trouble, bytes.
+const maxAuthorizationURL = 8 << 10
+
+// AuthorizationRequest is an authorization request (RFC 6749 section 4.1.1, RFC 7636, RFC 8707). With
+// a RequestURI (RFC 9126) only that and ClientID are sent.
+type AuthorizationRequest struct {
+	Endpoint, ClientID, RedirectURI, State string
+	// Challenge is the S256 code challenge.
+	Challenge string
+	// Resource and Scopes are left out when empty.
+	Resource string
+	Scopes   []string
+	// Prompt is OpenID Connect's, "" for none.
+	Prompt string
+	// Extra parameters; those of the protocol cannot be replaced.
+	Extra      url.Values
+	RequestURI string
+}
+
+func (r *AuthorizationRequest) parameters() url.Values {
+	if r.RequestURI != "" {
+		return url.Values{"client_id": {r.ClientID}, "request_uri": {r.RequestURI}}
+	}
+	q := url.Values{
+		"response_type": {"code"}, "client_id": {r.ClientID}, "redirect_uri": {r.RedirectURI}, "state": {r.State},
+		"code_challenge": {r.Challenge}, "code_challenge_method": {"S256"},
+	}
+	for k, v := range map[string]string{"resource": r.Resource, "scope": strings.Join(r.Scopes, " "), "prompt": r.Prompt} {
+		if v != "" {
+			q.Set(k, v)
+		}
+	}
+	addExtra(q, r.Extra)
+	return q
+}
+
+// AuthorizationURL returns the URL for the browser. The endpoint's own query is kept, unless it holds
+// parameters of the protocol. The error is a *wire.Fault.
+func AuthorizationURL(r AuthorizationRequest) (string, error) {
+	refuse := func(message string) error {
+		return &wire.Fault{Stage: "authorization", URL: r.Endpoint, Message: message, Hint: "the server is at fault"}
+	}
+	u, err := url.Parse(r.Endpoint)
+	if err != nil || u.Host == "" || u.Fragment != "" || u.User != nil {
+		return "", refuse("the authorization endpoint is not a usable URL")
+	}
+	q, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return "", refuse("the authorization endpoint's query cannot be read")
+	}
+	for k := range q {
+		if slices.Contains(reserved, strings.ToLower(k)) {
+			return "", refuse("the authorization endpoint's query already has the parameter " + wire.CleanN(k, 40))
+		}
+	}
+	for k, v := range r.parameters() {
+		q[k] = v
+	}
+	u.RawQuery = q.Encode()
+	s := u.String()
+	if len(s) > maxAuthorizationURL {
+		return "", &wire.Fault{Stage: "authorization", URL: r.Endpoint, Message: "the authorization URL is too long for a browser", Hint: "ask for fewer scopes with --scope (Options.Scopes)"}
+	}
+	return s, nil
+}
+
+// Callback is an authorization response (RFC 6749 section 4.1.2, RFC 9207).
+type Callback struct {
+	Code                    secret.String
+	State, Issuer           string
+	Error, ErrorDescription string
+}
+
+const maxCallback = 8 << 10
+
+// ParseCallback reads the parameters of an authorization response. Duplicates and what is neither a
+// code nor an error are refused with a *wire.Fault.
+func ParseCallback(v url.Values) (Callback, error) {
+	refuse := func(message string) (Callback, error) {
+		return Callback{}, &wire.Fault{Stage: "authorization", Message: message, Hint: "try the login again"}
+	}
+	for _, k := range []string{"code", "state", "iss", "error", "error_description", "error_uri"} {
+		if len(v[k]) > 1 {
+			return refuse("the callback has the parameter " + k + " twice")
+		}
+		if len(v.Get(k)) > maxCallback {
+			return refuse("the callback's parameter " + k + " is too long")
+		}
+	}
+	code := v.Get("code")
+	cb := Callback{Code: secret.New(code), State: v.Get("state"), Issuer: v.Get("iss"), Error: wire.CleanN(v.Get("error"), 64), ErrorDescription: wire.Clean(v.Get("error_description"))}
+	if v.Has("error") {
+		if cb.Error == "" {
+			cb.Error = "unknown_error"
+		}
+		cb.Code = secret.String{}
+		return cb, nil
+	}
+	if code == "" {
+		return refuse("the callback has neither a code nor an error")
+	}
+	for i := range len(code) {
+		if code[i] < 0x20 || code[i] > 0x7e {
+			return refuse("the callback's code has characters that no code has")
+		}
+	}
+	return cb, nil
+}
+
+// CheckIssuer compares a callback's iss with the issuer it must come from, byte by byte (RFC 9207
+// section 2.4). promised means that the metadata says there is one.
+func CheckIssuer(got string, present bool, expected string, promised bool) error {
+	switch {
+	case present && got != expected:
+		return &wire.Fault{
+			Stage: "authorization", URL: expected, Message: "the callback comes from another authorization server than the one asked (RFC 9207)",
+			Hint: "somebody may be mixing up servers: do not repeat the login before you know why",
+		}
+	case !present && promised:
+		return &wire.Fault{
+			Stage: "authorization", URL: expected, Message: "the callback does not say which authorization server it comes from, although that one promises to (RFC 9207)",
+			Hint: "the server, or a proxy before it, is at fault",
+		}
+	}
+	return nil
+}
+
+// NewVerifier returns a code verifier and its S256 challenge (RFC 7636 section 4).
+func NewVerifier() (verifier secret.String, challenge string) {
+	v := random()
+	sum := sha256.Sum256([]byte(v))
+	return secret.New(v), base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// NewState returns an unguessable value for state, 256 bits.
+func NewState() string { return random() }
+
+func random() string {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}

@@ -1,0 +1,268 @@
+package grant
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/mcpoauth/mcpoauth/internal/netguard"
+	"github.com/mcpoauth/mcpoauth/internal/secret"
+	"github.com/mcpoauth/mcpoauth/internal/wire"
+)
+
+// Ways of client authentication (RFC 7591 section 2).
+const (
+	methodNone  = "none"
+	methodBasic = "client_secret_basic"
+	methodPost  = "client_secret_post"
+)
+
+// ClientAuth is a client and its way to authenticate. One way is used, never two (RFC 6749 section
+// 2.3), and it is known before anything is sent.
+type ClientAuth struct {
+	ID     string
+	Secret secret.String
+	// Method is none, client_secret_basic or client_secret_post.
+	Method string
+}
+
+func (a ClientAuth) apply(form url.Values, h http.Header) {
+	switch a.Method {
+	case methodBasic:
+		// RFC 6749 section 2.3.1: both are form-encoded first.
+		pair := url.QueryEscape(a.ID) + ":" + url.QueryEscape(a.Secret.Reveal())
+		h.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(pair)))
+	case methodPost:
+		form.Set("client_id", a.ID)
+		form.Set("client_secret", a.Secret.Reveal())
+	default:
+		form.Set("client_id", a.ID)
+	}
+}
+
+// other returns another way to authenticate the same client, if there is one.
+func (a ClientAuth) other() (ClientAuth, bool) {
+	switch a.Method {
+	case methodBasic:
+		a.Method = methodPost
+	case methodPost:
+		a.Method = methodBasic
+	default:
+		return a, false
+	}
+	return a, true
+}
+
+// reserved are the parameters that extra ones cannot set.
+var reserved = []string{
+	"grant_type", "code", "redirect_uri", "client_id", "client_secret", "code_verifier", "refresh_token", "scope", "resource", "state",
+	"response_type", "code_challenge", "code_challenge_method", "request_uri", "request", "token", "token_type_hint",
+}
+
+func addExtra(form, extra url.Values) {
+	for k, v := range extra {
+		keep := false
+		for _, r := range reserved {
+			keep = keep || k == r
+		}
+		if !keep {
+			form[k] = append([]string(nil), v...)
+		}
+	}
+}
+
+// CodeRequest exchanges an authorization code (RFC 6749 section 4.1.3, RFC 7636, RFC 8707).
+type CodeRequest struct {
+	Endpoint              string
+	Auth                  ClientAuth
+	Code, Verifier        secret.String
+	RedirectURI, Resource string
+	Extra                 url.Values
+}
+
+// ExchangeCode exchanges a code and returns the token and the client authentication that worked. After
+// invalid_client the other way to send the same secret is tried once; else the code is sent
+// once. The error is a *wire.Fault.
+func ExchangeCode(ctx context.Context, c *netguard.Client, r CodeRequest) (*wire.Token, ClientAuth, error) {
+	form := url.Values{"grant_type": {"authorization_code"}, "code": {r.Code.Reveal()}, "code_verifier": {r.Verifier.Reveal()}, "redirect_uri": {r.RedirectURI}}
+	if r.Resource != "" {
+		form.Set("resource", r.Resource)
+	}
+	addExtra(form, r.Extra)
+	tok, err := post(ctx, c, "token", r.Endpoint, r.Auth, form)
+	var f *wire.Fault
+	if err == nil || !errors.As(err, &f) || f.Code != "invalid_client" {
+		return tok, r.Auth, err
+	}
+	auth, ok := r.Auth.other()
+	if !ok {
+		return nil, r.Auth, err
+	}
+	tok, second := post(ctx, c, "token", r.Endpoint, auth, form)
+	if second != nil {
+		return nil, r.Auth, err
+	}
+	return tok, auth, nil
+}
+
+// RefreshRequest refreshes a token (RFC 6749 section 6, RFC 8707).
+type RefreshRequest struct {
+	Endpoint     string
+	Auth         ClientAuth
+	RefreshToken secret.String
+	Resource     string
+	Extra        url.Values
+}
+
+// Refresh sends a refresh token, exactly once whatever happens. The error is a *wire.Fault.
+func Refresh(ctx context.Context, c *netguard.Client, r RefreshRequest) (*wire.Token, error) {
+	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {r.RefreshToken.Reveal()}}
+	if r.Resource != "" {
+		form.Set("resource", r.Resource)
+	}
+	addExtra(form, r.Extra)
+	return post(ctx, c, "refresh", r.Endpoint, r.Auth, form)
+}
+
+func post(ctx context.Context, c *netguard.Client, leg, endpoint string, auth ClientAuth, form url.Values) (*wire.Token, error) {
+	a, err := send(ctx, c, leg, endpoint, auth, form)
+	if err != nil {
+		return nil, stage(err, "token", endpoint)
+	}
+	tok, err := wire.ParseToken(a.Status, a.Header, a.Body, a.Received)
+	if err != nil {
+		return nil, explain(stage(err, "token", endpoint), form)
+	}
+	return tok, nil
+}
+
+func send(ctx context.Context, c *netguard.Client, leg, endpoint string, auth ClientAuth, form url.Values) (*netguard.Answer, error) {
+	body := make(url.Values, len(form)+2)
+	for k, v := range form {
+		body[k] = v
+	}
+	h := http.Header{}
+	auth.apply(body, h)
+	return c.PostForm(ctx, leg, endpoint, body, h)
+}
+
+func stage(err error, name, endpoint string) *wire.Fault {
+	var f *wire.Fault
+	if !errors.As(err, &f) {
+		f = &wire.Fault{Message: err.Error(), Err: err}
+	}
+	f.Stage = name
+	if f.URL == "" {
+		f.URL = endpoint
+	}
+	return f
+}
+
+// explain says in words what the common codes mean.
+func explain(f *wire.Fault, form url.Values) *wire.Fault {
+	what := "the authorization code"
+	if form.Get("grant_type") == "refresh_token" {
+		what = "the refresh token"
+	}
+	switch f.Code {
+	case "invalid_grant":
+		f.Message = "the server does not accept " + what
+	case "invalid_client", "unauthorized_client":
+		f.Message = "the server does not accept this client"
+		if f.Hint == "" {
+			f.Hint = "check --client-id and its secret (Options.ClientID, Options.ClientSecret, Options.ClientAuthMethod), or register anew with login --new-client"
+		}
+	case "":
+	default:
+		if f.Message == "the server refused" {
+			f.Message = "the token endpoint refused"
+		}
+	}
+	return f
+}
+
+// RevokeRequest revokes a token (RFC 7009 section 2.1).
+type RevokeRequest struct {
+	Endpoint string
+	Auth     ClientAuth
+	Token    secret.String
+	// Hint is refresh_token or access_token.
+	Hint string
+}
+
+// Revoke revokes a token. Servers that insist on a client_secret field from clients that have none
+// get it, empty, in a second request. The error is a *wire.Fault.
+func Revoke(ctx context.Context, c *netguard.Client, r RevokeRequest) error {
+	form := url.Values{"token": {r.Token.Reveal()}, "token_type_hint": {r.Hint}}
+	for try := 0; ; try++ {
+		a, err := send(ctx, c, "revocation", r.Endpoint, r.Auth, form)
+		if err != nil {
+			return stage(err, "revocation", r.Endpoint)
+		}
+		if a.Status/100 == 2 {
+			return nil
+		}
+		f := wire.ParseOAuthError(a.Status, a.Header, a.Body)
+		if f.Code == "invalid_grant" || f.Code == "invalid_token" {
+			return nil // RFC 7009 section 2.2: a token that is unknown is as good as revoked
+		}
+		if try == 0 && r.Auth.Method != methodBasic && a.Status == http.StatusBadRequest && f.Code == "invalid_request" && strings.Contains(f.Description, "client_secret") && r.Auth.Secret.IsZero() {
+			form.Set("client_secret", "")
+			continue
+		}
+		if f.Code != "" {
+			f.Message = "the server refused to revoke the token"
+		}
+		return stage(f, "revocation", r.Endpoint)
+	}
+}
+
+// DeleteClient deletes a dynamic registration (RFC 7592 section 2.3). The error is a *wire.Fault.
+func DeleteClient(ctx context.Context, c *netguard.Client, uri string, token secret.String) error {
+	a, err := c.Delete(ctx, "client-deletion", uri, http.Header{"Authorization": {"Bearer " + token.Reveal()}})
+	if err != nil {
+		return stage(err, "registration", uri)
+	}
+	switch {
+	case a.Status/100 == 2, a.Status == http.StatusUnauthorized, a.Status == http.StatusNotFound, a.Status == http.StatusGone:
+		return nil // gone already: RFC 7592 section 2.3 answers 401 for a client that is not there
+	}
+	f := wire.ParseOAuthError(a.Status, a.Header, a.Body)
+	f.Message = "the server refused to delete the registration"
+	return stage(f, "registration", uri)
+}
+
+// Push pushes an authorization request (RFC 9126) and returns its request_uri and when that ends.
+// The error is a *wire.Fault.
+func Push(ctx context.Context, c *netguard.Client, endpoint string, auth ClientAuth, r AuthorizationRequest) (string, time.Time, error) {
+	form := r.parameters()
+	form.Del("client_id")
+	if auth.Method == methodBasic {
+		form.Set("client_id", auth.ID) // RFC 9126 section 2.1: the parameters of the request, client_id among them
+	}
+	a, err := send(ctx, c, "par", endpoint, auth, form)
+	if err != nil {
+		return "", time.Time{}, stage(err, "par", endpoint)
+	}
+	if a.Status/100 != 2 {
+		f := wire.ParseOAuthError(a.Status, a.Header, a.Body)
+		if f.Code != "" {
+			f.Message = "the server refused the authorization request"
+		}
+		return "", time.Time{}, stage(f, "par", endpoint)
+	}
+	o, err := wire.ParseObject(a.Body)
+	if err == nil && o.String("request_uri") == "" {
+		err = errors.New("it has no request_uri")
+	}
+	if err != nil {
+		return "", time.Time{}, &wire.Fault{Stage: "par", URL: endpoint, Status: a.Status, Message: fmt.Sprintf("the answer to the pushed authorization request cannot be used: %v", err), Hint: "the server is at fault"}
+	}
+	n, _ := o.Seconds("expires_in")
+	return o.String("request_uri"), a.Received.Add(time.Duration(max(0, min(n, 3600))) * time.Second), nil
+}

@@ -1,0 +1,253 @@
+// Package resource compares the identities of the protocol: resources, origins and issuers.
+package resource
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"path"
+	"strings"
+
+	"golang.org/x/net/idna"
+	"golang.org/x/net/publicsuffix"
+)
+
+// maxURL bounds a URL that a person types.
+const maxURL = 4096
+
+// ParseServer parses the URL of an MCP server as a person types it: absolute, http or https,
+// without user information and fragment. The error says what is wrong.
+func ParseServer(raw string) (*url.URL, error) {
+	if len(raw) > maxURL {
+		return nil, fmt.Errorf("it is longer than %d bytes", maxURL)
+	}
+	if strings.ContainsFunc(raw, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		return nil, fmt.Errorf("%q has spaces or control characters in it", raw)
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%q is not a URL", raw)
+	}
+	switch scheme := strings.ToLower(u.Scheme); {
+	case scheme == "":
+		return nil, fmt.Errorf("%q has no scheme; did you mean https://%s?", raw, strings.TrimPrefix(raw, "//"))
+	case scheme != "https" && scheme != "http":
+		return nil, fmt.Errorf("%q is neither https nor http", raw)
+	case u.Opaque != "" || u.Hostname() == "":
+		return nil, fmt.Errorf("%q names no host", raw)
+	case u.User != nil:
+		return nil, errors.New("it holds a user name or password; those do not belong into the URL")
+	case u.Fragment != "" || strings.Contains(raw, "#"):
+		return nil, fmt.Errorf("%q has a fragment", raw)
+	}
+	host, err := asciiHost(u.Hostname())
+	if err != nil {
+		return nil, fmt.Errorf("the host %q is not valid", u.Hostname())
+	}
+	if p := u.Port(); strings.HasSuffix(u.Host, ":") || !validPort(p) {
+		return nil, fmt.Errorf("the port %q is not valid", p)
+	}
+	u.Scheme = strings.ToLower(u.Scheme)
+	u.Host = joinPort(host, u.Port())
+	return u, nil
+}
+
+func validPort(p string) bool {
+	if p == "" {
+		return true
+	}
+	n := 0
+	for _, r := range p {
+		if r < '0' || r > '9' {
+			return false
+		}
+		if n = n*10 + int(r-'0'); n > 65535 {
+			return false
+		}
+	}
+	return n > 0
+}
+
+func asciiHost(host string) (string, error) {
+	if strings.Contains(host, ":") {
+		a, err := netip.ParseAddr(host)
+		if err != nil || a.Zone() != "" {
+			return "", errors.New("not an IPv6 address")
+		}
+		return a.String(), nil
+	}
+	ascii := true
+	for i := range len(host) {
+		ascii = ascii && host[i] < 0x80
+	}
+	if !ascii {
+		var err error
+		if host, err = idna.Lookup.ToASCII(host); err != nil {
+			return "", err
+		}
+	}
+	host = strings.ToLower(host)
+	for i := range len(host) {
+		if c := host[i]; !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '.' || c == '-' || c == '_') {
+			return "", errors.New("not a host name")
+		}
+	}
+	return host, nil
+}
+
+func joinPort(host, port string) string {
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if port != "" {
+		host += ":" + port
+	}
+	return host
+}
+
+// hostPort returns scheme and host in lower case, the default port dropped.
+func hostPort(u *url.URL) (scheme, host string) {
+	scheme = strings.ToLower(u.Scheme)
+	name, port := strings.ToLower(u.Hostname()), strings.TrimLeft(u.Port(), "0")
+	if scheme == "https" && port == "443" || scheme == "http" && port == "80" {
+		port = ""
+	}
+	return scheme, joinPort(name, port)
+}
+
+// Canonical returns the form by which a server is known: scheme and host in lower case, no
+// default port, no fragment, no slash for an empty path; path and query as they are (RFC 3986
+// section 6.2, RFC 8707 section 2).
+func Canonical(u *url.URL) string {
+	c := *u
+	c.Scheme, c.Host = hostPort(u)
+	c.Fragment, c.RawFragment, c.User = "", "", nil
+	if c.Path == "/" {
+		c.Path, c.RawPath = "", ""
+	}
+	c.ForceQuery = false
+	return c.String()
+}
+
+// Origin returns scheme, host and port as "https://host[:port]", in lower case, the default port
+// dropped (RFC 6454).
+func Origin(u *url.URL) string {
+	scheme, host := hostPort(u)
+	return scheme + "://" + host
+}
+
+// SameOrigin reports whether two URLs share scheme, host and port.
+func SameOrigin(a, b *url.URL) bool {
+	if a.Host == b.Host && a.Scheme == b.Scheme {
+		return a.Host != ""
+	}
+	sa, ha := hostPort(a)
+	sb, hb := hostPort(b)
+	return sa == sb && ha == hb && ha != ""
+}
+
+// plain reports whether a URL's path means what it says: no dot segments, no encoded slashes
+// or dots, no backslashes.
+func plain(u *url.URL) bool {
+	p := strings.ToLower(u.EscapedPath())
+	if strings.Contains(p, "%2f") || strings.Contains(p, "%2e") || strings.Contains(p, "%5c") || strings.ContainsAny(p, "\\;") {
+		return false
+	}
+	return p == "" || path.Clean(p) == strings.TrimSuffix(p, "/") || p == "/"
+}
+
+// Covers reports whether the resource that a document names is the one asked for: the same URL,
+// host case, default port and the slash of an empty path aside, or, if parentAllowed, a parent of
+// it on the same origin by whole path segments.
+func Covers(document, asked string, parentAllowed bool) bool {
+	d, err := url.Parse(document)
+	if err != nil || d.User != nil || d.Opaque != "" || strings.Contains(document, "#") || d.Host == "" {
+		return false
+	}
+	a, err := url.Parse(asked)
+	if err != nil {
+		return false
+	}
+	if Canonical(d) == Canonical(a) {
+		return true
+	}
+	if !parentAllowed || d.RawQuery != "" || d.ForceQuery || !plain(d) || !plain(a) {
+		return false
+	}
+	return Below(d, a)
+}
+
+// Below reports whether child's path is parent's or lies below it by whole segments, on the same
+// origin.
+func Below(parent, child *url.URL) bool {
+	if !SameOrigin(parent, child) {
+		return false
+	}
+	if p, c := parent.EscapedPath(), child.EscapedPath(); p == c {
+		return true
+	}
+	if !plain(parent) || !plain(child) {
+		return false
+	}
+	p := strings.TrimSuffix(parent.EscapedPath(), "/")
+	c := child.EscapedPath()
+	return c == p || strings.HasPrefix(c, p+"/")
+}
+
+// SameIssuer reports whether a document's issuer is the announced one, one trailing slash on an
+// empty path aside.
+func SameIssuer(announced, document string) bool {
+	if announced == document {
+		return announced != ""
+	}
+	long, short := announced, document
+	if len(long) < len(short) {
+		long, short = short, long
+	}
+	if long != short+"/" {
+		return false
+	}
+	u, err := url.Parse(short)
+	return err == nil && u.Host != "" && u.Path == "" && u.RawQuery == "" && !u.ForceQuery && !strings.Contains(short, "#")
+}
+
+// SameSite reports whether the hosts share one registrable domain by the public suffix list.
+// Addresses and names without such a domain must be equal; loopback names count as one.
+func SameSite(hosts ...string) bool {
+	var first string
+	for i, h := range hosts {
+		s := site(h)
+		if i == 0 {
+			first = s
+		} else if s != first {
+			return false
+		}
+	}
+	return true
+}
+
+func site(host string) string {
+	host = strings.ToLower(host)
+	if IsLoopbackHost(host) {
+		return "localhost"
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return host
+	}
+	if s, err := publicsuffix.EffectiveTLDPlusOne(host); err == nil {
+		return s
+	}
+	return host
+}
+
+// IsLoopbackHost reports whether host, without port, is localhost, in 127.0.0.0/8 or ::1. Names
+// that merely resolve there are not.
+func IsLoopbackHost(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		// EqualFold folds beyond ASCII: "ſ" would pass for "s".
+		return len(host) == len("localhost")
+	}
+	a, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil && a.Zone() == "" && (a.Is4() && a.IsLoopback() || a == netip.IPv6Loopback())
+}

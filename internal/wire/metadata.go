@@ -1,0 +1,96 @@
+package wire
+
+import (
+	"encoding/json"
+	"errors"
+)
+
+// ServerMetadata is an authorization server's metadata (RFC 8414 section 2, OpenID Connect Discovery
+// section 3). A nil list means absent, an empty one present and empty.
+type ServerMetadata struct {
+	Issuer                             string
+	AuthorizationEndpoint              string
+	TokenEndpoint                      string
+	RegistrationEndpoint               string
+	RevocationEndpoint                 string
+	IntrospectionEndpoint              string
+	UserinfoEndpoint                   string
+	JWKSURI                            string
+	DeviceAuthorizationEndpoint        string
+	PushedAuthorizationRequestEndpoint string
+
+	ScopesSupported                            []string
+	ResponseTypesSupported                     []string
+	ResponseModesSupported                     []string
+	GrantTypesSupported                        []string
+	TokenEndpointAuthMethodsSupported          []string
+	TokenEndpointAuthSigningAlgValuesSupported []string
+	RevocationEndpointAuthMethodsSupported     []string
+	CodeChallengeMethodsSupported              []string
+	DPoPSigningAlgValuesSupported              []string
+	AuthorizationGrantProfilesSupported        []string
+
+	RequirePushedAuthorizationRequests         bool
+	RequireSignedRequestObject                 bool
+	AuthorizationResponseIssParameterSupported bool
+	ClientIDMetadataDocumentSupported          bool
+
+	Raw map[string]json.RawMessage
+}
+
+// ParseServerMetadata decodes an authorization server's metadata. Only what is no JSON object at
+// all, or has no issuer, is an error.
+func ParseServerMetadata(b []byte) (*ServerMetadata, error) {
+	o, err := ParseObject(b)
+	if err != nil {
+		return nil, err
+	}
+	m := &ServerMetadata{
+		Issuer: o.String("issuer"), AuthorizationEndpoint: o.String("authorization_endpoint"), TokenEndpoint: o.String("token_endpoint"),
+		RegistrationEndpoint: o.String("registration_endpoint"), RevocationEndpoint: o.String("revocation_endpoint"),
+		IntrospectionEndpoint: o.String("introspection_endpoint"), UserinfoEndpoint: o.String("userinfo_endpoint"), JWKSURI: o.String("jwks_uri"),
+		DeviceAuthorizationEndpoint: o.String("device_authorization_endpoint"), PushedAuthorizationRequestEndpoint: o.String("pushed_authorization_request_endpoint"),
+		ScopesSupported: o.Strings("scopes_supported"), ResponseTypesSupported: o.Strings("response_types_supported"),
+		ResponseModesSupported: o.Strings("response_modes_supported"), GrantTypesSupported: o.Strings("grant_types_supported"),
+		TokenEndpointAuthMethodsSupported:          o.Strings("token_endpoint_auth_methods_supported"),
+		TokenEndpointAuthSigningAlgValuesSupported: o.Strings("token_endpoint_auth_signing_alg_values_supported"),
+		RevocationEndpointAuthMethodsSupported:     o.Strings("revocation_endpoint_auth_methods_supported"),
+		CodeChallengeMethodsSupported:              o.Strings("code_challenge_methods_supported"),
+		DPoPSigningAlgValuesSupported:              o.Strings("dpop_signing_alg_values_supported"),
+		AuthorizationGrantProfilesSupported:        o.Strings("authorization_grant_profiles_supported"),
+		RequirePushedAuthorizationRequests:         o.Bool("require_pushed_authorization_requests"),
+		RequireSignedRequestObject:                 o.Bool("require_signed_request_object"),
+		AuthorizationResponseIssParameterSupported: o.Bool("authorization_response_iss_parameter_supported"),
+		ClientIDMetadataDocumentSupported:          o.Bool("client_id_metadata_document_supported"),
+		Raw:                                        o,
+	}
+	if m.Issuer == "" {
+		return nil, errors.New("it has no issuer")
+	}
+	return m, nil
+}
+
+// ResourceMetadata is a protected resource's metadata (RFC 9728 section 2).
+type ResourceMetadata struct {
+	Resource                      string
+	AuthorizationServers          []string
+	ScopesSupported               []string
+	BearerMethodsSupported        []string
+	ResourceName                  string
+	ResourceDocumentation         string
+	DPoPBoundAccessTokensRequired bool
+	Raw                           map[string]json.RawMessage
+}
+
+// ParseResourceMetadata decodes a protected resource's metadata.
+func ParseResourceMetadata(b []byte) (*ResourceMetadata, error) {
+	o, err := ParseObject(b)
+	if err != nil {
+		return nil, err
+	}
+	return &ResourceMetadata{
+		Resource: o.String("resource"), AuthorizationServers: o.Strings("authorization_servers"), ScopesSupported: o.Strings("scopes_supported"),
+		BearerMethodsSupported: o.Strings("bearer_methods_supported"), ResourceName: o.String("resource_name"),
+		ResourceDocumentation: o.String("resource_documentation"), DPoPBoundAccessTokensRequired: o.Bool("dpop_bound_access_tokens_required"), Raw: o,
+	}, nil
+}

@@ -1,0 +1,82 @@
+package wire
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/mcpoauth/mcpoauth/internal/secret"
+)
+
+const maxClientID = 2048
+
+// Registration is the answer to a dynamic registration (RFC 7591 section 3.2.1).
+type Registration struct {
+	ClientID     string
+	ClientSecret secret.String
+	// SecretExpiry is the zero time if the secret never expires.
+	SecretExpiry time.Time
+	// AuthMethod is token_endpoint_auth_method, "" if absent.
+	AuthMethod   string
+	RedirectURIs []string
+	GrantTypes   []string
+	Scope        string
+	// RegistrationAccessToken and RegistrationClientURI manage the registration (RFC 7592).
+	RegistrationAccessToken secret.String
+	RegistrationClientURI   string
+	IssuedAt                time.Time
+}
+
+// ParseRegistration decodes the answer to a registration. Only what no login could work with is an
+// error: no usable client_id, or a secret with characters that cannot be sent.
+func ParseRegistration(b []byte) (*Registration, error) {
+	o, err := ParseObject(b)
+	if err != nil {
+		return nil, err
+	}
+	id := o.Text("client_id")
+	switch {
+	case id == "":
+		return nil, errors.New("it has no client_id")
+	case len(id) > maxClientID || !visible(id):
+		return nil, errors.New("its client_id is too long or has characters that no client_id has (RFC 6749 appendix A)")
+	}
+	s := o.Text("client_secret")
+	if len(s) > maxSecret || !visible(s) {
+		return nil, errors.New("its client_secret is too long or has characters that no secret has (RFC 6749 appendix A)")
+	}
+	r := &Registration{
+		ClientID: id, ClientSecret: secret.New(s), AuthMethod: o.String("token_endpoint_auth_method"), RedirectURIs: o.Strings("redirect_uris"),
+		GrantTypes: o.Strings("grant_types"), Scope: strings.Join(o.Strings("scope"), " "),
+		RegistrationAccessToken: secret.New(o.String("registration_access_token")), RegistrationClientURI: o.String("registration_client_uri"),
+		SecretExpiry: instant(o, "client_secret_expires_at"), IssuedAt: instant(o, "client_id_issued_at"),
+	}
+	return r, nil
+}
+
+// visible reports whether s has only VSCHAR (RFC 6749 appendix A).
+func visible(s string) bool {
+	for i := range len(s) {
+		if s[i] < 0x20 || s[i] > 0x7e {
+			return false
+		}
+	}
+	return true
+}
+
+// instant reads a time in seconds since 1970; 0, absence and garbage are the zero time. Values that
+// can only be milliseconds are taken for those.
+func instant(o Object, name string) time.Time {
+	n, ok := o.Seconds(name)
+	if !ok || n <= 0 {
+		return time.Time{}
+	}
+	const year9999 = 253402300799
+	if n > 1e11 {
+		n /= 1000
+	}
+	if n > year9999 {
+		return time.Time{}
+	}
+	return time.Unix(n, 0)
+}

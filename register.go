@@ -1,0 +1,215 @@
+package mcpoauth
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mcpoauth/mcpoauth/internal/loopback"
+	"github.com/mcpoauth/mcpoauth/internal/registration"
+	"github.com/mcpoauth/mcpoauth/internal/secret"
+	"github.com/mcpoauth/mcpoauth/store"
+)
+
+// Where a client's identity comes from.
+const (
+	sourcePreRegistered = "pre-registered"
+	sourceDocument      = "metadata-document"
+	sourceDynamic       = "dynamic"
+)
+
+// identity is who we are at an authorization server.
+type identity struct {
+	reg    *store.Registration
+	rev    store.Revision
+	key    store.Key
+	reused bool
+}
+
+// registrationKey identifies a dynamic registration: issuer and redirect URI without port.
+func (c *Client) registrationKey(issuer, redirectURI string) store.Key {
+	if u, err := url.Parse(redirectURI); err == nil {
+		u.Host = u.Hostname()
+		redirectURI = u.String()
+	}
+	return store.Key{Kind: store.KindRegistration, ID: issuer + " " + redirectURI, Profile: c.opts.Profile}
+}
+
+// listenAndRegister opens the listener, on the port of the stored registration if there is one,
+// and returns it with the client to use. It listens first: a port is named only once it is held.
+func (c *Client) listenAndRegister(ctx context.Context, f *facts, w want) (*identity, *loopback.Listener, error) {
+	id := c.fixedIdentity(f)
+	if id == nil {
+		host := c.opts.CallbackHost
+		if strings.Contains(host, ":") {
+			host = "[" + host + "]"
+		}
+		id = c.storedIdentity(ctx, f, "http://"+host+c.opts.CallbackPath, w)
+	}
+	port := c.opts.CallbackPort
+	if port == 0 && id.reg != nil && id.reg.Source == sourceDynamic {
+		port = portOf(id.reg.RedirectURI)
+	}
+	cfg := loopback.Config{Host: c.opts.CallbackHost, Port: port, Path: c.opts.CallbackPath, ServerName: hostOf(c.id)}
+	l, err := loopback.Listen(cfg)
+	var busy *loopback.PortBusyError
+	if errors.As(err, &busy) && c.opts.CallbackPort == 0 {
+		// Somebody has the port of the registration: another port needs another registration.
+		cfg.Port, id.reg = 0, nil
+		l, err = loopback.Listen(cfg)
+	}
+	if err != nil {
+		return nil, nil, &AuthorizationError{Fact{
+			Message: "cannot listen for the browser's answer: " + err.Error(), Err: err,
+			Hint: "choose another port with --callback-port (Options.CallbackPort), or leave it out",
+		}}
+	}
+	if id.reg == nil || id.reg.Source == sourceDynamic && portOf(id.reg.RedirectURI) != l.Port() {
+		id.reg, id.reused = nil, false
+		if err := c.register(ctx, f, id, l.RedirectURI()); err != nil {
+			_ = l.Close()
+			return nil, nil, err
+		}
+	}
+	if id.reused {
+		c.suspectRegistration(ctx, id)
+	}
+	return id, l, nil
+}
+
+// fixedIdentity returns the pre-registered client or the metadata document, if one applies.
+func (c *Client) fixedIdentity(f *facts) *identity {
+	methods := f.Server.TokenEndpointAuthMethodsSupported
+	switch {
+	case c.opts.ClientID != "":
+		method := c.opts.ClientAuthMethod
+		if method == "" {
+			method = registration.ChooseAuthMethod(methods, c.opts.ClientSecret != "")
+		}
+		return &identity{reg: &store.Registration{
+			Issuer: f.Issuer, ClientID: c.opts.ClientID, ClientSecret: c.opts.ClientSecret, AuthMethod: method, Source: sourcePreRegistered,
+		}}
+	case c.opts.ClientMetadataURL != "" && f.Server.ClientIDMetadataDocumentSupported && (methods == nil || slices.Contains(methods, "none")):
+		return &identity{reg: &store.Registration{Issuer: f.Issuer, ClientID: c.opts.ClientMetadataURL, AuthMethod: "none", Source: sourceDocument}}
+	}
+	return nil
+}
+
+// storedIdentity returns the stored dynamic registration if it can serve this login, and an
+// identity without one otherwise.
+func (c *Client) storedIdentity(ctx context.Context, f *facts, redirectURI string, w want) *identity {
+	id := &identity{key: c.registrationKey(f.Issuer, redirectURI)}
+	data, rev, err := c.store.Load(ctx, id.key)
+	if err != nil {
+		return id
+	}
+	id.rev = rev
+	reg, err := store.DecodeRegistration(data)
+	switch {
+	case err != nil:
+		c.note("the stored registration cannot be read, registering anew: " + err.Error())
+	case w.newClient:
+	case reg.Issuer != f.Issuer:
+	case !reg.SecretExpiry.IsZero() && time.Now().After(reg.SecretExpiry):
+		c.note("the stored client's secret has expired, registering anew")
+	case reg.Unanswered:
+		c.note("the last login with the stored client did not come back, registering anew")
+	default:
+		id.reg, id.reused = reg, true
+	}
+	return id
+}
+
+// register registers a client dynamically (RFC 7591) and stores it before any browser opens, so
+// that an aborted login reuses it.
+func (c *Client) register(ctx context.Context, f *facts, id *identity, redirectURI string) error {
+	endpoint := f.Server.RegistrationEndpoint
+	if endpoint == "" {
+		return &RegistrationError{Fact{
+			URL: f.Issuer, Message: "the authorization server " + f.Issuer + " does not register clients by itself",
+			Hint: "register a client there with the redirect URI " + redirectURI + " and give it with --client-id and, if it has a secret, --client-secret-env (Options.ClientID, Options.ClientSecret)",
+		}}
+	}
+	applicationType := "native"
+	if strings.HasPrefix(redirectURI, "https:") {
+		applicationType = "web"
+	}
+	grants := []string{"authorization_code", "refresh_token"}
+	r := registration.Request{
+		Endpoint: endpoint, RedirectURIs: redirectSpellings(redirectURI), ClientName: c.opts.ClientName, ApplicationType: applicationType,
+		GrantTypes: grants, Scope: strings.Join(c.scopesFor(ctx, f, want{}), " "),
+		AuthMethod: registration.ChooseAuthMethod(f.Server.TokenEndpointAuthMethodsSupported, false),
+		SoftwareID: "mcpoauth", SoftwareVersion: Version, SoftwareStatement: c.opts.SoftwareStatement,
+		InitialAccessToken: secret.New(c.opts.InitialAccessToken), Extra: c.opts.ClientMetadata,
+	}
+	got, err := registration.Register(ctx, c.http, r)
+	if err != nil {
+		return publicError(err)
+	}
+	id.reg = &store.Registration{
+		Issuer: f.Issuer, ClientID: got.ClientID, ClientSecret: got.ClientSecret.Reveal(), AuthMethod: got.AuthMethod, Source: sourceDynamic,
+		RedirectURI: redirectURI, RedirectURIs: got.RedirectURIs, Endpoint: endpoint, Scope: got.Scope, SecretExpiry: got.SecretExpiry, CreatedAt: time.Now(),
+		AccessToken: got.RegistrationAccessToken.Reveal(), ClientURI: got.RegistrationClientURI,
+	}
+	if len(got.RedirectURIs) > 0 && !slices.Contains(got.RedirectURIs, redirectURI) {
+		c.note("the server registered other redirect URIs than asked for; it may refuse " + redirectURI)
+	}
+	c.saveRegistration(ctx, id)
+	return nil
+}
+
+// redirectSpellings returns the redirect URI and, for a loopback one, its other spelling, so
+// that the registration serves whichever of the two the server accepts later.
+func redirectSpellings(redirectURI string) []string {
+	for _, pair := range [][2]string{{"http://127.0.0.1:", "http://localhost:"}, {"http://localhost:", "http://127.0.0.1:"}} {
+		if rest, ok := strings.CutPrefix(redirectURI, pair[0]); ok {
+			return []string{redirectURI, pair[1] + rest}
+		}
+	}
+	return []string{redirectURI}
+}
+
+// saveRegistration stores a registration. That it cannot be stored is no reason to stop.
+func (c *Client) saveRegistration(ctx context.Context, id *identity) {
+	if id.key == (store.Key{}) {
+		return
+	}
+	data, err := id.reg.Encode()
+	if err == nil {
+		id.rev, err = c.store.Save(ctx, id.key, data, id.rev)
+	}
+	if err != nil {
+		c.log.Warn("the registration could not be saved", "issuer", id.reg.Issuer, "err", err)
+	}
+}
+
+// suspectRegistration notes that a login with a stored registration has begun. An authorization
+// server that has forgotten a client shows a page and never comes back, so a registration whose
+// last login did not come back is replaced at the next.
+func (c *Client) suspectRegistration(ctx context.Context, id *identity) {
+	id.reg.Unanswered = true
+	c.saveRegistration(ctx, id)
+}
+
+func (c *Client) confirmRegistration(ctx context.Context, id *identity) {
+	id.reg.Unanswered = false
+	c.saveRegistration(ctx, id)
+}
+
+// forgetRegistration removes the stored form of reg.
+func (c *Client) forgetRegistration(ctx context.Context, reg *store.Registration) {
+	key := c.registrationKey(reg.Issuer, reg.RedirectURI)
+	data, rev, err := c.store.Load(ctx, key)
+	if err != nil {
+		return
+	}
+	if stored, err := store.DecodeRegistration(data); err == nil && stored.ClientID != reg.ClientID {
+		return // somebody registered anew
+	}
+	if err := c.store.Delete(ctx, key, rev); err != nil {
+		c.log.Warn("the registration could not be removed", "issuer", reg.Issuer, "err", err)
+	}
+}

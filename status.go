@@ -1,0 +1,158 @@
+package mcpoauth
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/mcpoauth/mcpoauth/store"
+	"github.com/mcpoauth/mcpoauth/store/filestore"
+)
+
+// Status is what the store knows of a login.
+type Status struct {
+	// ServerURL and Profile identify the login. Resource is the resource indicator sent.
+	ServerURL, Profile, Resource string
+	// Issuer is the authorization server, ClientID the client there, RegistrationSource where that
+	// comes from: "pre-registered", "metadata-document" or "dynamic".
+	Issuer, ClientID, RegistrationSource string
+	// Scopes are those granted.
+	Scopes []string
+	// Expiry is when the access token ends; the zero time is unknown. LoggedInAt is when the token
+	// was received.
+	Expiry, LoggedInAt time.Time
+	// CanRefresh reports whether there is a refresh token.
+	CanRefresh bool
+	// State is one of the State constants.
+	State State
+	// Reason is why a login is required.
+	Reason string
+	// Err is why the login cannot be read. The other fields say what is known nevertheless.
+	Err error
+}
+
+// State of a login, as far as the store knows without asking anybody.
+type State string
+
+const (
+	// StateValid: the access token is good.
+	StateValid State = "valid"
+	// StateRefreshable: it has ended and will be refreshed when needed.
+	StateRefreshable State = "refreshable"
+	// StateLoginRequired: a person must log in.
+	StateLoginRequired State = "login-required"
+	// StateUnreadable: the record is damaged or of a newer version.
+	StateUnreadable State = "unreadable"
+)
+
+// Status returns what the store knows of this login, without asking the network. Without a login
+// the error is [ErrLoginRequired].
+func (c *Client) Status(ctx context.Context) (*Status, error) {
+	rec, _, err := c.loadRecord(ctx)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, c.loginRequired("not logged in", nil)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return statusOf(rec), nil
+}
+
+func statusOf(rec *store.Record) *Status {
+	s := newSession(rec, 0)
+	st := &Status{
+		ServerURL: rec.ServerURL, Profile: rec.Profile, Resource: rec.Resource, Issuer: rec.Issuer, ClientID: rec.Registration.ClientID,
+		RegistrationSource: rec.Registration.Source, Scopes: slices.Clone(rec.Scopes), Expiry: rec.Expiry, LoggedInAt: rec.IssuedAt,
+		CanRefresh: rec.RefreshToken != "", Reason: rec.LoginRequired,
+	}
+	switch {
+	case rec.LoginRequired != "":
+		st.State = StateLoginRequired
+	case s.usable(time.Now()):
+		st.State = StateValid
+	case s.renewable():
+		st.State = StateRefreshable
+	default:
+		st.State, st.Reason = StateLoginRequired, endedBecause(rec)
+	}
+	return st
+}
+
+// List returns the logins of every profile in the store that opts name. A login that cannot be
+// read is listed with its error; an error of the listing itself ends it.
+func List(ctx context.Context, opts *Options) iter.Seq2[*Status, error] {
+	return func(yield func(*Status, error) bool) {
+		st, err := storeOf(opts)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for key, err := range st.List(ctx, store.Filter{Kind: store.KindLogin}) {
+			if err != nil {
+				if !yield(nil, storeError("list", err)) {
+					return
+				}
+				continue
+			}
+			if s := listed(ctx, st, key); s != nil && !yield(s, nil) {
+				return
+			}
+		}
+	}
+}
+
+// listed returns the status of one login, nil if it has gone meanwhile.
+func listed(ctx context.Context, st store.Store, key store.Key) *Status {
+	data, _, err := st.Load(ctx, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	var rec *store.Record
+	if err == nil {
+		rec, err = store.DecodeRecord(data)
+	}
+	if err != nil {
+		return &Status{ServerURL: key.ID, Profile: key.Profile, State: StateUnreadable, Err: storeError("read", err)}
+	}
+	return statusOf(rec)
+}
+
+// ClearAll forgets every login of the store, of every profile, and returns how many there were.
+// With [ClearOptions.Registration] it removes registrations too; no server is told.
+func ClearAll(ctx context.Context, opts *Options, clearOpts *ClearOptions) (int, error) {
+	st, err := storeOf(opts)
+	if err != nil {
+		return 0, err
+	}
+	kinds := []store.Kind{store.KindLogin, store.KindPending}
+	if clearOpts != nil && clearOpts.Registration {
+		kinds = append(kinds, store.KindRegistration)
+	}
+	var n int
+	var failures []error
+	for _, kind := range kinds {
+		for key, err := range st.List(ctx, store.Filter{Kind: kind}) {
+			if err == nil {
+				err = st.Delete(ctx, key, 0)
+			}
+			if err != nil {
+				failures = append(failures, storeError("remove", err))
+			} else if kind == store.KindLogin {
+				n++
+			}
+		}
+	}
+	return n, errors.Join(failures...)
+}
+
+func storeOf(opts *Options) (store.Store, error) {
+	if opts == nil {
+		opts = &Options{}
+	}
+	if opts.Store != nil {
+		return opts.Store, nil
+	}
+	return filestore.New(opts.CacheDir)
+}

@@ -1,0 +1,393 @@
+// Package filestore keeps logins in files: the default store. Any number of processes of one user may
+// share a directory on one machine; there is one file per record, so a damaged one costs no other.
+//
+// It promises that a save survives a crash of the process and of the machine (written aside,
+// synchronized, renamed, and the directory synchronized), and that a lock is free as soon as its
+// holder dies, because the kernel holds it. Directories are 0700 and files 0600 from their first byte;
+// symbolic links, other people's files and directories that others may write are refused. Contents
+// are not encrypted. It needs a file system with working advisory locks, which some network file
+// systems lack. Choose it for programs that a person runs.
+package filestore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/mcpoauth/mcpoauth/store"
+)
+
+const (
+	format    = 1
+	suffix    = ".json"
+	lockDir   = "locks"
+	maxFile   = 2 << 20
+	dirMode   = 0o700
+	fileMode  = 0o600
+	corrupted = ".corrupt-"
+)
+
+// Store is a store in files. Use [New].
+type Store struct {
+	dir string
+}
+
+// envelope is a file: a record with its key, so that a listing can name it, and its revision.
+type envelope struct {
+	Format   int             `json:"format"`
+	Kind     store.Kind      `json:"kind"`
+	ID       string          `json:"id"`
+	Profile  string          `json:"profile"`
+	Revision store.Revision  `json:"revision,string"`
+	Data     json.RawMessage `json:"data,omitempty"`
+	Bytes    []byte          `json:"bytes,omitempty"`
+}
+
+// New returns the store in dir, "" for [DefaultDir]. It does no I/O; dir must be absolute.
+func New(dir string) (*Store, error) {
+	if dir == "" {
+		var err error
+		if dir, err = DefaultDir(); err != nil {
+			return nil, err
+		}
+	}
+	if !filepath.IsAbs(dir) {
+		abs, err := filepath.Abs(dir)
+		if err != nil {
+			return nil, fmt.Errorf("the cache directory %q: %w", dir, err)
+		}
+		dir = abs
+	}
+	return &Store{dir: filepath.Clean(dir)}, nil
+}
+
+// Dir returns the directory.
+func (s *Store) Dir() string { return s.dir }
+
+// path returns where a record lies: first what a person recognises, then what identifies it.
+func (s *Store) path(key store.Key) string {
+	name := string(key.Kind)
+	if key.Kind == store.KindLogin || key.Kind == store.KindRegistration {
+		name = CacheKey(key.ID)
+	}
+	return filepath.Join(s.dir, clean(name, maxReadable)+"-"+key.Digest()+suffix)
+}
+
+// Load implements store.Store.
+func (s *Store) Load(ctx context.Context, key store.Key) ([]byte, store.Revision, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, 0, err
+	}
+	path := s.path(key)
+	e, err := s.read(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	if e == nil {
+		return nil, 0, fmt.Errorf("%v: %w", key, store.ErrNotFound)
+	}
+	if e.key() != key {
+		return nil, 0, &store.CorruptError{Path: path, Err: errors.New("it belongs to another login")}
+	}
+	return e.data(), e.Revision, nil
+}
+
+func (e *envelope) key() store.Key { return store.Key{Kind: e.Kind, ID: e.ID, Profile: e.Profile} }
+
+func (e *envelope) data() []byte {
+	if e.Data != nil {
+		return e.Data
+	}
+	return append([]byte{}, e.Bytes...)
+}
+
+// read returns the envelope in path, nil if there is no file.
+func (s *Store) read(path string) (*envelope, error) {
+	if err := s.checkDir(); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	b, err := readFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	e := &envelope{}
+	if err := json.Unmarshal(b, e); err != nil || e.Kind == "" || e.Revision == 0 {
+		// A newer format may not even have our members.
+		var v struct {
+			Format int `json:"format"`
+		}
+		if json.Unmarshal(b, &v) == nil && v.Format > format {
+			return nil, &store.VersionError{Path: path, Format: v.Format, Known: format}
+		}
+		return nil, &store.CorruptError{Path: path, Err: errors.New("it is not a whole record")}
+	}
+	if e.Format > format {
+		return nil, &store.VersionError{Path: path, Format: e.Format, Known: format}
+	}
+	return e, nil
+}
+
+// readFile reads a regular file of ours, within limits and without ever waiting.
+func readFile(path string) ([]byte, error) {
+	f, err := openForReading(path)
+	if err != nil {
+		return nil, explain(path, err)
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, explain(path, err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &store.CorruptError{Path: path, Err: errors.New("it is not a regular file")}
+	}
+	if err := checkOwner(path, info); err != nil {
+		return nil, err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		tighten(f, fileMode)
+	}
+	if info.Size() > maxFile {
+		return nil, &store.CorruptError{Path: path, Err: fmt.Errorf("it is longer than %d bytes", maxFile)}
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, explain(path, err)
+	}
+	return b, nil
+}
+
+// Save implements store.Store.
+func (s *Store) Save(ctx context.Context, key store.Key, data []byte, rev store.Revision) (store.Revision, error) {
+	return s.change(ctx, key, func(old *envelope) (*envelope, error) {
+		var at store.Revision
+		if old != nil {
+			at = old.Revision
+		}
+		if at != rev {
+			return nil, fmt.Errorf("%v: %w", key, store.ErrConflict)
+		}
+		e := &envelope{Format: format, Kind: key.Kind, ID: key.ID, Profile: key.Profile, Revision: nextRevision(old)}
+		if compact, ok := asJSON(data); ok {
+			e.Data = compact
+		} else {
+			e.Bytes = data
+		}
+		return e, nil
+	})
+}
+
+// asJSON reports whether data survives being embedded byte for byte.
+func asJSON(data []byte) (json.RawMessage, bool) {
+	b, err := json.Marshal(json.RawMessage(data))
+	if err != nil || string(b) != string(data) || len(data) == 0 {
+		return nil, false
+	}
+	return b, true
+}
+
+// nextRevision returns a revision that no save of this key has had: the clock's, so that one given
+// out before a deletion does not come again, and past the last one, so that a clock may jump.
+func nextRevision(old *envelope) store.Revision {
+	rev := store.Revision(max(1, time.Now().UnixNano()))
+	if old != nil && rev <= old.Revision {
+		rev = old.Revision + 1
+	}
+	return rev
+}
+
+// Delete implements store.Store.
+func (s *Store) Delete(ctx context.Context, key store.Key, rev store.Revision) error {
+	if rev == 0 {
+		if _, err := os.Lstat(s.path(key)); errors.Is(err, fs.ErrNotExist) {
+			return ctx.Err()
+		}
+	}
+	_, err := s.change(ctx, key, func(old *envelope) (*envelope, error) {
+		if old == nil {
+			if rev != 0 {
+				return nil, fmt.Errorf("%v: %w", key, store.ErrConflict)
+			}
+			return nil, nil
+		}
+		if rev != 0 && old.Revision != rev {
+			return nil, fmt.Errorf("%v: %w", key, store.ErrConflict)
+		}
+		return nil, os.Remove(s.path(key))
+	})
+	return err
+}
+
+// change replaces a record under a short lock that makes the comparison and the write one step.
+func (s *Store) change(ctx context.Context, key store.Key, f func(old *envelope) (*envelope, error)) (store.Revision, error) {
+	_, unlock, err := s.Lock(ctx, key, "save")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = unlock() }()
+	path := s.path(key)
+	old, err := s.read(path)
+	var damaged *store.CorruptError
+	if errors.As(err, &damaged) {
+		// What cannot be read is kept: somebody may want to look at it.
+		if err := setAside(path); err != nil {
+			return 0, err
+		}
+		old, err = nil, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	e, err := f(old)
+	if err != nil {
+		return 0, explain(path, err)
+	}
+	if e == nil {
+		return 0, syncDir(s.dir)
+	}
+	b, err := json.Marshal(e)
+	if err != nil {
+		return 0, err
+	}
+	if err := writeFile(s.dir, path, b); err != nil {
+		return 0, explain(path, err)
+	}
+	return e.Revision, nil
+}
+
+func setAside(path string) error {
+	aside := path + corrupted + time.Now().UTC().Format("20060102T150405.000000000")
+	if err := os.Rename(path, aside); err != nil {
+		return explain(path, err)
+	}
+	return nil
+}
+
+// List implements store.Store.
+func (s *Store) List(ctx context.Context, f store.Filter) iter.Seq2[store.Key, error] {
+	return func(yield func(store.Key, error) bool) {
+		if err := s.checkDir(); err != nil {
+			if !errors.Is(err, fs.ErrNotExist) {
+				yield(store.Key{}, err)
+			}
+			return
+		}
+		entries, err := os.ReadDir(s.dir)
+		if err != nil {
+			yield(store.Key{}, explain(s.dir, err))
+			return
+		}
+		for _, entry := range entries {
+			if err := ctx.Err(); err != nil {
+				yield(store.Key{}, err)
+				return
+			}
+			if !isOurs(entry.Name()) || !strings.HasSuffix(entry.Name(), suffix) {
+				continue
+			}
+			e, err := s.read(filepath.Join(s.dir, entry.Name()))
+			switch {
+			case err != nil:
+				if !yield(store.Key{}, err) {
+					return
+				}
+			case e == nil || !f.Match(e.key()):
+			case !yield(e.key(), nil):
+				return
+			}
+		}
+	}
+}
+
+// isOurs reports whether a file name is one that this package gives.
+func isOurs(name string) bool {
+	base, rest, ok := strings.Cut(name, suffix)
+	i := strings.LastIndexByte(base, '-')
+	if !ok || i < 0 || len(base)-i-1 != 64 || rest != "" && !strings.HasPrefix(rest, corrupted) {
+		return false
+	}
+	return strings.Trim(base[i+1:], "0123456789abcdef") == ""
+}
+
+// Clear removes the logins of a server URL, of every profile, and nothing else.
+func (s *Store) Clear(ctx context.Context, serverURL string) error {
+	return s.remove(ctx, func(e *envelope) bool {
+		return e != nil && e.Kind == store.KindLogin && (e.ID == serverURL || strings.HasPrefix(e.ID, serverURL+" "))
+	})
+}
+
+// ClearAll removes every record of this store, damaged ones too. Files that are not ours stay.
+func (s *Store) ClearAll(ctx context.Context) error {
+	return s.remove(ctx, func(*envelope) bool { return true })
+}
+
+func (s *Store) remove(ctx context.Context, which func(*envelope) bool) error {
+	if err := s.checkDir(); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return explain(s.dir, err)
+	}
+	var failures []error
+	for _, entry := range entries {
+		if !isOurs(entry.Name()) {
+			continue
+		}
+		path := filepath.Join(s.dir, entry.Name())
+		e, err := s.read(path)
+		if err == nil && e != nil && which(e) {
+			err = s.Delete(ctx, e.key(), 0)
+		} else if err != nil && which(nil) || strings.Contains(entry.Name(), corrupted) && which(nil) {
+			err = os.Remove(path)
+		} else {
+			err = nil
+		}
+		failures = append(failures, err)
+	}
+	return errors.Join(failures...)
+}
+
+// Probe implements store.Prober: it writes and removes a small file.
+func (s *Store) Probe(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := s.makeDir(); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(s.dir, ".probe-")
+	if err != nil {
+		return explain(s.dir, err)
+	}
+	defer func() { _ = os.Remove(f.Name()) }()
+	// As much as a login takes: a full disk takes an empty file.
+	_, err = f.Write(make([]byte, 16<<10))
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return explain(s.dir, err)
+	}
+	return nil
+}

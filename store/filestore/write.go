@@ -1,0 +1,159 @@
+package filestore
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+// writeFile replaces path: a random name in the same directory, synchronized, renamed, and the
+// directory synchronized, so that after a crash there is the old content or the new.
+func writeFile(dir, path string, b []byte) (err error) {
+	f, err := os.CreateTemp(dir, ".tmp-") // O_EXCL, 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+			_ = os.Remove(f.Name())
+		}
+	}()
+	if _, err := f.Write(b); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// rename replaces a file. On Windows somebody who has it open makes it fail for a moment.
+func rename(from, to string) error {
+	var err error
+	for try := range 20 {
+		if err = os.Rename(from, to); err == nil || runtime.GOOS != "windows" {
+			return err
+		}
+		time.Sleep(time.Duration(try+1) * 5 * time.Millisecond)
+	}
+	return err
+}
+
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil // directories cannot be synchronized there
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = d.Close() }()
+	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) {
+		return err
+	}
+	return nil
+}
+
+// makeDir makes the directory and its lock directory.
+func (s *Store) makeDir() error {
+	for _, dir := range []string{s.dir, filepath.Join(s.dir, lockDir)} {
+		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+			if err := os.MkdirAll(dir, dirMode); err != nil {
+				return explain(dir, err)
+			}
+		}
+		if err := checkDirectory(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) checkDir() error { return checkDirectory(s.dir) }
+
+// checkDirectory refuses a directory in which somebody else could replace files.
+func checkDirectory(dir string) error {
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return explain(dir, err)
+	}
+	if info.Mode()&fs.ModeSymlink != 0 {
+		return &unsafeError{dir, "is a symbolic link", "name the directory it leads to with MCPOAUTH_DIR or --store file:DIR (Options.CacheDir)"}
+	}
+	if !info.IsDir() {
+		return &unsafeError{dir, "is not a directory", "remove it, or name another directory with MCPOAUTH_DIR or --store file:DIR (Options.CacheDir)"}
+	}
+	if err := checkOwner(dir, info); err != nil {
+		return err
+	}
+	if info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
+		if err := os.Chmod(dir, dirMode); err != nil {
+			return &unsafeError{dir, "can be written or read by others", "make it yours alone: chmod 700 " + dir}
+		}
+	}
+	return nil
+}
+
+// unsafeError means that a file or directory is not fit for secrets.
+type unsafeError struct{ path, what, hint string }
+
+func (e *unsafeError) Error() string    { return e.path + " " + e.what }
+func (e *unsafeError) HintText() string { return e.hint }
+
+// ioError is a failed file operation with a word on what to do.
+type ioError struct {
+	path string
+	err  error
+	hint string
+}
+
+func (e *ioError) Error() string {
+	var p *fs.PathError
+	var l *os.LinkError
+	switch {
+	case errors.As(e.err, &p):
+		return fmt.Sprintf("%s: %v", e.path, p.Err)
+	case errors.As(e.err, &l):
+		return fmt.Sprintf("%s: %v", e.path, l.Err)
+	}
+	return fmt.Sprintf("%s: %v", e.path, e.err)
+}
+func (e *ioError) Unwrap() error    { return e.err }
+func (e *ioError) HintText() string { return e.hint }
+
+// explain adds the place and a hint to an error of the file system.
+func explain(path string, err error) error {
+	var p *fs.PathError
+	var l *os.LinkError
+	var s *os.SyscallError
+	if !errors.As(err, &p) && !errors.As(err, &l) && !errors.As(err, &s) {
+		return err
+	}
+	hint := ""
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrPermission):
+		hint = "check the permissions, or name another directory with MCPOAUTH_DIR or --store file:DIR (Options.CacheDir)"
+	case isReadOnly(err):
+		hint = "the file system is read-only: name another directory with MCPOAUTH_DIR or --store file:DIR (Options.CacheDir)"
+	case isFull(err):
+		hint = "the disk is full or a quota is used up: make room, then try again"
+	case isLoop(err):
+		hint = "it is a symbolic link, which is refused: remove it"
+	default:
+		hint = "check the directory, or name another one with MCPOAUTH_DIR or --store file:DIR (Options.CacheDir)"
+	}
+	return &ioError{path: path, err: err, hint: hint}
+}
