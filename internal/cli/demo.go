@@ -105,6 +105,7 @@ func runDemo(ctx context.Context, u *ui, realBrowser bool) (err error) {
 func (d *demo) tell(ctx context.Context, c *mcpoauth.Client) error {
 	d.print("A protected MCP server at %s,", d.srv.MCPURL())
 	d.print("its authorization server at %s. Both are part of this demo.", d.srv.Issuer())
+	d.print("\n  %s", d.paint(dim, fmt.Sprintf("%7s %-17s %-4s %-*s %-4s %s", "TIME", "LEG", "", d.width, "URL", "", "WHAT FOR")))
 
 	d.heading("Discover, register, log in")
 	d.next("asked without a token, the server says where to look")

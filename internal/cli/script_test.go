@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -47,9 +48,10 @@ func TestScripts(t *testing.T) {
 			"refreshes":     counter("refresh"),
 			"revocations":   counter("revocation"),
 			"revoke-all":    func(ts *testscript.TestScript, _ bool, _ []string) { serverOf(ts).RevokeAll() },
-			"expire":        func(ts *testscript.TestScript, _ bool, _ []string) { serverOf(ts).Expire() },
+			"sleep":         pause,
 			"down":          func(ts *testscript.TestScript, _ bool, _ []string) { serverOf(ts).Close() },
 			"revoked":       revoked,
+			"short-lived":   shortLived,
 		},
 	})
 }
@@ -62,6 +64,10 @@ func setup(env *testscript.Env) error {
 	env.Defer(srv.Close)
 	env.Values[serverKey{}] = srv
 
+	bin, err := exec.LookPath("testbrowser")
+	if err != nil {
+		return err
+	}
 	closed := httptest.NewServer(nil)
 	closed.Close()
 	open := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -86,7 +92,7 @@ func setup(env *testscript.Env) error {
 	for k, v := range map[string]string{
 		"MCP": srv.MCPURL(), "CLOSED": closed.URL + "/mcp", "OPEN": open.URL + "/mcp", "HTML": page.URL + "/mcp", "ESCAPES": escapes.URL + "/mcp",
 		"BROWSER": "testbrowser", "TESTBROWSER": "", "HOME": env.WorkDir, "MCPOAUTH_DIR": filepath.Join(env.WorkDir, "logins"),
-		"SSH_CONNECTION": "", "USER": "ann", "NO_PROXY": "127.0.0.1,localhost",
+		"BIN": filepath.Dir(bin), "SSH_CONNECTION": "", "USER": "ann", "NO_PROXY": "127.0.0.1,localhost",
 	} {
 		env.Setenv(k, v)
 	}
@@ -202,4 +208,20 @@ func leaked(srv *authtest.Server, text string) string {
 		}
 	}
 	return ""
+}
+
+// shortLived makes the tokens of the server live a second, or (off) an hour again.
+func shortLived(ts *testscript.TestScript, _ bool, args []string) {
+	serverOf(ts).Set(func(f *authtest.Faults) {
+		f.TokenAnswer = func(m map[string]any) { m["expires_in"] = 1 }
+		if len(args) > 0 {
+			f.TokenAnswer = nil
+		}
+	})
+}
+
+func pause(ts *testscript.TestScript, _ bool, args []string) {
+	d, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	time.Sleep(d)
 }
