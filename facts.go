@@ -208,7 +208,9 @@ func (c *Client) scopesFor(ctx context.Context, f *facts, w want) []string {
 		scopes = append(scopes, w.scopes...)
 	}
 	scopes = append(scopes, c.opts.AddScopes...)
-	if c.opts.OfflineAccess == OfflineAlways || c.opts.OfflineAccess == OfflineAuto && c.opts.Scopes == nil && slices.Contains(f.Server.ScopesSupported, offlineAccess) {
+	// Alone it would replace the scopes that the server gives to those who ask for none.
+	auto := c.opts.Scopes == nil && len(scopes) > 0 && slices.Contains(f.Server.ScopesSupported, offlineAccess)
+	if c.opts.OfflineAccess == OfflineAlways || c.opts.OfflineAccess == OfflineAuto && auto {
 		scopes = append(scopes, offlineAccess)
 	}
 	drop := c.opts.DropScopes

@@ -153,7 +153,7 @@ func (c *Client) stored(ctx context.Context) *session {
 
 // settledElsewhere reports whether somebody logged in while this login waited for its turn.
 func (c *Client) settledElsewhere(w want, before, now *session) bool {
-	if !now.usable(time.Now()) || now.rec.LoginRequired != "" || now.rec.AccessToken == w.refused || !covers(now.rec.Scopes, w.scopes) {
+	if !now.usable(time.Now()) || now.rec.AccessToken == w.refused || !covers(now.rec.Scopes, w.scopes) {
 		return false
 	}
 	changed := before == nil || before.rec.AccessToken != now.rec.AccessToken

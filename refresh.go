@@ -287,9 +287,7 @@ func (c *Client) ended(ctx context.Context, s *session, reason string, cause err
 	if _, err := c.save(ctx, &rec, s.rev); err != nil && !errors.Is(err, store.ErrConflict) {
 		c.log.Warn("the end of the login could not be noted", "server", c.id, "err", err)
 	}
-	if !s.usable(time.Now()) {
-		c.current.Store(nil)
-	}
+	c.current.Store(nil)
 	if f := c.opts.Trace.LoginRequired; f != nil {
 		f(c.event(s.rec), reason)
 	}

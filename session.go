@@ -54,14 +54,14 @@ func newSession(rec *store.Record, rev store.Revision) *session {
 	return s
 }
 
-// usable reports whether the token may be sent at now.
+// usable reports whether the token may be sent at now. Whoever ended the login ended its token.
 func (s *session) usable(now time.Time) bool {
-	return s != nil && s.rec.AccessToken != "" && (s.until.IsZero() || now.Before(s.until))
+	return s != nil && s.rec.LoginRequired == "" && (s.until.IsZero() || now.Before(s.until))
 }
 
 // renewable reports whether a refresh can be tried.
 func (s *session) renewable() bool {
-	return s != nil && s.rec.RefreshToken != "" && s.rec.LoginRequired == ""
+	return s.rec.RefreshToken != "" && s.rec.LoginRequired == ""
 }
 
 // due reports whether the token should be renewed ahead of its end.

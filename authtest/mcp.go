@@ -123,7 +123,11 @@ func (s *Server) challenge(w http.ResponseWriter, f Faults, why string) {
 }
 
 func (s *Server) needScope(w http.ResponseWriter, scope string) {
-	w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer error="insufficient_scope", scope=%q, resource_metadata=%q`, scope, s.mcpBase+"/.well-known/oauth-protected-resource/mcp"))
+	value := fmt.Sprintf(`Bearer error="insufficient_scope", scope=%q`, scope)
+	if !s.fault().ChallengeWithoutMetadata {
+		value += fmt.Sprintf(`, resource_metadata=%q`, s.mcpBase+"/.well-known/oauth-protected-resource/mcp")
+	}
+	w.Header().Set("WWW-Authenticate", value)
 	w.WriteHeader(http.StatusForbidden)
 }
 

@@ -115,7 +115,10 @@ func (p *process) exit() int {
 	return -1
 }
 
+// addressOnStderr is the line with the address of the login page.
 const addressOnStderr = `(?m)^  (http\S+response_type=code\S*)\n`
+
+var addressPattern = regexp.MustCompile(addressOnStderr)
 
 func TestNoBrowserTakesThePastedAddressAndRefusesAnother(t *testing.T) {
 	srv := authtest.New(t, nil)

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -201,7 +200,7 @@ func revoked(ts *testscript.TestScript, _ bool, _ []string) {
 // leaked returns a secret of the server that is in text, the printed address apart, which has to have
 // its state.
 func leaked(srv *authtest.Server, text string) string {
-	text = regexp.MustCompile(addressOnStderr).ReplaceAllString(text, "")
+	text = addressPattern.ReplaceAllString(text, "")
 	for _, s := range srv.Secrets() {
 		if strings.Contains(text, s) {
 			return s

@@ -1,0 +1,146 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mcpoauth/mcpoauth/authtest"
+)
+
+// terminal opens a pseudo-terminal of 100 columns: the program's side, and what arrives on the
+// other side until close is called.
+func terminal(t *testing.T) (tty *os.File, keyboard io.Writer, closed func() string) {
+	t.Helper()
+	ptmx, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	n, err := unix.IoctlGetInt(int(ptmx.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Skip(err)
+	}
+	if err := unix.IoctlSetPointerInt(int(ptmx.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Skip(err)
+	}
+	if tty, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
+		t.Skip(err)
+	}
+	if err := unix.IoctlSetWinsize(int(tty.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 30, Col: 100}); err != nil {
+		t.Fatal(err)
+	}
+	var seen bytes.Buffer
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = io.Copy(&seen, ptmx)
+	}()
+	return tty, ptmx, func() string {
+		tty.Close()
+		<-done
+		ptmx.Close()
+		return seen.String()
+	}
+}
+
+// run runs mcpoauth with the given streams.
+func run(t *testing.T, env []string, stdin io.Reader, stdout, stderr io.Writer, args ...string) int {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), exe, args...)
+	cmd.Args[0] = "mcpoauth"
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "TERM=xterm"}, env...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
+	_ = cmd.Run()
+	return cmd.ProcessState.ExitCode()
+}
+
+func TestWaitOnATerminalIsOneLineRewrittenAndTakenAway(t *testing.T) {
+	srv := authtest.New(t, nil)
+	tty, _, closed := terminal(t)
+	env := []string{"MCPOAUTH_DIR=" + t.TempDir(), "BROWSER=" + asBrowser(t), "TESTBROWSER=never"}
+	code := run(t, env, nil, nil, tty, "login", srv.MCPURL(), "--timeout", "2500ms")
+	seen := closed()
+	if code != exitTemporary {
+		t.Errorf("exit code %d", code)
+	}
+	if n := strings.Count(seen, "\rwaiting for the login in the browser, "); n < 2 {
+		t.Errorf("the line was written %d times:\n%q", n, seen)
+	}
+	if strings.Contains(seen, "left\r\n") || strings.Contains(seen, "\x1b") {
+		t.Errorf("the line was ended, or there are escapes:\n%q", seen)
+	}
+	if !strings.Contains(seen, "\rmcpoauth: nobody came back") {
+		t.Errorf("the error does not begin its line:\n%q", seen)
+	}
+}
+
+func TestBrowserAndPasteAtOnceOnATerminal(t *testing.T) {
+	srv := authtest.New(t, nil)
+	tty, keyboard, closed := terminal(t)
+	env := []string{"MCPOAUTH_DIR=" + t.TempDir(), "BROWSER=" + asBrowser(t), "TESTBROWSER=never"}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	go func() {
+		defer w.Close()
+		run(t, env, tty, nil, w, "login", srv.MCPURL(), "--timeout", "20s")
+	}()
+	var stderr strings.Builder
+	b := make([]byte, 4096)
+	pasted := false
+	for {
+		n, err := r.Read(b)
+		stderr.Write(b[:n])
+		if err != nil {
+			break
+		}
+		if m := addressPattern.FindStringSubmatch(stderr.String()); m != nil && !pasted && strings.Contains(stderr.String(), "paste the address") {
+			pasted = true
+			back, err := visit(t.Context(), m[1], true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintln(keyboard, back)
+		}
+	}
+	closed()
+	if !strings.Contains(stderr.String(), "logged in to ") {
+		t.Errorf("not logged in:\n%s", stderr.String())
+	}
+}
+
+func TestColourOnATerminalOnlyWithoutNoColor(t *testing.T) {
+	srv := authtest.New(t, nil)
+	env := []string{"MCPOAUTH_DIR=" + t.TempDir(), "BROWSER=" + asBrowser(t)}
+	if code := run(t, env, nil, nil, nil, "login", srv.MCPURL()); code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	for _, c := range []struct {
+		env  string
+		want bool
+	}{{"X=", true}, {"NO_COLOR=1", false}, {"TERM=dumb", false}} {
+		tty, _, closed := terminal(t)
+		code := run(t, append(env, c.env), nil, tty, nil, "list")
+		seen := closed()
+		if code != 0 || strings.Contains(seen, "\x1b[") != c.want {
+			t.Errorf("%s: exit code %d, %q", c.env, code, seen)
+		}
+		for line := range strings.Lines(seen) {
+			if !c.want && displayWidth(strings.TrimRight(line, "\r\n")) > 100 {
+				t.Errorf("%q is wider than the terminal", line)
+			}
+		}
+	}
+}
