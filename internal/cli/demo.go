@@ -50,6 +50,7 @@ type demo struct {
 	begun time.Time
 	// origins become short names where the terminal is too narrow for whole URLs.
 	origins *strings.Replacer
+	narrow  bool
 	width   int // of the URL column
 
 	mu    sync.Mutex
@@ -103,9 +104,13 @@ func runDemo(ctx context.Context, u *ui, realBrowser bool) (err error) {
 
 // tell is the story.
 func (d *demo) tell(ctx context.Context, c *mcpoauth.Client) error {
-	d.print("A protected MCP server at %s,", d.srv.MCPURL())
-	d.print("its authorization server at %s. Both are part of this demo.", d.srv.Issuer())
-	d.print("\n  %s", d.paint(dim, fmt.Sprintf("%7s %-17s %-4s %-*s %-4s %s", "TIME", "LEG", "", d.width, "URL", "", "WHAT FOR")))
+	mcp, as := "", ""
+	if d.narrow {
+		mcp, as = " (mcp below)", " (auth below)"
+	}
+	d.print("A protected MCP server at %s%s,", d.srv.MCPURL(), mcp)
+	d.print("its authorization server at %s%s. Both are part of this demo.", d.srv.Issuer(), as)
+	d.print("\n%s", d.paint(dim, d.row("TIME", "LEG", "", "URL", "", "WHAT FOR")))
 
 	d.heading("Discover, register, log in")
 	d.next("asked without a token, the server says where to look")
@@ -157,14 +162,27 @@ func (d *demo) tell(ctx context.Context, c *mcpoauth.Client) error {
 	return nil
 }
 
-// layout decides how URLs are shown: whole, or from their path on if the terminal is narrow.
+// layout decides how exchanges are shown: on one line with whole URLs, or, on a narrow terminal, on
+// two with short ones.
 func (d *demo) layout() {
 	mcp, as := originOf(d.srv.MCPURL()), originOf(d.srv.Issuer())
-	d.width = len(as) + 40
-	if w := columns(d.u.out); w > 0 && w < 130 {
+	const longestPath = len("/.well-known/oauth-protected-resource/mcp")
+	d.width = max(len(mcp), len(as)) + longestPath
+	if w := columns(d.u.out); w > 0 && w < d.width+90 {
+		d.narrow = true
 		d.origins = strings.NewReplacer(mcp, "mcp", as, "auth")
-		d.width = 40
+		d.width = len("mcp") + longestPath
 	}
+}
+
+// row aligns the parts of a line.
+func (d *demo) row(at, leg, method, address, status, about string) string {
+	pad := strings.Repeat(" ", max(0, d.width-displayWidth(address)))
+	line := fmt.Sprintf(" %7s %-17s %-4s %s%s %3s", at, leg, method, address, pad, status)
+	if d.narrow {
+		return line + "\n         " + about
+	}
+	return line + "  " + about
 }
 
 func originOf(raw string) string {
@@ -256,10 +274,7 @@ func (d *demo) line(at time.Time, leg, method, address, status, about string) {
 	if d.origins != nil {
 		address = d.origins.Replace(address)
 	}
-	address = clean(address)
-	pad := strings.Repeat(" ", max(0, d.width-displayWidth(address)))
-	d.write(fmt.Sprintf("  %s %-17s %-4s %s%s %s  %s",
-		d.paint(dim, fmt.Sprintf("%6.3fs", at.Sub(d.begun).Seconds())), clean(leg), clean(method), address, pad, status, d.paint(dim, about)))
+	d.write(d.row(fmt.Sprintf("%6.3fs", at.Sub(d.begun).Seconds()), clean(leg), clean(method), clean(address), status, d.paint(dim, about)))
 }
 
 // play is the person at the browser: the real login page, its form and the button.

@@ -44,7 +44,7 @@ func start(t *testing.T, env []string, args ...string) *process {
 	t.Cleanup(cancel)
 	p := &process{t: t, cmd: exec.CommandContext(ctx, exe, args...), grown: make(chan struct{}, 1), ended: make(chan struct{})}
 	p.cmd.Args[0] = "mcpoauth"
-	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}, env...)
+	p.cmd.Env = append([]string{"GORACE=" + noRaceSleep, "PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}, env...)
 	p.cmd.Stdout = &p.stdout
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)

@@ -58,7 +58,7 @@ func run(t *testing.T, env []string, stdin io.Reader, stdout, stderr io.Writer, 
 	}
 	cmd := exec.CommandContext(t.Context(), exe, args...)
 	cmd.Args[0] = "mcpoauth"
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "TERM=xterm"}, env...)
+	cmd.Env = append([]string{"GORACE=" + noRaceSleep, "PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "TERM=xterm"}, env...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
 	_ = cmd.Run()
 	return cmd.ProcessState.ExitCode()
@@ -93,7 +93,9 @@ func TestBrowserAndPasteAtOnceOnATerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
+	ended := make(chan struct{})
 	go func() {
+		defer close(ended)
 		defer w.Close()
 		run(t, env, tty, nil, w, "login", srv.MCPURL(), "--timeout", "20s")
 	}()
@@ -115,6 +117,7 @@ func TestBrowserAndPasteAtOnceOnATerminal(t *testing.T) {
 			fmt.Fprintln(keyboard, back)
 		}
 	}
+	<-ended
 	closed()
 	if !strings.Contains(stderr.String(), "logged in to ") {
 		t.Errorf("not logged in:\n%s", stderr.String())

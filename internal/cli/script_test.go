@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 
 type serverKey struct{}
 
+// noRaceSleep is for GORACE: under the race detector each program would end a second late.
+const noRaceSleep = "atexit_sleep_ms=0"
+
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
@@ -84,14 +87,13 @@ func setup(env *testscript.Env) error {
 		_, _ = w.Write([]byte("<!doctype html><html><title>Welcome</title></html>"))
 	}))
 	env.Defer(page.Close)
-	escapes := httptest.NewServer(nil)
-	escapes.Config.Handler = hostile(escapes.URL)
+	escapes := httptest.NewServer(hostile())
 	env.Defer(escapes.Close)
 
 	for k, v := range map[string]string{
 		"MCP": srv.MCPURL(), "CLOSED": closed.URL + "/mcp", "OPEN": open.URL + "/mcp", "HTML": page.URL + "/mcp", "ESCAPES": escapes.URL + "/mcp",
 		"BROWSER": "testbrowser", "TESTBROWSER": "", "HOME": env.WorkDir, "MCPOAUTH_DIR": filepath.Join(env.WorkDir, "logins"),
-		"BIN": filepath.Dir(bin), "SSH_CONNECTION": "", "USER": "ann", "NO_PROXY": "127.0.0.1,localhost",
+		"GORACE": noRaceSleep, "BIN": filepath.Dir(bin), "SSH_CONNECTION": "", "USER": "ann", "NO_PROXY": "127.0.0.1,localhost",
 	} {
 		env.Setenv(k, v)
 	}
@@ -102,28 +104,29 @@ func setup(env *testscript.Env) error {
 const nasty = "\x1b[2J\x1b]0;title\x07\x1b]52;c;ZXZpbA==\x07\u202eevil\u200b\u0085\u2028\r\nmcpoauth: logged in\x7f"
 
 // hostile is a server whose every text attacks the terminal.
-func hostile(origin string) http.Handler {
+func hostile() http.Handler {
 	quoted := strconv.QuoteToASCII(nasty)
 	for from, to := range map[string]string{`\x1b`: `\u001b`, `\a`: `\u0007`, `\x7f`: `\u007f`} {
 		quoted = strings.ReplaceAll(quoted, from, to)
 	}
-	doc := func(w http.ResponseWriter, status int, body string) {
+	doc := func(w http.ResponseWriter, origin string, status int, body string) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
 		_, _ = w.Write([]byte(strings.NewReplacer("ORIGIN", origin, "NASTY", quoted).Replace(body)))
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		origin := "http://" + r.Host
 		switch {
 		case r.URL.Path == "/mcp":
 			w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token", error_description="`+"\x1b[31m\u202e"+`"`)
 			w.WriteHeader(http.StatusUnauthorized)
 		case strings.HasPrefix(r.URL.Path, "/.well-known/oauth-protected-resource"):
-			doc(w, 200, `{"resource":"ORIGIN/mcp","authorization_servers":["ORIGIN"],"resource_name":NASTY}`)
+			doc(w, origin, 200, `{"resource":"ORIGIN/mcp","authorization_servers":["ORIGIN"],"resource_name":NASTY}`)
 		case strings.HasPrefix(r.URL.Path, "/.well-known/"):
-			doc(w, 200, `{"issuer":"ORIGIN","authorization_endpoint":"ORIGIN/a","token_endpoint":"ORIGIN/t","registration_endpoint":"ORIGIN/r",
+			doc(w, origin, 200, `{"issuer":"ORIGIN","authorization_endpoint":"ORIGIN/a","token_endpoint":"ORIGIN/t","registration_endpoint":"ORIGIN/r",
 				"response_types_supported":["code"],"code_challenge_methods_supported":["S256"],"service_documentation":NASTY}`)
 		default:
-			doc(w, 400, `{"error":"invalid_client_metadata","error_description":NASTY,"error_uri":NASTY}`)
+			doc(w, origin, 400, `{"error":"invalid_client_metadata","error_description":NASTY,"error_uri":NASTY}`)
 		}
 	})
 }

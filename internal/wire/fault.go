@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -12,7 +13,7 @@ import (
 type Fault struct {
 	// Stage is "discovery", "registration", "authorization", "par", "token" or "revocation".
 	Stage string
-	// URL that was asked, without its query; Status of the answer, 0 without one.
+	// URL that was asked, as PlainURL gives it; Status of the answer, 0 without one.
 	URL    string
 	Status int
 	// Code, Description and URI are the server's own (RFC 6749 section 5.2), cleaned.
@@ -53,7 +54,8 @@ func (f *Fault) Unwrap() error { return f.Err }
 
 // Attempt is one URL that was asked.
 type Attempt struct {
-	// URL, the Status and ContentType of its answer, and what became of it.
+	// URL as PlainURL gives it, the Status (0 without an answer) and ContentType of its answer, and
+	// what became of it in a few words.
 	URL         string
 	Status      int
 	ContentType string
@@ -72,8 +74,9 @@ func RetryAfter(h http.Header, now time.Time) time.Duration {
 		return 0
 	}
 	var d time.Duration
-	if n, err := strconv.ParseInt(v, 10, 64); err == nil {
-		d = time.Duration(min(n, int64(MaxRetryAfter/time.Second))) * time.Second
+	if n, err := strconv.ParseInt(v, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		// Clamped before it is multiplied: a product may come round to something plausible.
+		d = time.Duration(max(0, min(n, int64(MaxRetryAfter/time.Second)))) * time.Second
 	} else if t, err := http.ParseTime(v); err == nil {
 		d = t.Sub(now)
 	}

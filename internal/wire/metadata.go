@@ -6,8 +6,10 @@ import (
 )
 
 // ServerMetadata is an authorization server's metadata (RFC 8414 section 2, OpenID Connect Discovery
-// section 3). A nil list means absent, an empty one present and empty.
+// section 3). A nil list means absent, an empty one present and empty. Texts are as the server sent
+// them: Clean them before they are shown.
 type ServerMetadata struct {
+	// Issuer and the endpoints, unchecked.
 	Issuer                             string
 	AuthorizationEndpoint              string
 	TokenEndpoint                      string
@@ -19,6 +21,7 @@ type ServerMetadata struct {
 	DeviceAuthorizationEndpoint        string
 	PushedAuthorizationRequestEndpoint string
 
+	// What the server supports; values that nobody knows are kept.
 	ScopesSupported                            []string
 	ResponseTypesSupported                     []string
 	ResponseModesSupported                     []string
@@ -30,11 +33,13 @@ type ServerMetadata struct {
 	DPoPSigningAlgValuesSupported              []string
 	AuthorizationGrantProfilesSupported        []string
 
+	// What the server requires or promises.
 	RequirePushedAuthorizationRequests         bool
 	RequireSignedRequestObject                 bool
 	AuthorizationResponseIssParameterSupported bool
 	ClientIDMetadataDocumentSupported          bool
 
+	// Raw holds every member of the document.
 	Raw map[string]json.RawMessage
 }
 
@@ -50,7 +55,7 @@ func ParseServerMetadata(b []byte) (*ServerMetadata, error) {
 		RegistrationEndpoint: o.String("registration_endpoint"), RevocationEndpoint: o.String("revocation_endpoint"),
 		IntrospectionEndpoint: o.String("introspection_endpoint"), UserinfoEndpoint: o.String("userinfo_endpoint"), JWKSURI: o.String("jwks_uri"),
 		DeviceAuthorizationEndpoint: o.String("device_authorization_endpoint"), PushedAuthorizationRequestEndpoint: o.String("pushed_authorization_request_endpoint"),
-		ScopesSupported: o.Strings("scopes_supported"), ResponseTypesSupported: o.Strings("response_types_supported"),
+		ScopesSupported: o.Scopes("scopes_supported"), ResponseTypesSupported: o.Strings("response_types_supported"),
 		ResponseModesSupported: o.Strings("response_modes_supported"), GrantTypesSupported: o.Strings("grant_types_supported"),
 		TokenEndpointAuthMethodsSupported:          o.Strings("token_endpoint_auth_methods_supported"),
 		TokenEndpointAuthSigningAlgValuesSupported: o.Strings("token_endpoint_auth_signing_alg_values_supported"),
@@ -70,26 +75,32 @@ func ParseServerMetadata(b []byte) (*ServerMetadata, error) {
 	return m, nil
 }
 
-// ResourceMetadata is a protected resource's metadata (RFC 9728 section 2).
+// ResourceMetadata is a protected resource's metadata (RFC 9728 section 2). A nil list means absent,
+// an empty one present and empty. Texts are as the server sent them.
 type ResourceMetadata struct {
-	Resource                      string
-	AuthorizationServers          []string
-	ScopesSupported               []string
-	BearerMethodsSupported        []string
-	ResourceName                  string
-	ResourceDocumentation         string
+	// Resource is what the document is about, unchecked; AuthorizationServers are its issuers.
+	Resource             string
+	AuthorizationServers []string
+	// ScopesSupported: an empty list means that no scope should be asked for.
+	ScopesSupported        []string
+	BearerMethodsSupported []string
+	ResourceName           string
+	ResourceDocumentation  string
+	// DPoPBoundAccessTokensRequired as in RFC 9449.
 	DPoPBoundAccessTokensRequired bool
-	Raw                           map[string]json.RawMessage
+	// Raw holds every member of the document.
+	Raw map[string]json.RawMessage
 }
 
-// ParseResourceMetadata decodes a protected resource's metadata.
+// ParseResourceMetadata decodes a protected resource's metadata. Only what is no JSON object is an
+// error: what its members must be is for the caller to say.
 func ParseResourceMetadata(b []byte) (*ResourceMetadata, error) {
 	o, err := ParseObject(b)
 	if err != nil {
 		return nil, err
 	}
 	return &ResourceMetadata{
-		Resource: o.String("resource"), AuthorizationServers: o.Strings("authorization_servers"), ScopesSupported: o.Strings("scopes_supported"),
+		Resource: o.String("resource"), AuthorizationServers: o.Strings("authorization_servers"), ScopesSupported: o.Scopes("scopes_supported"),
 		BearerMethodsSupported: o.Strings("bearer_methods_supported"), ResourceName: o.String("resource_name"),
 		ResourceDocumentation: o.String("resource_documentation"), DPoPBoundAccessTokensRequired: o.Bool("dpop_bound_access_tokens_required"), Raw: o,
 	}, nil

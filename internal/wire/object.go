@@ -25,6 +25,8 @@ const (
 // Object is a JSON object whose members are looked up by their exact names.
 type Object map[string]json.RawMessage
 
+var errNoObject = errors.New("not a JSON object")
+
 // ParseObject decodes one JSON object. A byte order mark is accepted; anything after the object, a
 // member that occurs twice, deep nesting and other values than an object are not.
 func ParseObject(b []byte) (Object, error) {
@@ -37,7 +39,7 @@ func ParseObject(b []byte) (Object, error) {
 		return nil, errors.New("empty")
 	}
 	if trimmed[0] != '{' {
-		return nil, errors.New("not a JSON object")
+		return nil, errNoObject
 	}
 	if !utf8.Valid(b) {
 		return nil, errors.New("not UTF-8")
@@ -110,16 +112,16 @@ func (o Object) String(name string) string {
 	return s
 }
 
-// Text returns a string member, or a number as its digits.
+// Text returns a string member, or a whole number as its digits.
 func (o Object) Text(name string) string {
 	if s := o.String(name); s != "" {
 		return s
 	}
-	var n json.Number
-	if v, ok := o[name]; ok && len(v) > 0 && (v[0] == '-' || v[0] >= '0' && v[0] <= '9') && len(v) < 64 && json.Unmarshal(v, &n) == nil {
-		return n.String()
+	v := string(o[name])
+	if v == "" || len(v) > 64 || strings.Trim(v, "0123456789") != "" {
+		return ""
 	}
-	return ""
+	return v
 }
 
 // Strings returns a list member: nil if it is absent, null or unusable, empty if it is empty. A
@@ -141,6 +143,24 @@ func (o Object) Strings(name string) []string {
 		var s string
 		if json.Unmarshal(item, &s) == nil && s != "" {
 			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// Scopes returns a list of scopes: like Strings, but a string is split at its spaces, and what cannot
+// be a scope (RFC 6749 section 3.3) is left out.
+func (o Object) Scopes(name string) []string {
+	list := o.Strings(name)
+	if list == nil {
+		return nil
+	}
+	out := make([]string, 0, len(list))
+	for _, item := range list {
+		for _, s := range strings.Fields(item) {
+			if len(out) < maxList && ValidScope(s) {
+				out = append(out, s)
+			}
 		}
 	}
 	return out

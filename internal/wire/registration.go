@@ -8,23 +8,28 @@ import (
 	"github.com/mcpoauth/mcpoauth/internal/secret"
 )
 
+// maxClientID bounds a client_id in bytes: some are URLs.
 const maxClientID = 2048
 
 // Registration is the answer to a dynamic registration (RFC 7591 section 3.2.1).
 type Registration struct {
+	// ClientID has only visible ASCII characters; ClientSecret is empty for a public client.
 	ClientID     string
 	ClientSecret secret.String
 	// SecretExpiry is the zero time if the secret never expires.
 	SecretExpiry time.Time
 	// AuthMethod is token_endpoint_auth_method, "" if absent.
-	AuthMethod   string
+	AuthMethod string
+	// RedirectURIs, GrantTypes and Scope are what the server registered, which need not be what it
+	// was asked for.
 	RedirectURIs []string
 	GrantTypes   []string
 	Scope        string
 	// RegistrationAccessToken and RegistrationClientURI manage the registration (RFC 7592).
 	RegistrationAccessToken secret.String
 	RegistrationClientURI   string
-	IssuedAt                time.Time
+	// IssuedAt is the zero time if unknown.
+	IssuedAt time.Time
 }
 
 // ParseRegistration decodes the answer to a registration. Only what no login could work with is an
@@ -45,13 +50,16 @@ func ParseRegistration(b []byte) (*Registration, error) {
 	if len(s) > maxSecret || !visible(s) {
 		return nil, errors.New("its client_secret is too long or has characters that no secret has (RFC 6749 appendix A)")
 	}
-	r := &Registration{
+	manage := o.String("registration_access_token")
+	if !headerSafe(manage) {
+		manage = "" // it goes into a header and nowhere else
+	}
+	return &Registration{
 		ClientID: id, ClientSecret: secret.New(s), AuthMethod: o.String("token_endpoint_auth_method"), RedirectURIs: o.Strings("redirect_uris"),
 		GrantTypes: o.Strings("grant_types"), Scope: strings.Join(o.Strings("scope"), " "),
-		RegistrationAccessToken: secret.New(o.String("registration_access_token")), RegistrationClientURI: o.String("registration_client_uri"),
+		RegistrationAccessToken: secret.New(manage), RegistrationClientURI: o.String("registration_client_uri"),
 		SecretExpiry: instant(o, "client_secret_expires_at"), IssuedAt: instant(o, "client_id_issued_at"),
-	}
-	return r, nil
+	}, nil
 }
 
 // visible reports whether s has only VSCHAR (RFC 6749 appendix A).
@@ -64,18 +72,29 @@ func visible(s string) bool {
 	return true
 }
 
-// instant reads a time in seconds since 1970; 0, absence and garbage are the zero time. Values that
-// can only be milliseconds are taken for those.
+const (
+	// lastSecond is the last one that a time written as RFC 3339 can hold: the end of the year 9999.
+	lastSecond = 253402300799
+	// milliseconds is from where on a time in seconds (here of the year 5138) is taken for one in
+	// milliseconds.
+	milliseconds = 1e11
+)
+
+// instant reads a time in seconds since 1970, or as RFC 3339. 0, absence, garbage and what lies
+// beyond the year 9999 are the zero time. Values that can only be milliseconds are taken for those.
 func instant(o Object, name string) time.Time {
 	n, ok := o.Seconds(name)
-	if !ok || n <= 0 {
-		return time.Time{}
+	if !ok {
+		t, err := time.Parse(time.RFC3339, o.String(name))
+		if err != nil {
+			return time.Time{}
+		}
+		n = t.Unix()
 	}
-	const year9999 = 253402300799
-	if n > 1e11 {
+	if n > milliseconds {
 		n /= 1000
 	}
-	if n > year9999 {
+	if n <= 0 || n > lastSecond {
 		return time.Time{}
 	}
 	return time.Unix(n, 0)

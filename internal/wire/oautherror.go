@@ -1,0 +1,141 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// ParseOAuthError reads an answer that is no success (RFC 6749 section 5.2, and what is sent in its
+// place). The error code decides, the status only where there is no readable code. The body never
+// gets into the result: only its code and its description do, cleaned.
+func ParseOAuthError(status int, h http.Header, body []byte) *Fault {
+	o, err := message(h, body)
+	if err != nil {
+		o, err = firstObject(body)
+	}
+	switch {
+	case err == nil:
+		return errorFrom(status, h, o, time.Now())
+	case looksLikePage(h, body):
+		return pageFault(status, h)
+	}
+	return &Fault{
+		Stage: "token", Status: status, RetryAfter: RetryAfter(h, time.Now()), Temporary: TemporaryStatus(status),
+		Message: "the server answered with an error that cannot be read",
+	}
+}
+
+// ErrorIn returns the error that a successful status hides, nil if there is none.
+func ErrorIn(status int, h http.Header, body []byte) *Fault {
+	o, err := message(h, body)
+	if err != nil || !o.isError() {
+		return nil
+	}
+	return errorFrom(status, h, o, time.Now())
+}
+
+// firstObject reads the first element of a list of errors.
+func firstObject(body []byte) (Object, error) {
+	if err := checkDepth(body); err != nil {
+		return nil, err
+	}
+	var list []json.RawMessage
+	if err := json.Unmarshal(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), &list); err != nil || len(list) == 0 {
+		return nil, errNoObject
+	}
+	return ParseObject(list[0])
+}
+
+// isError reports whether an object is an error whatever the status said: GitHub has an error
+// member, Slack "ok": false.
+func (o Object) isError() bool {
+	switch string(o["error"]) {
+	case "", "null", `""`, "false", "{}", "[]":
+		return string(o["ok"]) == "false"
+	}
+	return true
+}
+
+// looksLikePage reports whether an answer is meant for a browser.
+func looksLikePage(h http.Header, body []byte) bool {
+	return strings.Contains(mediaType(h), "html") || bytes.HasPrefix(bytes.TrimSpace(body), []byte("<"))
+}
+
+// gone are the statuses by which a page says that there is no such endpoint. Any other page comes
+// from something in between, which may go away.
+var gone = []int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone}
+
+func pageFault(status int, h http.Header) *Fault {
+	return &Fault{
+		Stage: "token", Status: status, RetryAfter: RetryAfter(h, time.Now()), Temporary: !slices.Contains(gone, status),
+		Message: "the server answered with a web page instead of an OAuth answer",
+		Hint:    "a firewall, a proxy or a captive portal may have answered in the server's place",
+	}
+}
+
+// sameCode maps codes of single providers to those of RFC 6749.
+var sameCode = map[string]string{
+	// GitHub.
+	"bad_refresh_token":            "invalid_grant",
+	"bad_verification_code":        "invalid_grant",
+	"incorrect_client_credentials": "invalid_client",
+	// Slack.
+	"invalid_refresh_token": "invalid_grant",
+	"invalid_code":          "invalid_grant",
+	"code_already_used":     "invalid_grant",
+	"bad_client_secret":     "invalid_client",
+	"invalid_client_id":     "invalid_client",
+	"ratelimited":           "temporarily_unavailable",
+	"service_unavailable":   "temporarily_unavailable",
+	"request_timeout":       "temporarily_unavailable",
+	"internal_error":        "server_error",
+	"fatal_error":           "server_error",
+}
+
+// errorFrom reads an error response.
+func errorFrom(status int, h http.Header, o Object, now time.Time) *Fault {
+	f := &Fault{Stage: "token", Status: status, RetryAfter: RetryAfter(h, now), Message: "the server refused"}
+	code, desc := o.String("error"), o.String("error_description")
+	if code == "" && o.Has("error") {
+		if inner, err := ParseObject(o["error"]); err == nil {
+			code = firstOf(inner.String("code"), inner.String("type"), inner.String("status"))
+			desc = firstOf(desc, inner.String("message"))
+		}
+	}
+	desc = firstOf(desc, o.String("message"), o.String("detail"), o.String("msg"))
+	f.Description = Clean(desc)
+	if same, ok := sameCode[code]; ok {
+		// What the server really said stays visible.
+		f.Description = oneLine(code, desc)
+		code = same
+	}
+	f.Code = CleanN(code, 64)
+	if uri := o.String("error_uri"); strings.HasPrefix(uri, "https://") {
+		f.URI = Clean(uri)
+	}
+	switch f.Code {
+	case "temporarily_unavailable", "server_error", "slow_down":
+		f.Temporary = true
+	case "invalid_grant", "invalid_client", "unauthorized_client":
+		// Whatever the status: these are about the token or the client, and time does not heal them.
+	default:
+		f.Temporary = TemporaryStatus(status)
+	}
+	if f.Code == "invalid_target" || strings.Contains(desc, "AADSTS901002") || strings.Contains(desc, "AADSTS9010010") {
+		f.Hint = "the server does not take the resource indicator: try --no-resource (Options.NoResource) or --resource (Options.Resource)"
+	}
+	return f
+}
+
+func firstOf(list ...string) string {
+	for _, s := range list {
+		if s != "" {
+			return s
+		}
+	}
+	return ""
+}

@@ -1,0 +1,321 @@
+package filestore_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mcpoauth/mcpoauth/store"
+	"github.com/mcpoauth/mcpoauth/store/filestore"
+	"github.com/mcpoauth/mcpoauth/store/storetest"
+)
+
+const dirEnv = "FILESTORE_TEST_DIR"
+
+func TestMain(m *testing.M) {
+	storetest.Child(func() (store.Store, error) { return filestore.New(os.Getenv(dirEnv)) })
+	os.Exit(m.Run())
+}
+
+func open(t *testing.T) (*filestore.Store, string) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "logins")
+	s, err := filestore.New(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, dir
+}
+
+func TestContract(t *testing.T) {
+	s, dir := open(t)
+	storetest.Run(t, func() (store.Store, error) { return s, nil })
+	leftovers(t, dir)
+}
+
+func TestContractAcrossProcesses(t *testing.T) {
+	s, dir := open(t)
+	storetest.RunProcesses(t, func() (store.Store, error) { return s, nil }, dirEnv+"="+dir)
+	leftovers(t, dir)
+}
+
+// leftovers looks for temporary files and for modes that are too wide.
+func leftovers(t *testing.T, dir string) {
+	t.Helper()
+	err := filepath.Walk(dir, func(path string, info os.FileInfo, err error) error {
+		if err != nil {
+			return err
+		}
+		want := os.FileMode(0o600)
+		if info.IsDir() {
+			want = 0o700
+		}
+		if info.Mode().Perm() != want {
+			t.Errorf("%s has mode %v", path, info.Mode().Perm())
+		}
+		if strings.HasPrefix(info.Name(), ".") {
+			t.Errorf("%s was left behind", path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+var (
+	ctx = context.Background()
+	key = store.Key{Kind: store.KindLogin, ID: "https://mcp.example.com/mcp"}
+)
+
+func save(t *testing.T, s store.Store, data string) (store.Revision, string) {
+	t.Helper()
+	rev, err := s.Save(ctx, key, []byte(data), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := s.(*filestore.Store).Dir()
+	files, err := filepath.Glob(filepath.Join(dir, "https_mcp.example.com-*.json"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("files %v, %v", files, err)
+	}
+	return rev, files[0]
+}
+
+func TestADamagedRecordIsNamedSetAsideAndCostsNoOther(t *testing.T) {
+	for name, content := range map[string]string{
+		"empty": "", "half": `{"format":1,"kind":"login","id":"https://mcp.ex`, "zeros": strings.Repeat("\x00", 300), "brace": `{}}`, "other types": `{"format":"x","revision":[]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, dir := open(t)
+			_, path := save(t, s, `{"a":1}`)
+			other := store.Key{Kind: store.KindLogin, ID: "https://other.example"}
+			if _, err := s.Save(ctx, other, []byte("fine"), 0); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var damaged *store.CorruptError
+			if _, _, err := s.Load(ctx, key); !errors.As(err, &damaged) || damaged.Path != path || errors.Is(err, store.ErrNotFound) {
+				t.Fatalf("got %v", err)
+			}
+			if _, err := s.Save(ctx, key, []byte("new"), 0); err != nil {
+				t.Fatal(err)
+			}
+			aside, _ := filepath.Glob(filepath.Join(dir, "*.corrupt-*"))
+			if len(aside) != 1 {
+				t.Fatalf("set aside: %v", aside)
+			}
+			if b, err := os.ReadFile(aside[0]); err != nil || string(b) != content {
+				t.Errorf("what was set aside has changed: %q, %v", b, err)
+			}
+			if b, _, err := s.Load(ctx, other); err != nil || string(b) != "fine" {
+				t.Errorf("the other record: %q, %v", b, err)
+			}
+		})
+	}
+}
+
+func TestANewerFormatIsRefusedAndNotDamaged(t *testing.T) {
+	s, _ := open(t)
+	_, path := save(t, s, `{"a":1}`)
+	const newer = `{"format":99,"members":"unknown"}`
+	if err := os.WriteFile(path, []byte(newer), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var version *store.VersionError
+	if _, _, err := s.Load(ctx, key); !errors.As(err, &version) {
+		t.Errorf("load: %v", err)
+	}
+	if _, err := s.Save(ctx, key, []byte("x"), 0); !errors.As(err, &version) {
+		t.Errorf("save: %v", err)
+	}
+	if b, err := os.ReadFile(path); err != nil || string(b) != newer {
+		t.Errorf("it has changed: %q, %v", b, err)
+	}
+}
+
+func TestLinksPipesAndDirectoriesInPlaceOfARecord(t *testing.T) {
+	target := filepath.Join(t.TempDir(), "target")
+	if err := os.WriteFile(target, []byte("theirs"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, make := range map[string]func(path string) error{
+		"link":      func(path string) error { return os.Symlink(target, path) },
+		"directory": func(path string) error { return os.Mkdir(path, 0o700) },
+		"pipe":      mkfifo,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := open(t)
+			_, path := save(t, s, "x")
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			if err := make(path); err != nil {
+				t.Skip(err)
+			}
+			limited, cancel := context.WithTimeout(ctx, 5*time.Second)
+			defer cancel()
+			if _, _, err := s.Load(limited, key); err == nil || errors.Is(err, store.ErrNotFound) || limited.Err() != nil {
+				t.Errorf("load: %v", err)
+			}
+			if b, err := os.ReadFile(target); err != nil || string(b) != "theirs" {
+				t.Errorf("the link's target: %q, %v", b, err)
+			}
+		})
+	}
+}
+
+func TestADirectoryThatIsALinkIsRefused(t *testing.T) {
+	real := t.TempDir()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(real, link); err != nil {
+		t.Skip(err)
+	}
+	s, err := filestore.New(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Save(ctx, key, []byte("x"), 0); err == nil || !strings.Contains(err.Error(), "symbolic link") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestWideModesAreTightened(t *testing.T) {
+	s, dir := open(t)
+	_, path := save(t, s, "x")
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.Load(ctx, key); err != nil {
+		t.Fatal(err)
+	}
+	leftovers(t, dir)
+}
+
+// A lock file that somebody removes while it is held must not lead to a lost update.
+func TestALockFileThatIsRemoved(t *testing.T) {
+	s, dir := open(t)
+	rev, _ := save(t, s, "0")
+	_, unlock, err := s.Lock(ctx, key, "refresh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "locks")); err != nil {
+		t.Fatal(err)
+	}
+	_, second, err := s.Lock(ctx, key, "refresh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Save(ctx, key, []byte("1"), rev); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Save(ctx, key, []byte("1"), rev); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("the second holder's save: %v", err)
+	}
+	if err := errors.Join(unlock(), second()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestClearAllLeavesForeignFiles(t *testing.T) {
+	s, dir := open(t)
+	_, path := save(t, s, "x")
+	foreign := filepath.Join(dir, "notes.json")
+	for p, content := range map[string]string{foreign: "mine", path + ".corrupt-20200101": "old", strings.Replace(path, "https_mcp", "broken", 1): "{"} {
+		if err := os.WriteFile(p, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.ClearAll(ctx); err != nil {
+		t.Fatal(err)
+	}
+	left, _ := filepath.Glob(filepath.Join(dir, "*.json*"))
+	if len(left) != 1 || left[0] != foreign {
+		t.Errorf("left: %v", left)
+	}
+}
+
+func TestClearTakesOneServer(t *testing.T) {
+	s, _ := open(t)
+	save(t, s, "x")
+	work, other := key, key
+	work.Profile = "work"
+	other.ID = "https://mcp.example.com/mcp2"
+	for _, k := range []store.Key{work, other} {
+		if _, err := s.Save(ctx, k, []byte("x"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Clear(ctx, key.ID); err != nil {
+		t.Fatal(err)
+	}
+	var left []store.Key
+	for k, err := range s.List(ctx, store.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		left = append(left, k)
+	}
+	if len(left) != 1 || left[0] != other {
+		t.Errorf("left: %v", left)
+	}
+}
+
+func TestDefaultDir(t *testing.T) {
+	home := t.TempDir()
+	for _, tc := range []struct {
+		env        map[string]string
+		want, fail string
+	}{
+		{map[string]string{"HOME": home}, filepath.Join(home, ".local/state/mcpoauth"), ""},
+		{map[string]string{"HOME": home, "XDG_STATE_HOME": "/x"}, "/x/mcpoauth", ""},
+		{map[string]string{"HOME": home, "XDG_STATE_HOME": "x"}, "", "XDG_STATE_HOME"},
+		{map[string]string{"HOME": home, "MCPOAUTH_DIR": "/d"}, "/d", ""},
+		{map[string]string{"HOME": "~"}, "", "HOME"},
+		{map[string]string{}, "", "HOME"},
+	} {
+		for _, k := range []string{"HOME", "XDG_STATE_HOME", "MCPOAUTH_DIR"} {
+			t.Setenv(k, tc.env[k])
+		}
+		got, err := filestore.DefaultDir()
+		if tc.fail == "" && (err != nil || got != tc.want) || tc.fail != "" && (err == nil || !strings.Contains(err.Error(), tc.fail)) {
+			t.Errorf("%v: %q, %v", tc.env, got, err)
+		}
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	f.Add([]byte(`{"format":1,"kind":"login","id":"https://mcp.example.com/mcp","profile":"","revision":"5","data":{}}`))
+	f.Add([]byte(`{"format":2}`))
+	f.Add([]byte("\xef\xbb\xbf{}"))
+	s, err := filestore.New(filepath.Join(f.TempDir(), "logins"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	if _, err := s.Save(ctx, key, []byte("x"), 0); err != nil {
+		f.Fatal(err)
+	}
+	files, _ := filepath.Glob(filepath.Join(s.Dir(), "*.json"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if err := os.WriteFile(files[0], b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		data, rev, err := s.Load(ctx, key)
+		if err == nil && rev == 0 {
+			t.Errorf("loaded %q at revision 0", data)
+		}
+		if errors.Is(err, store.ErrNotFound) {
+			t.Error("a damaged record was taken for none")
+		}
+	})
+}

@@ -1,0 +1,173 @@
+package storetest
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mcpoauth/mcpoauth/store"
+)
+
+const (
+	roleEnv   = "STORETEST_ROLE"
+	processes = 6
+	rounds    = 25
+)
+
+// Child plays a part in RunProcesses if this process was started for one, and ends it. Call it at
+// the beginning of TestMain.
+func Child(open Open) {
+	role := os.Getenv(roleEnv)
+	if role == "" {
+		return
+	}
+	s, err := open()
+	if err == nil {
+		err = map[string]func(store.Store) error{"count": countLocked, "swap": countSwapping, "hold": holdForever}[role](s)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func counter(name string) store.Key { return login("counter-" + name) }
+
+// countLocked counts under a lock, reading and writing in two steps.
+func countLocked(s store.Store) error {
+	key := counter("locked")
+	for range rounds {
+		_, unlock, err := s.Lock(ctx(), key, "refresh")
+		if err != nil {
+			return err
+		}
+		err = bump(s, key)
+		if uerr := unlock(); err == nil {
+			err = uerr
+		}
+		if err != nil {
+			return fmt.Errorf("under a lock: %w", err)
+		}
+	}
+	return nil
+}
+
+// countSwapping counts without a lock, as often as the comparison fails.
+func countSwapping(s store.Store) error {
+	for range rounds {
+		for {
+			err := bump(s, counter("swapped"))
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, store.ErrConflict) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func bump(s store.Store, key store.Key) error {
+	n := 0
+	data, rev, err := s.Load(ctx(), key)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+	case err != nil:
+		return err
+	default:
+		if n, err = strconv.Atoi(string(data)); err != nil {
+			return err
+		}
+	}
+	_, err = s.Save(ctx(), key, []byte(strconv.Itoa(n+1)), rev)
+	return err
+}
+
+// holdForever takes a lock, says so, and never lets go.
+func holdForever(s store.Store) error {
+	if _, _, err := s.Lock(ctx(), counter("held"), "refresh"); err != nil {
+		return err
+	}
+	fmt.Println("held")
+	time.Sleep(time.Minute)
+	return nil
+}
+
+// RunProcesses checks what must hold between processes, by starting this test binary again with env
+// added to its environment: locks and comparisons exclude, and the lock of a process that is killed
+// is free again. TestMain must call [Child].
+func RunProcesses(t TB, open Open, env ...string) {
+	t.Helper()
+	s, err := open()
+	if err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	for role, key := range map[string]store.Key{"count": counter("locked"), "swap": counter("swapped")} {
+		var running []*exec.Cmd
+		for range processes {
+			cmd := child(role, env)
+			cmd.Stderr = os.Stderr
+			if err := cmd.Start(); err != nil {
+				t.Fatalf("start: %v", err)
+			}
+			running = append(running, cmd)
+		}
+		for _, cmd := range running {
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("%s: a process ended with %v", role, err)
+			}
+		}
+		data, _, err := s.Load(ctx(), key)
+		if err != nil || string(data) != strconv.Itoa(processes*rounds) {
+			t.Errorf("%s: %d processes counted to %s of %d (%v)", role, processes, data, processes*rounds, err)
+		}
+	}
+	killed(t, s, env)
+}
+
+// killed kills the holder of a lock.
+func killed(t TB, s store.Store, env []string) {
+	t.Helper()
+	cmd := child("hold", env)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatalf("pipe: %v", err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("start: %v", err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || strings.TrimSpace(line) != "held" {
+		t.Fatalf("the holder said %q, %v", line, err)
+	}
+	short, cancel := context.WithTimeout(ctx(), 200*time.Millisecond)
+	if _, _, err := s.Lock(short, counter("held"), "refresh"); err == nil {
+		t.Errorf("a lock held by another process was had")
+	}
+	cancel()
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	long, cancel := context.WithTimeout(ctx(), limit)
+	defer cancel()
+	_, unlock, err := s.Lock(long, counter("held"), "refresh")
+	if err != nil {
+		t.Errorf("the lock of a killed process is not free: %v", err)
+		return
+	}
+	if err := unlock(); err != nil {
+		t.Errorf("unlock: %v", err)
+	}
+}
+
+func child(role string, env []string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0]) //nolint:gosec,noctx // this binary; the caller waits for it
+	cmd.Env = append(append(os.Environ(), env...), roleEnv+"="+role)
+	return cmd
+}
