@@ -48,7 +48,7 @@ func (c *Client) BeginLogin(ctx context.Context, redirectURI string) (*PendingLo
 		id = c.storedIdentity(ctx, f, redirectURI, want{})
 		if id.reg == nil || id.reg.RedirectURI != redirectURI {
 			id.reg = nil
-			if err := c.register(ctx, f, id, redirectURI); err != nil {
+			if err := c.register(ctx, f, id, redirectURI, want{}); err != nil {
 				return nil, err
 			}
 		}

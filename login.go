@@ -192,16 +192,17 @@ func (c *Client) authorize(ctx context.Context, w want, deadline time.Time) (*se
 		return nil, err
 	}
 	s, reused, err := c.authorizeWith(ctx, facts, w, deadline)
-	if err != nil && reused && forgotten(err) {
-		c.note("the server no longer knows the stored client; registering a new one")
+	if err != nil && reused && replaceable(err) {
+		c.note("the server does not know the stored client, or not for these scopes; registering a new one")
 		w.newClient = true
 		s, _, err = c.authorizeWith(ctx, facts, w, deadline)
 	}
 	return s, err
 }
 
-// forgotten reports whether err says that the authorization server does not know the client.
-func forgotten(err error) bool {
+// replaceable reports whether err says that the authorization server does not know the client, or not
+// for what is asked.
+func replaceable(err error) bool {
 	var t *TokenError
 	var a *AuthorizationError
 	var code string
@@ -210,7 +211,7 @@ func forgotten(err error) bool {
 	} else if errors.As(err, &a) {
 		code = a.Code
 	}
-	return code == "invalid_client" || code == "unauthorized_client"
+	return code == "invalid_client" || code == "unauthorized_client" || code == "invalid_scope"
 }
 
 // authorizeWith asks the person once. reused reports that a stored registration was used.

@@ -11,6 +11,7 @@ import (
 	"github.com/mcpoauth/mcpoauth/internal/loopback"
 	"github.com/mcpoauth/mcpoauth/internal/registration"
 	"github.com/mcpoauth/mcpoauth/internal/secret"
+	"github.com/mcpoauth/mcpoauth/internal/wire"
 	"github.com/mcpoauth/mcpoauth/store"
 )
 
@@ -69,7 +70,7 @@ func (c *Client) listenAndRegister(ctx context.Context, f *facts, w want) (*iden
 	}
 	if id.reg == nil || id.reg.Source == sourceDynamic && portOf(id.reg.RedirectURI) != l.Port() {
 		id.reg, id.reused = nil, false
-		if err := c.register(ctx, f, id, l.RedirectURI()); err != nil {
+		if err := c.register(ctx, f, id, l.RedirectURI(), w); err != nil {
 			_ = l.Close()
 			return nil, nil, err
 		}
@@ -125,7 +126,7 @@ func (c *Client) storedIdentity(ctx context.Context, f *facts, redirectURI strin
 
 // register registers a client dynamically (RFC 7591) and stores it before any browser opens, so
 // that an aborted login reuses it.
-func (c *Client) register(ctx context.Context, f *facts, id *identity, redirectURI string) error {
+func (c *Client) register(ctx context.Context, f *facts, id *identity, redirectURI string, w want) error {
 	endpoint := f.Server.RegistrationEndpoint
 	if endpoint == "" {
 		return &RegistrationError{Fact{
@@ -140,7 +141,7 @@ func (c *Client) register(ctx context.Context, f *facts, id *identity, redirectU
 	grants := []string{"authorization_code", "refresh_token"}
 	r := registration.Request{
 		Endpoint: endpoint, RedirectURIs: redirectSpellings(redirectURI), ClientName: c.opts.ClientName, ApplicationType: applicationType,
-		GrantTypes: grants, Scope: strings.Join(c.scopesFor(ctx, f, want{}), " "),
+		GrantTypes: grants, Scope: c.registeredScope(ctx, f, w),
 		AuthMethod: registration.ChooseAuthMethod(f.Server.TokenEndpointAuthMethodsSupported, false),
 		SoftwareID: "mcpoauth", SoftwareVersion: Version, SoftwareStatement: c.opts.SoftwareStatement,
 		InitialAccessToken: secret.New(c.opts.InitialAccessToken), Extra: c.opts.ClientMetadata,
@@ -160,6 +161,24 @@ func (c *Client) register(ctx context.Context, f *facts, id *identity, redirectU
 	c.saveRegistration(ctx, id)
 	return nil
 }
+
+// registeredScope is what the client may ask for one day: a server may hold it to what it registered
+// with, so that a step-up to a scope left out here would need another client. What is asked for is
+// chosen at each login.
+func (c *Client) registeredScope(ctx context.Context, f *facts, w want) string {
+	scopes := c.scopesFor(ctx, f, w)
+	if all := f.Server.ScopesSupported; len(all) <= maxRegisteredScopes {
+		for _, s := range all {
+			if wire.ValidScope(s) && !slices.Contains(scopes, s) {
+				scopes = append(scopes, s)
+			}
+		}
+	}
+	return strings.Join(scopes, " ")
+}
+
+// maxRegisteredScopes: a server that lists more than this lists what nobody needs.
+const maxRegisteredScopes = 50
 
 // redirectSpellings returns the redirect URI and, for a loopback one, its other spelling, so
 // that the registration serves whichever of the two the server accepts later.

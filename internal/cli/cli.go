@@ -35,22 +35,35 @@ var errInterrupted = errors.New("interrupted")
 // The first SIGINT or SIGTERM ends the command in order: no listener, lock, temporary file or
 // half login stays behind. The second one kills.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	go watchSignals(ctx, cancel)
 
 	u := newUI(stdin, stdout, stderr)
-	root := newRoot(u)
+	root := newRoot(u, args)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	u.endWait()
-	if err != nil && ctx.Err() != nil {
+	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) {
 		err = withHint(errInterrupted, "nothing was left behind; run the same command again")
 	}
 	if err != nil {
 		u.fail(err)
 	}
 	return exitCode(err)
+}
+
+// watchSignals cancels at the first signal and leaves the second one to its default effect. It has a
+// goroutine of its own because listening costs as much time as all flags together.
+func watchSignals(ctx context.Context, cancel context.CancelCauseFunc) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(c)
+	select {
+	case <-c:
+		cancel(errInterrupted)
+	case <-ctx.Done():
+	}
 }
 
 // exitCode maps an error to the contract of exit codes.
@@ -91,8 +104,8 @@ func (e *hinted) HintText() string { return e.hint }
 
 func withHint(err error, hint string) error { return &hinted{err, hint} }
 
-func newRoot(u *ui) *cobra.Command {
-	f := &flags{u: u}
+func newRoot(u *ui, args []string) *cobra.Command {
+	f := &flags{u: u, args: args}
 	root := &cobra.Command{
 		Use:   "mcpoauth",
 		Short: "the OAuth client for MCP servers",
@@ -122,11 +135,41 @@ tokens.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{err.Error(), cmd.CommandPath() + " --help lists the flags"}
 	})
-	root.AddCommand(
-		newLogin(f), newToken(f), newHeaders(f), newList(f), newLogout(f), newClear(f),
-		newDemo(u), newVersion(u),
-	)
+	// A command that is named first needs no other beside it.
+	if len(args) > 0 {
+		if build := command(args[0]); build != nil {
+			root.CompletionOptions.DisableDefaultCmd = true
+			root.AddCommand(build(f))
+			return root
+		}
+	}
+	for _, name := range []string{"login", "token", "headers", "list", "logout", "clear", "demo", "version"} {
+		root.AddCommand(command(name)(f))
+	}
 	return root
+}
+
+// command returns what makes the command of a name, nil for a name that is none.
+func command(name string) func(*flags) *cobra.Command {
+	switch name {
+	case "login":
+		return newLogin
+	case "token":
+		return newToken
+	case "headers":
+		return newHeaders
+	case "list", "status":
+		return newList
+	case "logout":
+		return newLogout
+	case "clear":
+		return newClear
+	case "demo":
+		return newDemo
+	case "version":
+		return newVersion
+	}
+	return nil
 }
 
 // run wraps the body of a command: the environment is read, the settings become options, and

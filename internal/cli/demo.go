@@ -24,7 +24,7 @@ import (
 // to be watched while they end.
 const demoLifetime = 3 * time.Second
 
-func newDemo(u *ui) *cobra.Command {
+func newDemo(f *flags) *cobra.Command {
 	var realBrowser bool
 	cmd := &cobra.Command{
 		Use:   "demo",
@@ -37,7 +37,7 @@ touched.`,
 	}
 	cmd.Flags().BoolVar(&realBrowser, "browser", false, "log in yourself, in the real browser")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return runDemo(cmd.Context(), u, realBrowser)
+		return runDemo(cmd.Context(), f.u, realBrowser)
 	}
 	return cmd
 }

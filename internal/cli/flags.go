@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +22,8 @@ import (
 // flags are the common flags. Each can also be given as MCPOAUTH_<NAME> in the environment; a
 // flag wins.
 type flags struct {
-	u *ui
+	u    *ui
+	args []string // of the program
 
 	profile, store, logLevel string
 	timeout                  time.Duration
@@ -54,8 +56,17 @@ const (
 	envFlag    = "mcpoauth_env"
 )
 
+// wanted reports whether the command line is for cmd. The flags of the others are not made: that
+// would be half of the time that a program takes which only prints a token.
+func (f *flags) wanted(cmd *cobra.Command) bool {
+	return slices.ContainsFunc(f.args, func(arg string) bool { return arg == cmd.Name() || cmd.HasAlias(arg) })
+}
+
 // addStore adds the flags of commands that only look at the store.
 func (f *flags) addStore(cmd *cobra.Command) {
+	if !f.wanted(cmd) {
+		return
+	}
 	common(cmd, func(fs *pflag.FlagSet) {
 		fs.StringVar(&f.profile, "profile", "", "`NAME` of one of several accounts on a server")
 		fs.StringVar(&f.store, "store", "file", "`WHERE` logins are kept: file, or file:DIR")
@@ -66,6 +77,9 @@ func (f *flags) addStore(cmd *cobra.Command) {
 
 // addAll adds all common flags.
 func (f *flags) addAll(cmd *cobra.Command) {
+	if !f.wanted(cmd) {
+		return
+	}
 	f.addStore(cmd)
 	common(cmd, func(fs *pflag.FlagSet) {
 		fs.StringArrayVar(&f.scopes, "scope", nil, "ask for this `SCOPE` instead of what the server suggests (repeatable)")

@@ -215,7 +215,7 @@ func TestSSHTarget(t *testing.T) {
 func TestFlagsAndEnvironment(t *testing.T) {
 	options := func(t *testing.T, args ...string) (*mcpoauth.Options, error) {
 		t.Helper()
-		f := &flags{u: newUI(nil, &bytes.Buffer{}, &bytes.Buffer{})}
+		f := &flags{u: newUI(nil, &bytes.Buffer{}, &bytes.Buffer{}), args: []string{"x"}}
 		cmd := &cobra.Command{Use: "x"}
 		f.addAll(cmd)
 		if err := cmd.ParseFlags(args); err != nil {

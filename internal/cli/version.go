@@ -10,14 +10,14 @@ import (
 	"github.com/mcpoauth/mcpoauth"
 )
 
-func newVersion(u *ui) *cobra.Command {
+func newVersion(f *flags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "print the version",
 		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			info, _ := debug.ReadBuildInfo()
-			_, err := fmt.Fprintln(u.out, versionLine(info))
+			_, err := fmt.Fprintln(f.u.out, versionLine(info))
 			return err
 		},
 	}

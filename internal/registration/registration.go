@@ -22,17 +22,21 @@ import (
 
 // Request is a dynamic registration (RFC 7591 section 2).
 type Request struct {
+	// Endpoint is the registration endpoint.
 	Endpoint string
 	// RedirectURIs: the first is the one that will be used.
-	RedirectURIs    []string
+	RedirectURIs []string
+	// ClientName is what people see on the consent page; ApplicationType is native or web (OpenID
+	// Connect Dynamic Client Registration section 2).
 	ClientName      string
 	ApplicationType string
 	GrantTypes      []string
-	// Scope and AuthMethod are left out when empty.
+	// Those that are empty are left out.
 	Scope, AuthMethod                              string
 	SoftwareID, SoftwareVersion, SoftwareStatement string
-	InitialAccessToken                             secret.String
-	// Extra members; those of the flow itself cannot be replaced.
+	// InitialAccessToken is sent as Bearer token if the server wants one (RFC 7591 section 3).
+	InitialAccessToken secret.String
+	// Extra members replace those of the same names; those of the flow itself cannot be replaced.
 	Extra map[string]any
 }
 
@@ -59,44 +63,74 @@ func (r *Request) metadata() map[string]any {
 	return m
 }
 
-// Register registers a client. What a server names as the part that it does not take, and that is
-// optional, is left out once: the second spelling of the redirect URI, application_type, scope. The
-// error is a *wire.Fault.
+// Register registers a client (RFC 7591 section 3). Any 2xx with a client_id is success. What a server
+// names as the part that it does not take, and that is optional, is left out, each once: the second
+// spelling of the redirect URI, application_type, scope, the software's name and version. A server
+// that asks for a short pause gets it, once. The error is a *wire.Fault.
 func Register(ctx context.Context, c *netguard.Client, r Request) (*wire.Registration, error) {
+	if len(r.RedirectURIs) == 0 {
+		return nil, &wire.Fault{Stage: "registration", Message: "there is no redirect URI to register"}
+	}
 	m := r.metadata()
-	var f *wire.Fault
-	for range 4 {
-		reg, err := register(ctx, c, r, m)
-		if err == nil {
+	waited := false
+	for left := maxRequests; ; left-- {
+		reg, f := register(ctx, c, r, m)
+		switch {
+		case f == nil:
 			return reg, nil
-		}
-		if !errors.As(err, &f) || !leaveOut(m, f) {
-			return nil, err
+		case left <= 1:
+			return nil, f
+		case f.Status == http.StatusTooManyRequests && f.RetryAfter > 0 && f.RetryAfter <= maxPause && !waited:
+			// A 429 is an answer: nothing was registered.
+			waited = true
+			if !sleep(ctx, f.RetryAfter) {
+				return nil, f
+			}
+		case !leaveOut(m, f):
+			return nil, f
 		}
 	}
-	return nil, f
+}
+
+const (
+	// maxRequests is how many registrations are sent for one client: one, one after a pause, and some
+	// without what the server does not take.
+	maxRequests = 4
+	// maxPause is how long a pause may be for which a person is kept waiting.
+	maxPause = 5 * time.Second
+)
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // leaveOut removes from m what the fault is about and reports whether there was something.
 func leaveOut(m map[string]any, f *wire.Fault) bool {
-	if f.Status != http.StatusBadRequest && f.Status != http.StatusUnprocessableEntity && f.Status != http.StatusForbidden || f.Temporary {
+	if f.Temporary || f.Status != http.StatusBadRequest && f.Status != http.StatusUnprocessableEntity && f.Status != http.StatusForbidden {
 		return false
 	}
 	text := strings.ToLower(f.Code + " " + f.Description)
-	if uris, ok := m["redirect_uris"].([]string); ok && len(uris) > 1 && (strings.Contains(text, "redirect") || f.Code == "") {
-		m["redirect_uris"] = uris[:1]
-		return true
-	}
 	for _, k := range []string{"application_type", "scope", "software_version", "software_id"} {
-		if _, ok := m[k]; ok && (strings.Contains(text, k) || k == "scope" && f.Code == "invalid_scope") {
+		if _, ok := m[k]; ok && strings.Contains(text, k) {
 			delete(m, k)
 			return true
 		}
 	}
+	if uris, ok := m["redirect_uris"].([]string); ok && len(uris) > 1 && (strings.Contains(text, "redirect") || f.Code == "") {
+		m["redirect_uris"] = uris[:1]
+		return true
+	}
 	return false
 }
 
-func register(ctx context.Context, c *netguard.Client, r Request, m map[string]any) (*wire.Registration, error) {
+func register(ctx context.Context, c *netguard.Client, r Request, m map[string]any) (*wire.Registration, *wire.Fault) {
 	body, err := json.Marshal(m)
 	if err != nil {
 		return nil, &wire.Fault{Stage: "registration", Message: "the client metadata cannot be written as JSON: " + err.Error(), Err: err, Hint: "check Options.ClientMetadata"}
@@ -107,44 +141,73 @@ func register(ctx context.Context, c *netguard.Client, r Request, m map[string]a
 	}
 	a, err := c.PostJSON(ctx, "registration", r.Endpoint, body, h)
 	if err != nil {
-		return nil, fault(err, r.Endpoint)
+		return nil, r.fault(err)
 	}
 	if a.Status/100 != 2 {
-		f := wire.ParseOAuthError(a.Status, a.Header, a.Body)
-		if f.Code != "" || f.Description != "" || !f.Temporary {
-			f.Message = "the server refused to register a client"
-		}
-		if f.Hint == "" && !f.Temporary {
-			f.Hint = "register a client by hand with the redirect URI " + r.RedirectURIs[0] + " and give it with --client-id (Options.ClientID)"
-		}
-		return nil, fault(f, r.Endpoint)
+		return nil, r.refused(wire.ParseOAuthError(a.Status, a.Header, a.Body))
 	}
 	reg, err := wire.ParseRegistration(a.Body)
 	if err != nil {
-		return nil, &wire.Fault{Stage: "registration", URL: r.Endpoint, Status: a.Status, Message: "the answer to the registration cannot be used: " + err.Error(), Hint: "the server is at fault"}
+		if f := wire.ErrorIn(a.Status, a.Header, a.Body); f != nil {
+			return nil, r.refused(f)
+		}
+		f := &wire.Fault{Status: a.Status, Message: "the answer to the registration cannot be used: " + err.Error(), Hint: "the server is at fault"}
+		if page := wire.ParseOAuthError(a.Status, a.Header, a.Body); page.Temporary {
+			f = page
+		}
+		return nil, r.fault(f)
 	}
 	if err := check(reg, a.Received); err != nil {
-		return nil, &wire.Fault{
-			Stage: "registration", URL: r.Endpoint, Status: a.Status, Message: "the registered client cannot be used: " + err.Error(),
+		return nil, r.fault(&wire.Fault{
+			Status: a.Status, Message: "the registered client cannot be used: " + err.Error(),
 			Hint: "register a client by hand and give it with --client-id (Options.ClientID)",
-		}
+		})
 	}
 	return reg, nil
 }
 
-func fault(err error, endpoint string) error {
+// refused completes the fault of a registration that the server did not take.
+func (r *Request) refused(f *wire.Fault) *wire.Fault {
+	switch {
+	case f.Temporary && f.Code == "" && f.Description == "":
+	case f.Temporary:
+		f.Message = "the server cannot register a client at the moment"
+	default:
+		f.Message = "the server refused to register a client"
+		f.Hint = r.hint(f)
+	}
+	return r.fault(f)
+}
+
+func (r *Request) hint(f *wire.Fault) string {
+	byHand := "register a client by hand with the redirect URI " + r.RedirectURIs[0] + " and give it with --client-id (Options.ClientID)"
+	switch {
+	case strings.Contains(strings.ToLower(f.Code+" "+f.Description), "redirect"):
+		other := "localhost"
+		if u, err := url.Parse(r.RedirectURIs[0]); err == nil && u.Hostname() == other {
+			other = "127.0.0.1"
+		}
+		return "the server may take another spelling: try --callback-host " + other + " (Options.CallbackHost), or " + byHand
+	case f.Status == http.StatusUnauthorized || f.Status == http.StatusForbidden:
+		return "the server may want a token for registrations: --initial-access-token-file (Options.InitialAccessToken); or " + byHand
+	}
+	return byHand
+}
+
+func (r *Request) fault(err error) *wire.Fault {
 	var f *wire.Fault
 	if !errors.As(err, &f) {
 		f = &wire.Fault{Message: err.Error(), Err: err}
 	}
 	f.Stage = "registration"
 	if f.URL == "" {
-		f.URL = endpoint
+		f.URL = wire.PlainURL(r.Endpoint)
 	}
 	return f
 }
 
-// check settles the authentication method: the server's word counts (RFC 7591 section 3.2.1).
+// check settles the authentication method: the server's word counts (RFC 7591 section 3.2.1). Refused is
+// what no login could work with, before a browser is opened.
 func check(reg *wire.Registration, now time.Time) error {
 	switch reg.AuthMethod {
 	case "":
@@ -166,8 +229,10 @@ func check(reg *wire.Registration, now time.Time) error {
 	return nil
 }
 
-// ChooseAuthMethod chooses how a client authenticates at the token endpoint, from the methods that the
-// server's metadata lists (nil: it lists none; RFC 8414 section 2 then means client_secret_basic).
+// ChooseAuthMethod chooses how a client authenticates at the token endpoint, before anything is sent,
+// from the methods that the server's metadata lists (nil: it has no list; RFC 8414 section 2 then means
+// client_secret_basic). Without a secret it is what to ask for in a registration: none wherever the
+// server does not say otherwise.
 func ChooseAuthMethod(supported []string, haveSecret bool) string {
 	if !haveSecret {
 		if len(supported) == 0 || slices.Contains(supported, "none") {
@@ -180,10 +245,10 @@ func ChooseAuthMethod(supported []string, haveSecret bool) string {
 		}
 		return "none"
 	}
-	if slices.Contains(supported, "client_secret_post") && !slices.Contains(supported, "client_secret_basic") {
-		return "client_secret_post"
+	if len(supported) == 0 || slices.Contains(supported, "client_secret_basic") {
+		return "client_secret_basic"
 	}
-	return "client_secret_basic"
+	return "client_secret_post"
 }
 
 // CheckMetadataURL reports why a URL cannot be that of a Client ID Metadata Document

@@ -1,0 +1,96 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/mcpoauth/mcpoauth/internal/resource"
+	"github.com/mcpoauth/mcpoauth/internal/wire"
+)
+
+// atServer is the hint where nobody but the server's owner can help.
+const atServer = "the server is at fault: show its owner this message and the addresses that were tried"
+
+// get asks one candidate. body is nil if it is not there; passing then says that it may be there
+// at another time. The error is a fault that ends the search. The outcome is recorded.
+func (d *run) get(leg, target string, extra http.Header) (body []byte, passing *wire.Fault, err error) {
+	origin := originOf(target)
+	if f := d.silent[origin]; f != nil {
+		return nil, f, nil
+	}
+	start := time.Now()
+	a, err := d.c.Get(d.ctx, leg, target, extra)
+	at := wire.Attempt{URL: wire.PlainURL(target), Duration: time.Since(start)}
+	defer func() { d.tried = append(d.tried, at) }()
+	if err != nil {
+		f := asFault(err)
+		at.Outcome = f.Message
+		if !f.Temporary {
+			return nil, nil, f
+		}
+		if f.Unsent || errors.Is(f.Err, context.DeadlineExceeded) || d.ctx.Err() != nil {
+			d.silent[origin] = f
+		}
+		return nil, f, nil
+	}
+	at.Status, at.ContentType = a.Status, wire.CleanN(a.ContentType, 80)
+	switch {
+	case a.Status/100 == 2:
+		start := strings.TrimLeft(strings.TrimPrefix(string(a.Body[:min(len(a.Body), 512)]), "\xef\xbb\xbf"), " \t\r\n")
+		if !strings.HasPrefix(start, "{") {
+			// A page that a single-page application or a captive portal gives for every path.
+			at.Outcome = fmt.Sprintf("no JSON object: it begins with %q", wire.CleanN(start, 24))
+			return nil, nil, nil
+		}
+		at.Outcome = "read"
+		return a.Body, nil, nil
+	case wire.TemporaryStatus(a.Status):
+		at.Outcome = "temporarily unavailable"
+		return nil, &wire.Fault{
+			URL: at.URL, Status: a.Status, Temporary: true, RetryAfter: wire.RetryAfter(a.Header, a.Received),
+			Message: "the metadata is temporarily unavailable", Hint: "try again later",
+		}, nil
+	case a.Status/100 == 3:
+		at.Outcome = "redirects elsewhere"
+	default:
+		at.Outcome = "not there"
+	}
+	return nil, nil, nil
+}
+
+func originOf(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	return resource.Origin(u)
+}
+
+// mark replaces the outcome of the last attempt.
+func (d *run) mark(outcome string) {
+	if n := len(d.tried); n > 0 {
+		d.tried[n-1].Outcome = outcome
+	}
+}
+
+// lastStatus returns the status of the last attempt.
+func (d *run) lastStatus() int {
+	if n := len(d.tried); n > 0 {
+		return d.tried[n-1].Status
+	}
+	return 0
+}
+
+// wrong makes a fault of the last document, which is there but cannot be used.
+func (d *run) wrong(at, message, hint string) *wire.Fault {
+	d.mark("wrong")
+	if hint == "" {
+		hint = atServer
+	}
+	return &wire.Fault{URL: wire.PlainURL(at), Message: message, Hint: hint}
+}
