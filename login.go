@@ -41,7 +41,8 @@ func (c *Client) Login(ctx context.Context, opts *LoginOptions) (*Token, error) 
 				return s.token, nil
 			}
 		}
-		if err != nil && !errors.Is(err, ErrLoginRequired) {
+		var damaged *store.CorruptError
+		if err != nil && !errors.Is(err, ErrLoginRequired) && !errors.As(err, &damaged) {
 			return nil, err
 		}
 	}

@@ -23,7 +23,7 @@ func BrowserPrompt(w io.Writer) Prompt {
 			_, err := fmt.Fprintf(w, "No browser was opened: %s. Open the URL above yourself.\n", wire.Clean(why))
 			return nil, err
 		}
-		if err := browser.Open(ctx, p.URL, browser.Options{Stderr: w}); err != nil {
+		if err := browser.Open(ctx, p.URL, browser.Options{}); err != nil {
 			_, err := fmt.Fprintf(w, "The browser could not be opened (%s). Open the URL above yourself.\n", wire.Clean(err.Error()))
 			return nil, err
 		}

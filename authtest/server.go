@@ -97,31 +97,35 @@ func Start(opt *Options) (*Server, error) {
 		r := "/" + random(4)
 		s.paths = paths{r + "/ask-here", r + "/say-yes", r + "/coins", r + "/sign-up", r + "/shred", r + "/hand-in", r + "/clients/"}
 	}
-	as, err := s.listen(s.authHandler())
+	as, err := listen()
 	if err != nil {
 		return nil, err
 	}
-	s.issuer = as + s.opt.IssuerPath
-	s.mcpBase = as
+	rs := as
 	if !s.opt.SameOrigin {
-		if s.mcpBase, err = s.listen(s.mcpHandler()); err != nil {
-			s.Close()
+		if rs, err = listen(); err != nil {
+			_ = as.Close()
 			return nil, err
 		}
 	}
+	s.issuer = "http://" + as.Addr().String() + s.opt.IssuerPath
+	s.mcpBase = "http://" + rs.Addr().String()
 	s.mcpURL = s.mcpBase + "/mcp"
+	s.serve(as, s.authHandler())
+	if rs != as {
+		s.serve(rs, s.mcpHandler())
+	}
 	return s, nil
 }
 
-func (s *Server) listen(h http.Handler) (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it does not block
-	if err != nil {
-		return "", err
-	}
+func listen() (net.Listener, error) {
+	return net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it does not block
+}
+
+func (s *Server) serve(ln net.Listener, h http.Handler) {
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
 	s.servers = append(s.servers, srv)
 	s.done.Go(func() { _ = srv.Serve(ln) })
-	return "http://" + ln.Addr().String(), nil
 }
 
 // Close ends the servers and their connections.

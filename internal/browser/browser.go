@@ -109,8 +109,8 @@ type Options struct {
 	Stderr io.Writer
 }
 
-// Open opens a URL that it sanitizes first. It starts $BROWSER, split at white space, or the system's
-// launcher, never through a shell, with no standard input or output of ours, and without our own
+// Open opens a URL that it sanitizes first. It starts $BROWSER, split at white space, or without one the
+// system's launcher, never through a shell, with no standard input or output of ours, and without our own
 // settings in its environment. It returns when the launcher has ended or two seconds have passed.
 func Open(ctx context.Context, raw string, opt Options) error {
 	target, err := Sanitize(raw)
@@ -142,6 +142,10 @@ func candidates(goos, browserEnv string, wsl bool) [][]string {
 		if f := strings.Fields(one); len(f) > 0 && !strings.Contains(one, "%") {
 			list = append(list, f)
 		}
+	}
+	if len(list) > 0 {
+		// Who names a browser does not want another one.
+		return list
 	}
 	switch {
 	case goos == "darwin":
