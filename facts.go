@@ -1,7 +1,6 @@
 package mcpoauth
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -227,8 +226,3 @@ func (c *Client) scopesFor(ctx context.Context, f *facts, w want) []string {
 }
 
 const offlineAccess = "offline_access"
-
-// bodyReader is a request body that can be read again.
-func bodyReader(b []byte) func() (io.ReadCloser, error) {
-	return func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }
-}

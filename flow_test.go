@@ -50,7 +50,7 @@ func nobody(t *testing.T) mcpoauth.Prompt {
 
 func newClient(t *testing.T, url string, opts mcpoauth.Options) *mcpoauth.Client {
 	t.Helper()
-	if opts.Store == nil {
+	if opts.Store == nil && opts.CacheDir == "" {
 		opts.Store = memstore.New()
 	}
 	c, err := mcpoauth.New(url, &opts)

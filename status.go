@@ -37,13 +37,13 @@ type Status struct {
 type State string
 
 const (
-	// StateValid: the access token is good.
+	// StateValid means that the access token is good.
 	StateValid State = "valid"
-	// StateRefreshable: it has ended and will be refreshed when needed.
+	// StateRefreshable means that it has ended and will be refreshed when needed.
 	StateRefreshable State = "refreshable"
-	// StateLoginRequired: a person must log in.
+	// StateLoginRequired means that a person must log in.
 	StateLoginRequired State = "login-required"
-	// StateUnreadable: the record is damaged or of a newer version.
+	// StateUnreadable means that the record is damaged or of a newer version.
 	StateUnreadable State = "unreadable"
 )
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -152,9 +153,9 @@ func (c *Client) firstTrip(base http.RoundTripper, req *http.Request) (*http.Res
 // nil if there is none. A body without GetBody is read if it is small.
 func prepare(req *http.Request) (*http.Request, func() (io.ReadCloser, error)) {
 	r := *req
-	r.Header = make(http.Header, len(req.Header)+1)
-	for k, v := range req.Header {
-		r.Header[k] = v
+	r.Header = maps.Clone(req.Header)
+	if r.Header == nil {
+		r.Header = make(http.Header, 1)
 	}
 	switch {
 	case req.Body == nil || req.Body == http.NoBody:

@@ -52,12 +52,10 @@ func isToken(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
 }
 
-func (p *parser) spaces() (any bool) {
+func (p *parser) spaces() {
 	for p.i < len(p.s) && (p.s[p.i] == ' ' || p.s[p.i] == '\t') {
 		p.i++
-		any = true
 	}
-	return any
 }
 
 func (p *parser) separators() {

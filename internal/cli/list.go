@@ -126,8 +126,9 @@ func stateColour(state mcpoauth.State) string {
 		return green
 	case mcpoauth.StateRefreshable:
 		return yellow
+	default:
+		return red
 	}
-	return red
 }
 
 func reason(st *mcpoauth.Status) string {

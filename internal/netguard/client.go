@@ -215,7 +215,7 @@ func (c *Client) Get(ctx context.Context, leg, target string, extra http.Header)
 			err = fmt.Errorf("more than %d redirects", maxRedirects)
 		}
 		if err != nil {
-			return a, nil //nolint:nilerr // a redirect that is not followed is an answer like another
+			return a, nil // a redirect that is not followed is an answer like another
 		}
 		target = next
 	}

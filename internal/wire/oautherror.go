@@ -32,10 +32,10 @@ func ParseOAuthError(status int, h http.Header, body []byte) *Fault {
 // ErrorIn returns the error that a successful status hides, nil if there is none.
 func ErrorIn(status int, h http.Header, body []byte) *Fault {
 	o, err := message(h, body)
-	if err != nil || !o.isError() {
-		return nil
+	if err == nil && o.isError() {
+		return errorFrom(status, h, o, time.Now())
 	}
-	return errorFrom(status, h, o, time.Now())
+	return nil
 }
 
 // firstObject reads the first element of a list of errors.

@@ -145,7 +145,7 @@ func TestLinksPipesAndDirectoriesInPlaceOfARecord(t *testing.T) {
 	if err := os.WriteFile(target, []byte("theirs"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for name, make := range map[string]func(path string) error{
+	for name, put := range map[string]func(path string) error{
 		"link":      func(path string) error { return os.Symlink(target, path) },
 		"directory": func(path string) error { return os.Mkdir(path, 0o700) },
 		"pipe":      mkfifo,
@@ -156,7 +156,7 @@ func TestLinksPipesAndDirectoriesInPlaceOfARecord(t *testing.T) {
 			if err := os.Remove(path); err != nil {
 				t.Fatal(err)
 			}
-			if err := make(path); err != nil {
+			if err := put(path); err != nil {
 				t.Skip(err)
 			}
 			limited, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -172,9 +172,9 @@ func TestLinksPipesAndDirectoriesInPlaceOfARecord(t *testing.T) {
 }
 
 func TestADirectoryThatIsALinkIsRefused(t *testing.T) {
-	real := t.TempDir()
+	target := t.TempDir()
 	link := filepath.Join(t.TempDir(), "link")
-	if err := os.Symlink(real, link); err != nil {
+	if err := os.Symlink(target, link); err != nil {
 		t.Skip(err)
 	}
 	s, err := filestore.New(link)

@@ -96,7 +96,7 @@ func holdForever(s store.Store) error {
 	if _, _, err := s.Lock(ctx(), counter("held"), "refresh"); err != nil {
 		return err
 	}
-	fmt.Println("held")
+	fmt.Fprintln(os.Stdout, "held")
 	time.Sleep(time.Minute)
 	return nil
 }

@@ -341,7 +341,8 @@ func listing(c *check) {
 			c.errorf("%+v listed %v too", tc.f, k)
 		}
 	}
-	for range c.s.List(ctx(), store.Filter{}) {
+	for _, err := range c.s.List(ctx(), store.Filter{}) {
+		c.must(err, "list")
 		break // a listing may be left early
 	}
 	rest := 0

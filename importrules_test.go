@@ -1,0 +1,167 @@
+package mcpoauth_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/mcpoauth/mcpoauth"
+
+// listed is what `go list -json` says of one package.
+type listed struct {
+	ImportPath string
+	Imports    []string
+	Standard   bool
+	Module     *struct{ Path string }
+}
+
+// rule says which packages of ours, and which modules of others, a package may import directly.
+type rule struct {
+	ours   []string
+	others []string
+}
+
+// rules holds one entry for each package, so that a new one cannot be added without a decision. A name
+// ending in "/..." stands for everything below it.
+var rules = map[string]rule{
+	"": {
+		ours: []string{
+			"store", "store/filestore", "internal/challenge", "internal/discovery", "internal/registration", "internal/grant",
+			"internal/resource", "internal/wire", "internal/netguard", "internal/loopback", "internal/browser", "internal/flight", "internal/secret",
+		},
+		others: []string{"golang.org/x/oauth2"},
+	},
+	"internal/challenge":    {ours: stageHelpers},
+	"internal/discovery":    {ours: stageHelpers, others: []string{"golang.org/x/net"}},
+	"internal/registration": {ours: stageHelpers},
+	"internal/grant":        {ours: stageHelpers},
+	"internal/wire":         {ours: []string{"internal/secret"}},
+	"internal/resource":     {others: []string{"golang.org/x/net"}},
+	"internal/netguard":     {ours: []string{"internal/resource", "internal/wire"}, others: []string{"golang.org/x/net"}},
+	"internal/loopback":     {ours: []string{"internal/wire"}},
+	"internal/browser":      {},
+	"internal/flight":       {},
+	"internal/secret":       {},
+
+	"store":           {ours: []string{"internal/secret"}},
+	"store/filestore": {ours: []string{"store"}, others: []string{"github.com/gofrs/flock", "golang.org/x/sys"}},
+	"store/memstore":  {ours: []string{"store"}},
+	"store/storetest": {ours: []string{"store"}},
+	"authtest":        {},
+
+	"internal/cli": {
+		ours:   []string{"", "store", "store/...", "authtest", "internal/wire", "internal/browser"},
+		others: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term", "golang.org/x/text"},
+	},
+	"cmd/mcpoauth": {ours: []string{"internal/cli"}},
+}
+
+var stageHelpers = []string{"internal/wire", "internal/resource", "internal/netguard", "internal/secret"}
+
+// TestImportRules keeps the layers apart: stages do not know each other or the store, nothing knows the
+// command, drivers stay in the command, and the root package links few modules of others.
+func TestImportRules(t *testing.T) {
+	seen := map[string]bool{}
+	all := goList(t, "linux", "./...")
+	for _, goos := range []string{"darwin", "windows"} {
+		all = append(all, goList(t, goos, "./...")...)
+	}
+	for _, p := range all {
+		name := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
+		r, ok := rules[name]
+		if !ok {
+			t.Errorf("package %q has no rule in %s: decide what it may import", name, "importrules_test.go")
+			continue
+		}
+		seen[name] = true
+		for _, imp := range p.Imports {
+			if why := r.refuses(imp); why != "" {
+				t.Errorf("%q imports %q: %s", name, imp, why)
+			}
+		}
+	}
+	for name := range rules {
+		if !seen[name] {
+			t.Errorf("there is a rule for %q but no such package", name)
+		}
+	}
+}
+
+func (r rule) refuses(imp string) string {
+	if ours, ok := strings.CutPrefix(imp, module); ok && (ours == "" || ours[0] == '/') {
+		ours = strings.TrimPrefix(ours, "/")
+		if !slices.ContainsFunc(r.ours, func(allowed string) bool {
+			dir, tree := strings.CutSuffix(allowed, "...")
+			return allowed == ours || tree && strings.HasPrefix(ours, dir)
+		}) {
+			return "not one of the packages it may know"
+		}
+		return ""
+	}
+	first, _, _ := strings.Cut(imp, "/")
+	if !strings.Contains(first, ".") {
+		if imp == "testing" {
+			return "programs must not link testing"
+		}
+		return ""
+	}
+	if !slices.ContainsFunc(r.others, func(m string) bool { return imp == m || strings.HasPrefix(imp, m+"/") }) {
+		return "not one of the modules it may use"
+	}
+	return ""
+}
+
+// TestFewModules counts what a program that imports the library links.
+func TestFewModules(t *testing.T) {
+	modules := map[string]bool{}
+	for _, p := range goList(t, "linux", "-deps", ".") {
+		if !p.Standard && p.Module != nil && p.Module.Path != module {
+			modules[p.Module.Path] = true
+		}
+	}
+	if len(modules) == 0 || len(modules) > 5 {
+		t.Errorf("the library links %d modules of others (%v), want one to five", len(modules), modules)
+	}
+}
+
+func TestRefuses(t *testing.T) {
+	r := rule{ours: []string{"store/..."}, others: []string{"golang.org/x/net"}}
+	for imp, refused := range map[string]bool{
+		"net/http": false, "testing": true, "golang.org/x/net/publicsuffix": false, "golang.org/x/netx": true,
+		module + "/store/filestore": false, module + "/store": true, module: true, module + "x": true,
+	} {
+		if got := r.refuses(imp) != ""; got != refused {
+			t.Errorf("%s: refused = %t", imp, got)
+		}
+	}
+}
+
+func goList(t *testing.T, goos string, args ...string) []listed {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", "-json=ImportPath,Imports,Standard,Module"}, args...)...)
+	cmd.Env = append(os.Environ(), "GOOS="+goos, "CGO_ENABLED=0")
+	out, err := cmd.Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			t.Fatalf("go list: %s", exit.Stderr)
+		}
+		t.Fatal(err)
+	}
+	var list []listed
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return list
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, p)
+	}
+}

@@ -1,0 +1,5 @@
+//go:build race
+
+package mcpoauth_test
+
+const raceEnabled = true
