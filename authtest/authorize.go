@@ -2,7 +2,7 @@ package authtest
 
 import (
 	_ "embed" // the consent page
-	"html/template"
+	"html"
 	"net/http"
 	"net/url"
 	"slices"
@@ -10,8 +10,11 @@ import (
 	"time"
 )
 
-//go:embed consent.html
-var consentHTML string
+//go:embed page.html
+var pageHTML string
+
+//go:embed ask.html
+var askHTML string
 
 const (
 	codeLife   = time.Minute
@@ -102,9 +105,17 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	}
 	id := random(18)
 	s.consents[id] = &consent{q, c}
-	s.page(w, http.StatusOK, map[string]any{
-		"Client": c.ID, "Server": s.mcpURL, "Scopes": strings.Fields(q.Get("scope")), "Back": q.Get("redirect_uri"), "Action": s.paths.consent, "ID": id,
-	})
+	var scopes strings.Builder
+	for _, scope := range strings.Fields(q.Get("scope")) {
+		scopes.WriteString("<code>" + html.EscapeString(scope) + "</code>")
+	}
+	if scopes.Len() == 0 {
+		scopes.WriteString("whatever is needed")
+	}
+	showPage(w, http.StatusOK, "Allow access?", strings.NewReplacer(
+		"{client}", html.EscapeString(c.ID), "{server}", html.EscapeString(s.mcpURL), "{scopes}", scopes.String(),
+		"{back}", html.EscapeString(q.Get("redirect_uri")), "{action}", html.EscapeString(s.paths.consent), "{id}", html.EscapeString(id),
+	).Replace(askHTML))
 }
 
 // wrong checks an authorization request whose client and redirect URI are sound.
@@ -202,17 +213,20 @@ func (s *Server) sendBack(w http.ResponseWriter, r *http.Request, q, answer url.
 
 // dead shows an error that must not be sent to a redirect URI (RFC 6749 section 4.1.2.1).
 func (s *Server) dead(w http.ResponseWriter, text string) {
-	s.page(w, http.StatusUnprocessableEntity, map[string]any{"Error": text})
+	showPage(w, http.StatusUnprocessableEntity, "This does not work",
+		"<h1>This does not work</h1>\n<p>"+html.EscapeString(text)+" Nobody is sent back to the program that asked.</p>")
 }
 
-func (s *Server) page(w http.ResponseWriter, status int, data map[string]any) {
+// showPage writes a page. The pages are put together by hand: html/template would slow the start of
+// every program that links this.
+func showPage(w http.ResponseWriter, status int, title, body string) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_ = template.Must(template.New("page").Parse(consentHTML)).Execute(w, data)
+	_, _ = strings.NewReplacer("{title}", title, "{body}", body).WriteString(w, pageHTML)
 }
 
 func formOf(r *http.Request) url.Values {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 )
 
@@ -29,32 +28,37 @@ func (s *Server) Decide(ctx context.Context, authorizationURL string, allow bool
 	if err != nil || back != "" {
 		return back, err
 	}
-	action, id := actionPattern.FindStringSubmatch(body), idPattern.FindStringSubmatch(body)
-	if action == nil || id == nil {
+	action, id := between(body, `<form method="post" action="`, `"`), between(body, `name="request" value="`, `"`)
+	if action == "" || id == "" {
 		return "", errors.New("authtest: the page has no form")
 	}
 	u, err := url.Parse(authorizationURL)
 	if err != nil {
 		return "", err
 	}
-	if u, err = u.Parse(html.UnescapeString(action[1])); err != nil {
+	if u, err = u.Parse(action); err != nil {
 		return "", err
 	}
 	decision := "deny"
 	if allow {
 		decision = "allow"
 	}
-	_, back, err = fetch(ctx, http.MethodPost, u.String(), url.Values{"request": {html.UnescapeString(id[1])}, "decision": {decision}})
+	_, back, err = fetch(ctx, http.MethodPost, u.String(), url.Values{"request": {id}, "decision": {decision}})
 	if err == nil && back == "" {
 		err = errors.New("authtest: the form leads nowhere")
 	}
 	return back, err
 }
 
-var (
-	actionPattern = regexp.MustCompile(`<form method="post" action="([^"]*)"`)
-	idPattern     = regexp.MustCompile(`name="request" value="([^"]*)"`)
-)
+// between returns the text of a page after one mark and before the next, "" if there is none.
+func between(page, start, end string) string {
+	_, rest, _ := strings.Cut(page, start)
+	text, _, found := strings.Cut(rest, end)
+	if !found {
+		return ""
+	}
+	return html.UnescapeString(text)
+}
 
 // fetch requests a page as a navigation and follows no redirect.
 func fetch(ctx context.Context, method, target string, form url.Values) (body, location string, err error) {
@@ -81,12 +85,10 @@ func fetch(ctx context.Context, method, target string, form url.Values) (body, l
 		return "", "", err
 	}
 	if resp.StatusCode >= 400 {
-		return "", "", fmt.Errorf("authtest: the page says %s: %s", resp.Status, errorPattern.FindString(string(b)))
+		return "", "", fmt.Errorf("authtest: the page says %s: %s", resp.Status, between(string(b), "<p>", "<"))
 	}
 	return string(b), resp.Header.Get("Location"), nil
 }
-
-var errorPattern = regexp.MustCompile(`<p>[^<]*`)
 
 // visit goes where the browser is sent.
 func visit(ctx context.Context, target string) error {

@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mcpoauth/mcpoauth"
+	"github.com/mcpoauth/mcpoauth/authtest"
+)
+
+// TestTokenCost holds a promise: `mcpoauth token` with a good token takes, as a whole process, at most
+// 1.3 times a program that links net/http and does nothing.
+func TestTokenCost(t *testing.T) {
+	if os.Getenv("MCPOAUTH_BENCH") == "" {
+		t.Skip("set MCPOAUTH_BENCH=1 to compare times")
+	}
+	bin := t.TempDir()
+	build := func(name, pkg string) string {
+		out := filepath.Join(bin, name)
+		cmd := exec.CommandContext(t.Context(), "go", "build", "-o", out, pkg)
+		if b, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, b)
+		}
+		return out
+	}
+	token, idle := build("mcpoauth", "../../cmd/mcpoauth"), build("onlyhttp", "./testdata/onlyhttp")
+
+	srv := authtest.New(t, nil)
+	dir := t.TempDir()
+	c, err := mcpoauth.New(srv.MCPURL(), &mcpoauth.Options{
+		CacheDir: dir,
+		Prompt: func(ctx context.Context, p *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
+			_, err := srv.Browser(ctx, p.URL)
+			return nil, err
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := c.Login(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := append(os.Environ(), "MCPOAUTH_DIR="+dir)
+	took := func(args ...string) float64 {
+		cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
+		cmd.Env = env
+		start := time.Now()
+		out, err := cmd.Output()
+		d := time.Since(start)
+		if err != nil {
+			t.Fatal(args, err)
+		}
+		if len(args) > 1 && strings.TrimSpace(string(out)) != want.AccessToken() {
+			t.Fatal("another token was printed")
+		}
+		return d.Seconds() * 1000
+	}
+	var us, base []float64
+	for range 101 { // interleaved, so that a busy moment meets both
+		us = append(us, took(token, "token", srv.MCPURL()))
+		base = append(base, took(idle))
+	}
+	slices.Sort(us)
+	slices.Sort(base)
+	ratio := us[50] / base[50]
+	t.Logf("mcpoauth token %.2f ms, a program with net/http %.2f ms: %.2f times", us[50], base[50], ratio)
+	if ratio > 1.3 {
+		t.Errorf("%.2f times, want at most 1.3", ratio)
+	}
+}
