@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"mime"
 	"net/http"
 	"slices"
 	"strings"
@@ -27,6 +28,8 @@ type demand struct {
 	bearer      bool
 	// open means that the server answered a request without a token.
 	open bool
+	// page means that the answer was a web page.
+	page bool
 }
 
 // demandOf reads the challenge of a 401 or 403 (RFC 9110 section 11.6.1, RFC 6750 section 3).
@@ -62,6 +65,9 @@ func (c *Client) discover(ctx context.Context, d *demand) (*facts, error) {
 		f := faultOf(err)
 		if f.NotOffered && d.open {
 			f.Message, f.Hint = "the server answers without a login, and offers none", "no login is needed: use the server as it is"
+			if d.page {
+				f.Message, f.Hint = "a web page is at this URL, not an MCP server", "check the URL; many MCP servers are at a path such as /mcp"
+			}
 		}
 		return nil, publicError(f)
 	}
@@ -108,7 +114,7 @@ func (c *Client) probeServer(ctx context.Context) (*demand, error) {
 		if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
 			return demandOf(resp.Header), nil
 		}
-		last = &demand{open: resp.StatusCode/100 == 2}
+		last = &demand{open: resp.StatusCode/100 == 2, page: isPage(resp.Header)}
 		if resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests {
 			return nil, &TemporaryError{RetryAfter: wire.RetryAfter(resp.Header, time.Now()), Err: &DiscoveryError{Fact: Fact{
 				URL: c.id, Status: resp.StatusCode, Message: "the MCP server is in trouble", Hint: "try again later",
@@ -139,7 +145,7 @@ func (c *Client) probeOnce(ctx context.Context, body string, stateless bool) (*h
 	}), CheckRedirect: c.checkRedirect}
 	resp, err := hc.Do(req)
 	if err != nil {
-		return nil, c.networkError("the MCP server cannot be reached", err)
+		return nil, c.unreachable(ctx, err)
 	}
 	defer discard(resp.Body)
 	if session := resp.Header.Get("Mcp-Session-Id"); session != "" {
@@ -159,18 +165,22 @@ func (c *Client) endSession(ctx context.Context, hc *http.Client, session string
 	}
 }
 
-// networkError makes a temporary error of a failed request to the MCP server. What the guard
-// refused is not temporary.
-func (c *Client) networkError(message string, err error) error {
-	var f *wire.Fault
-	if errors.As(err, &f) {
-		f.Stage = "discovery"
-		return publicError(f)
-	}
+// unreachable is the error of a request to the MCP server that got no answer.
+func (c *Client) unreachable(ctx context.Context, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
-	return &TemporaryError{Err: &DiscoveryError{Fact: Fact{URL: c.id, Message: message, Err: withoutURL(err), Hint: "check the URL and the network, then try again"}}}
+	var f *wire.Fault
+	if errors.As(c.http.Fault(ctx, c.id, err), &f) {
+		f.Stage = "discovery"
+	}
+	return publicError(f)
+}
+
+// isPage reports whether an answer is meant for people, which no MCP answer is.
+func isPage(h http.Header) bool {
+	t, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
+	return t == "text/html" || t == "application/xhtml+xml"
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)

@@ -212,12 +212,27 @@ func (f *flags) withClient(ctx context.Context, server string, o *mcpoauth.Optio
 	return err
 }
 
+// optionFlags are the flags that set options of the library whose values New may refuse.
+var optionFlags = map[string]string{
+	"AuthServer":        "--auth-server",
+	"CallbackHost":      "--callback-host",
+	"CallbackPath":      "--callback-path",
+	"CallbackPort":      "--callback-port",
+	"ClientID":          "--client-id",
+	"ClientMetadataURL": "--client-metadata-url",
+	"ClientSecret":      "--client-secret-env",
+	"Resource":          "--resource",
+}
+
 // newFailed tells a wrong URL or flag from a home directory that cannot be had.
 func newFailed(err error) error {
 	var option *mcpoauth.OptionError
 	text, hint := trimPrefix(err), mcpoauth.Hint(err)
 	switch {
 	case errors.As(err, &option):
+		if flag, ok := optionFlags[option.Option]; ok {
+			text = flag + ": " + option.Err.Error()
+		}
 		return &usageError{text, firstOf(hint, "mcpoauth COMMAND --help describes the flags")}
 	case strings.HasPrefix(text, "server URL"):
 		return &usageError{text, firstOf(hint, "give the URL of the MCP server, as in https://mcp.example.com/mcp")}

@@ -283,7 +283,7 @@ func (c *Client) do(ctx context.Context, leg, method, target string, body []byte
 	a, err := c.once(ctx, method, target, body, extra)
 	e := Exchange{Leg: leg, Method: method, URL: plainURL(target), Start: start, Duration: time.Since(start)}
 	if err != nil {
-		err = c.fault(ctx, target, err)
+		err = c.Fault(ctx, target, err)
 		e.Err = err
 	} else {
 		e.Status = a.Status
@@ -336,13 +336,15 @@ func (c *Client) once(ctx context.Context, method, target string, body []byte, e
 	return &Answer{URL: target, Status: resp.StatusCode, Header: resp.Header, Body: b, Received: time.Now(), ContentType: strings.ToLower(strings.TrimSpace(t))}, nil
 }
 
-// fault makes a *wire.Fault of a request that got no answer.
-func (c *Client) fault(ctx context.Context, target string, err error) error {
+// Fault makes a *wire.Fault of the error of a request that got no answer: what happened, to whom, and
+// whether trying again may help.
+func (c *Client) Fault(ctx context.Context, target string, err error) error {
 	f := &wire.Fault{URL: plainURL(target), Err: withoutURL(err)}
 	host := hostOf(target)
 	var guard *refused
 	var unknown *net.DNSError
 	var op *net.OpError
+	var plainHTTP tls.RecordHeaderError
 	switch {
 	case errors.As(err, &guard):
 		f.Unsent = true
@@ -352,6 +354,10 @@ func (c *Client) fault(ctx context.Context, target string, err error) error {
 		f.Unsent = true
 		f.Message = "the certificate of " + host + " is not accepted: " + wire.Clean(withoutURL(err).Error())
 		f.Hint = "for a private certificate authority give its certificate with --ca-file (Options.RootCAs)"
+	case errors.As(err, &plainHTTP):
+		f.Unsent = true
+		f.Message = host + " does not speak TLS on this port"
+		f.Hint = "check the port; a server on this machine without TLS has a URL that begins with http://"
 	case errors.As(err, &unknown):
 		f.Unsent, f.Temporary = true, true
 		f.Message = "the host " + host + " is unknown"
