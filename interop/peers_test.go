@@ -182,8 +182,10 @@ func press(ctx context.Context, redirectURI string) error {
 		if err == nil && strings.HasPrefix(at, redirectURI) {
 			return nil
 		}
-		if ctx.Err() != nil {
-			return nil // the login is settled
+		select {
+		case <-ctx.Done(): // the login is settled
+			return nil
+		default:
 		}
 		_, _ = chromedp.Run(ctx, chromedp.Evaluate[bool](fill))
 		time.Sleep(150 * time.Millisecond)
