@@ -127,7 +127,21 @@ var (
 	ErrNotFound = errors.New("no such record")
 	// ErrConflict means that the stored revision is another one.
 	ErrConflict = errors.New("the record was changed by somebody else")
+	// ErrProfileRequired means that a store which several users share was asked for a record without a
+	// profile.
+	ErrProfileRequired error = profileRequired{}
 )
+
+type profileRequired struct{}
+
+func (profileRequired) Error() string {
+	return "this store is shared between users, and no profile is set: logins of different people would mix"
+}
+
+// HintText says what to do.
+func (profileRequired) HintText() string {
+	return "set a profile for the user: --profile NAME, MCPOAUTH_PROFILE or Options.Profile"
+}
 
 // CorruptError means that a record cannot be decoded. The record is left as it is.
 type CorruptError struct {

@@ -29,7 +29,7 @@ func Child(open Open) {
 	}
 	s, err := open()
 	if err == nil {
-		err = map[string]func(store.Store) error{"count": countLocked, "swap": countSwapping, "hold": holdForever}[role](s)
+		err = map[string]func(store.Store) error{"count": countLocked, "swap": countSwapping, "hold": holdForever, "stall": stall}[role](s)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -170,4 +170,93 @@ func child(role string, env []string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0]) //nolint:gosec,noctx // this binary; the caller waits for it
 	cmd.Env = append(append(os.Environ(), env...), roleEnv+"="+role)
 	return cmd
+}
+
+// stall takes a lock and reads the record. Its parent then stops it for longer than its lease. It goes
+// on with what it began: held must have ended, and the save be refused.
+func stall(s store.Store) error {
+	key := counter("stalled")
+	held, unlock, err := s.Lock(ctx(), key, "refresh")
+	if err != nil {
+		return err
+	}
+	_, rev, err := s.Load(ctx(), key)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(os.Stdout, "held")
+	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
+		return err
+	}
+	if _, err := s.Save(ctx(), key, []byte("by the one who was stopped"), rev); !errors.Is(err, store.ErrConflict) {
+		return fmt.Errorf("the save of a holder that lost its lock was not refused: %v", err)
+	}
+	select {
+	case <-held.Done():
+	case <-time.After(limit):
+		return errors.New("held goes on although the lock was lost")
+	}
+	_ = unlock()
+	return nil
+}
+
+// RunStalledHolder checks what follows when the holder of a lock stands still for longer than its
+// lease, for stores whose locks are leases: another gets the lock, and what the first then saves is
+// refused. stop and resume do that to a process (SIGSTOP and SIGCONT). TestMain must call [Child].
+func RunStalledHolder(t TB, open Open, stop, resume func(*os.Process) error, env ...string) {
+	t.Helper()
+	s, err := open()
+	if err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	key := counter("stalled")
+	rev, err := s.Save(ctx(), key, []byte("before"), 0)
+	if err != nil {
+		t.Fatalf("save: %v", err)
+	}
+	cmd := child("stall", env)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatalf("pipe: %v", err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatalf("pipe: %v", err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("start: %v", err)
+	}
+	defer func() { _ = cmd.Process.Kill() }()
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || strings.TrimSpace(line) != "held" {
+		t.Fatalf("the holder said %q, %v", line, err)
+	}
+	if err := stop(cmd.Process); err != nil {
+		t.Fatalf("stop: %v", err)
+	}
+	long, cancel := context.WithTimeout(ctx(), limit)
+	defer cancel()
+	_, unlock, err := s.Lock(long, key, "refresh")
+	if err != nil {
+		t.Errorf("the lock of a stopped holder is not free after its lease: %v", err)
+		return
+	}
+	if _, err := s.Save(ctx(), key, []byte("after"), rev); err != nil {
+		t.Errorf("save: %v", err)
+	}
+	if err := resume(cmd.Process); err != nil {
+		t.Fatalf("resume: %v", err)
+	}
+	if _, err := fmt.Fprintln(in, "go on"); err != nil {
+		t.Fatalf("%v", err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("the stopped holder: %v", err)
+	}
+	if data, _, err := s.Load(ctx(), key); string(data) != "after" || err != nil {
+		t.Errorf("the record is %q, %v", data, err)
+	}
+	if err := unlock(); err != nil {
+		t.Errorf("unlock: %v", err)
+	}
 }
