@@ -66,7 +66,7 @@ var rules = map[string]rule{
 
 	"internal/cli": {
 		ours:   []string{"", "store", "store/...", "authtest", "internal/wire", "internal/browser"},
-		others: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term", "golang.org/x/text"},
+		others: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term", "golang.org/x/text", "github.com/jackc/pgx", "github.com/valkey-io/valkey-go"},
 	},
 	"cmd/mcpoauth": {ours: []string{"internal/cli"}},
 }

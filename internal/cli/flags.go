@@ -26,6 +26,8 @@ type flags struct {
 	args []string // of the program
 
 	profile, store, logLevel string
+	seal                     []string
+	sealPlain                bool
 	timeout                  time.Duration
 
 	scopes, dropScopes, addScopes []string
@@ -69,7 +71,9 @@ func (f *flags) addStore(cmd *cobra.Command) {
 	}
 	common(cmd, func(fs *pflag.FlagSet) {
 		fs.StringVar(&f.profile, "profile", "", "`NAME` of one of several accounts on a server")
-		fs.StringVar(&f.store, "store", "file", "`WHERE` logins are kept: file, or file:DIR")
+		fs.StringVar(&f.store, "store", "file", "`WHERE` logins are kept: file, file:DIR, keyring, redis://… or postgres://…")
+		fs.StringArrayVar(&f.seal, "seal", nil, "seal what is stored with this `KEY`: file:PATH, env:NAME, passphrase-env:NAME or passphrase-file:PATH (repeatable: the first seals, all open)")
+		fs.BoolVar(&f.sealPlain, "seal-plain", false, "take logins that are not sealed yet, and seal them")
 		fs.StringVar(&f.logLevel, "log-level", "off", "`LEVEL` of what is told on stderr: debug, info, warn, error or off")
 		fs.DurationVar(&f.timeout, "timeout", 0, "`TIME` to wait: for the person when logging in (5m unless given), else for the whole command")
 	})
@@ -216,24 +220,6 @@ func (f *flags) options(cmd *cobra.Command) (*mcpoauth.Options, error) {
 		},
 	}
 	return o, nil
-}
-
-// setStore understands --store. Other stores are named so that the message can say what is the matter.
-func (f *flags) setStore(o *mcpoauth.Options) error {
-	kind, dir, hasDir := strings.Cut(f.store, ":")
-	switch {
-	case (kind == "file" || kind == "") && !hasDir:
-		return nil
-	case kind == "file" && dir != "":
-		o.CacheDir = dir
-		return nil
-	case kind == "file":
-		return &usageError{"--store file: names no directory", "give one, as in --store file:/home/me/logins, or just --store file"}
-	case kind == "keyring", kind == "redis", kind == "rediss", kind == "postgres", kind == "postgresql":
-		return &usageError{"this version has no " + kind + " store", "use --store file or --store file:DIR"}
-	}
-	// The value may hold a password: it is not repeated.
-	return &usageError{"--store does not know this kind of store", "use --store file or --store file:DIR"}
 }
 
 func (f *flags) setOffline(o *mcpoauth.Options) error {

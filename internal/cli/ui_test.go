@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,9 @@ import (
 
 	"github.com/mcpoauth/mcpoauth"
 	"github.com/mcpoauth/mcpoauth/store"
+	"github.com/mcpoauth/mcpoauth/store/keyringstore"
+	"github.com/mcpoauth/mcpoauth/store/redisstore"
+	"github.com/mcpoauth/mcpoauth/store/sealed"
 )
 
 func plain(_, text string) string { return text }
@@ -256,11 +260,38 @@ func TestFlagsAndEnvironment(t *testing.T) {
 		if o, err := options(t, "--store", "file:/tmp/with:colon"); err != nil || o.CacheDir != "/tmp/with:colon" {
 			t.Errorf("%v %v", o, err)
 		}
-		for _, kind := range []string{"file:", "keyring", "redis://u:hunter2@h", "postgres://u:hunter2@h/db", "sqlite:hunter2", "FILE"} {
+		for _, kind := range []string{"file:", "keyring:hunter2", "redis://u:hunter2@h:port", "redis:hunter2", "postgres:hunter2", "postgres://u:hunter2@h:port/db", "sqlite:hunter2", "FILE"} {
 			_, err := options(t, "--store", kind)
 			var usage *usageError
 			if !errors.As(err, &usage) || usage.hint == "" || strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("--store %s: %v", kind, err)
+			}
+		}
+		for kind, want := range map[string]any{
+			"keyring": &keyringstore.Store{}, "redis://u:p@h:1/2": &redisstore.Store{}, "rediss://h": &redisstore.Store{}, "valkey://h": &redisstore.Store{},
+			"postgres://u:p@h/db": &migrating{}, "postgresql:///db": &migrating{},
+		} {
+			if o, err := options(t, "--store", kind); err != nil || reflect.TypeOf(o.Store) != reflect.TypeOf(want) {
+				t.Errorf("--store %s: %T, %v", kind, o.Store, err)
+			}
+		}
+		t.Setenv("A_KEY", sealed.GenerateKey().Text())
+		if o, err := options(t, "--seal", "env:A_KEY"); err != nil || reflect.TypeOf(o.Store) != reflect.TypeFor[*sealed.Store]() {
+			t.Errorf("--seal: %T, %v", o.Store, err)
+		}
+		for _, args := range [][]string{
+			{"--seal", "hunter2"},
+			{"--seal", "env:"},
+			{"--seal", "env:NO_SUCH"},
+			{"--seal", "file:/no/such"},
+			{"--seal", "passphrase-env:NO_SUCH"},
+			{"--seal", "other:x"},
+			{"--store", "keyring", "--seal", "env:A_KEY"},
+		} {
+			_, err := options(t, args...)
+			var usage *usageError
+			if !errors.As(err, &usage) || usage.hint == "" || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%v: %v", args, err)
 			}
 		}
 	})

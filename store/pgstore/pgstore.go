@@ -26,7 +26,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -73,8 +72,6 @@ type Store struct {
 	names *strings.Replacer
 }
 
-var tableName = regexp.MustCompile(`^([a-z_][a-z0-9_]{0,40}\.)?[a-z_][a-z0-9_]{0,40}$`)
-
 // New returns a store in db. It does no I/O.
 func New(db *sql.DB, opt *Options) (*Store, error) {
 	if db == nil {
@@ -87,7 +84,7 @@ func New(db *sql.DB, opt *Options) (*Store, error) {
 	if s.opt.Table == "" {
 		s.opt.Table = defaultTable
 	}
-	if !tableName.MatchString(s.opt.Table) {
+	if !plainName(s.opt.Table) {
 		return nil, fmt.Errorf("pgstore: the table name %q is not plain: lower-case letters, digits and _", s.opt.Table)
 	}
 	if s.opt.Lease == 0 {
@@ -101,6 +98,17 @@ func New(db *sql.DB, opt *Options) (*Store, error) {
 	}
 	s.names = namesFor(s.opt.Table)
 	return s, nil
+}
+
+// plainName reports whether a table's name, perhaps with a schema, needs no quotes.
+func plainName(table string) bool {
+	parts := strings.Split(table, ".")
+	for _, p := range parts {
+		if p == "" || len(p) > 40 || p[0] >= '0' && p[0] <= '9' || strings.Trim(p, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" {
+			return false
+		}
+	}
+	return len(parts) <= 2
 }
 
 // Schema returns the definition of this store's tables.
@@ -163,7 +171,7 @@ func (e *NotMigratedError) Unwrap() error { return e.Err }
 
 // HintText says what to do.
 func (e *NotMigratedError) HintText() string {
-	return "run mcpoauth store migrate --store postgres://…, call Store.Migrate, or run the SQL in pgstore.Schema"
+	return "call Store.Migrate, run the SQL in pgstore.Schema, or name the database once to the command: mcpoauth list --store postgres://…"
 }
 
 // explain adds to an error of the database what it means here. Drivers say the SQLSTATE by a method of
