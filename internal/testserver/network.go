@@ -7,7 +7,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"testing"
 	"time"
 )
 
@@ -27,7 +26,7 @@ type Network struct {
 }
 
 // Between returns a network that leads to the server at target.
-func Between(tb testing.TB, target string) *Network {
+func Between(tb TB, target string) *Network {
 	tb.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -18,12 +18,21 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"testing"
 	"time"
 )
 
+// TB is the part of testing.TB that is needed.
+type TB interface {
+	Helper()
+	Cleanup(f func())
+	TempDir() string
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+	Skipf(format string, args ...any)
+}
+
 // Missing skips a test whose server is not installed, or fails it where everything must run.
-func Missing(tb testing.TB, pkg string) {
+func Missing(tb TB, pkg string) {
 	tb.Helper()
 	if os.Getenv("MCPOAUTH_TEST_ALL") == "1" {
 		tb.Fatalf("%s is not installed: apt-get install %s", pkg, pkg)
@@ -32,7 +41,7 @@ func Missing(tb testing.TB, pkg string) {
 }
 
 // Redis starts a Redis (or Valkey) and returns its address.
-func Redis(tb testing.TB) string {
+func Redis(tb TB) string {
 	tb.Helper()
 	bin := find("redis-server", "valkey-server")
 	if bin == "" {
@@ -52,7 +61,7 @@ func Redis(tb testing.TB) string {
 }
 
 // Postgres starts a PostgreSQL with an empty database and returns its URL.
-func Postgres(tb testing.TB) string {
+func Postgres(tb TB) string {
 	tb.Helper()
 	bin := filepath.Dir(find("/usr/lib/postgresql/*/bin/initdb", "initdb"))
 	if bin == "." {
@@ -85,7 +94,7 @@ func Postgres(tb testing.TB) string {
 }
 
 // unprivileged returns how to start a program that refuses root, and gives it the directory.
-func unprivileged(tb testing.TB, dir string) *syscall.SysProcAttr {
+func unprivileged(tb TB, dir string) *syscall.SysProcAttr {
 	tb.Helper()
 	if os.Geteuid() != 0 {
 		return nil
@@ -122,7 +131,7 @@ func find(names ...string) string {
 	return ""
 }
 
-func freeAddress(tb testing.TB) string {
+func freeAddress(tb TB) string {
 	tb.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -134,7 +143,7 @@ func freeAddress(tb testing.TB) string {
 
 // run starts a server, waits until it listens, and ends it with the test. It reports false if it ended
 // by itself: another program may have taken the port.
-func run(tb testing.TB, cmd *exec.Cmd, addr string) bool {
+func run(tb TB, cmd *exec.Cmd, addr string) bool {
 	tb.Helper()
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -173,7 +182,7 @@ func run(tb testing.TB, cmd *exec.Cmd, addr string) bool {
 }
 
 // ready waits until PostgreSQL answers: it listens a moment before.
-func ready(tb testing.TB, isready, port string) {
+func ready(tb TB, isready, port string) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()

@@ -1,3 +1,5 @@
+//go:build unix
+
 package keyringstore_test
 
 import (
@@ -5,13 +7,13 @@ import (
 	"errors"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/mcpoauth/mcpoauth/internal/testserver"
 	"github.com/mcpoauth/mcpoauth/store"
 	"github.com/mcpoauth/mcpoauth/store/keyringstore"
 	"github.com/mcpoauth/mcpoauth/store/storetest"
@@ -292,44 +294,22 @@ func TestSecretService(t *testing.T) {
 	if os.Getenv(innerEnv) != "" {
 		t.Skip("within")
 	}
-	need(t, "dbus", "dbus-run-session")
-	need(t, "gnome-keyring", "gnome-keyring-daemon")
 	home := t.TempDir()
-	session := func(start, run string) (string, error) {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-		defer cancel()
-		cmd := exec.CommandContext(ctx, "dbus-run-session", "--", "sh", "-c", start+`
-			exec "$@"`, "sh", os.Args[0], "-test.run", run, "-test.v")
-		cmd.Env = append(os.Environ(), innerEnv+"=1", "HOME="+home, "XDG_RUNTIME_DIR="+home, "XDG_DATA_HOME="+home+"/data", "XDG_CACHE_HOME="+home+"/cache", dirEnv+"="+home+"/records")
-		cmd.WaitDelay = time.Second
-		out, err := cmd.CombinedOutput()
-		return string(out), err
-	}
-	const unlocked = `printf secret | gnome-keyring-daemon --unlock --components=secrets --daemonize >/dev/null 2>&1`
 	for _, tc := range []struct{ name, start, run string }{
-		{"the contract", unlocked, "^TestWithin$"},
-		{"a restart of the desktop", unlocked, "^TestWithinAfterRestart$"},
-		{"a session without a keyring", "true", "^TestWithinNothing$"},
-		{"a locked keyring", `gnome-keyring-daemon --start --components=secrets >/dev/null 2>&1`, "^TestWithinLocked$"},
+		{"the contract", testserver.UnlockedKeyring, "^TestWithin$"},
+		{"a restart of the desktop", testserver.UnlockedKeyring, "^TestWithinAfterRestart$"},
+		{"a session without a keyring", testserver.NoKeyring, "^TestWithinNothing$"},
+		{"a locked keyring", testserver.LockedKeyring, "^TestWithinLocked$"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			out, err := session(tc.start, tc.run)
-			if err != nil || !strings.Contains(out, "--- PASS: "+strings.Trim(tc.run, "^$")) {
+			cmd := testserver.Desktop(t, home, tc.start, os.Args[0], "-test.run", tc.run, "-test.v", "-test.timeout", "2m")
+			cmd.Env = append(cmd.Env, innerEnv+"=1", dirEnv+"="+home+"/records")
+			out, err := cmd.CombinedOutput()
+			if err != nil || !strings.Contains(string(out), "--- PASS: "+strings.Trim(tc.run, "^$")) {
 				t.Errorf("%v\n%s", err, out)
 			}
 		})
 	}
-}
-
-func need(t *testing.T, pkg, program string) {
-	t.Helper()
-	if _, err := exec.LookPath(program); err == nil {
-		return
-	}
-	if os.Getenv("MCPOAUTH_TEST_ALL") == "1" {
-		t.Fatalf("%s is not installed: apt-get install %s", program, pkg)
-	}
-	t.Skipf("%s is not installed: apt-get install %s", program, pkg)
 }
 
 func within(t *testing.T) *keyringstore.Store {
