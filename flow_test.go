@@ -89,6 +89,20 @@ func call(c *mcpoauth.Client, body string) (int, error) {
 	return resp.StatusCode, err
 }
 
+// stored returns the record of c's login.
+func stored(t *testing.T, st store.Store, c *mcpoauth.Client) *store.Record {
+	t.Helper()
+	data, _, err := st.Load(t.Context(), store.Key{Kind: store.KindLogin, ID: c.ServerURL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, err := store.DecodeRecord(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rec
+}
+
 func legs(srv *authtest.Server) []string {
 	var out []string
 	for _, r := range srv.Requests() {
@@ -691,11 +705,8 @@ func TestNothingThatIsPrintedHoldsASecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, _, err := st.Load(context.Background(), store.Key{Kind: store.KindLogin, ID: c.ServerURL()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	rec, err := store.DecodeRecord(data)
+	rec := stored(t, st, c)
+	data, err := rec.Encode()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,10 +65,18 @@ var rules = map[string]rule{
 	"authtest":            {},
 
 	"internal/cli": {
-		ours:   []string{"", "store", "store/...", "authtest", "internal/wire", "internal/browser"},
+		ours:   []string{"", "store", "store/...", "authtest", "internal/wire", "internal/browser", "internal/takeover"},
 		others: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term", "golang.org/x/text", "github.com/jackc/pgx", "github.com/valkey-io/valkey-go"},
 	},
-	"cmd/mcpoauth": {ours: []string{"internal/cli"}},
+	"internal/takeover": {ours: []string{"internal/wire"}},
+	"internal/proxy":    {ours: []string{"internal/wire"}},
+	"internal/trials/fleet": {
+		ours:   []string{"", "authtest", "store", "store/...", "internal/testserver"},
+		others: []string{"golang.org/x/oauth2", "github.com/jackc/pgx", "github.com/valkey-io/valkey-go"},
+	},
+	"internal/trials/kill":  {ours: []string{"", "authtest", "store", "store/..."}},
+	"internal/trials/scale": {ours: []string{"", "store", "store/...", "internal/testserver"}, others: []string{"github.com/jackc/pgx"}},
+	"cmd/mcpoauth":          {ours: []string{"internal/cli"}},
 }
 
 var stageHelpers = []string{"internal/wire", "internal/resource", "internal/netguard", "internal/secret"}

@@ -267,7 +267,7 @@ func (c *Client) refreshFailed(ctx context.Context, s *session, mark *attempt, e
 		return nil, c.ended(ctx, s, reason, publicError(fault))
 	case fault.Code == "invalid_client" || fault.Code == "unauthorized_client":
 		c.clearMark(ctx)
-		if s.rec.Registration.Source != sourceDynamic {
+		if src := s.rec.Registration.Source; src != sourceDynamic && src != sourceImported {
 			return nil, publicError(fault)
 		}
 		c.forgetRegistration(ctx, &s.rec.Registration)

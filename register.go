@@ -20,6 +20,7 @@ const (
 	sourcePreRegistered = "pre-registered"
 	sourceDocument      = "metadata-document"
 	sourceDynamic       = "dynamic"
+	sourceImported      = "imported"
 )
 
 // identity is who we are at an authorization server.

@@ -65,7 +65,7 @@ type Registration struct {
 	ClientSecret string `json:"client_secret,omitempty"`
 	// AuthMethod is none, client_secret_basic or client_secret_post.
 	AuthMethod string `json:"auth_method"`
-	// Source is pre-registered, metadata-document or dynamic.
+	// Source is pre-registered, metadata-document, dynamic or imported.
 	Source string `json:"source"`
 	// RedirectURI is the one used, RedirectURIs those the server registered.
 	RedirectURI  string   `json:"redirect_uri,omitempty"`

@@ -15,8 +15,8 @@ import (
 // profile is refused, and the tables of a database are made when they are needed.
 func TestServersAsStores(t *testing.T) {
 	srv := authtest.New(t, &authtest.Options{AutoApprove: true})
-	for name, start := range map[string]func(testing.TB) string{
-		"redis":    func(tb testing.TB) string { return "redis://" + testserver.Redis(tb) },
+	for name, start := range map[string]func(testserver.TB) string{
+		"redis":    func(tb testserver.TB) string { return "redis://" + testserver.Redis(tb) },
 		"postgres": testserver.Postgres,
 	} {
 		t.Run(name, func(t *testing.T) {

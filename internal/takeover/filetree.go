@@ -1,0 +1,168 @@
+package takeover
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// fileTree is py-key-value's FileTreeStore, which FastMCP 2.13 and later recommend and fastmcp-remote
+// uses: a directory for each collection, a file for each entry, both named by a hash.
+type fileTree struct {
+	// resources means that a resource has a directory of its own (fastmcp-remote).
+	resources bool
+}
+
+const fileTreeProgram = "FastMCP 2.13 and later"
+
+// The collections and what ends their keys.
+const (
+	tokenCollection  = "mcp-oauth-token"
+	clientCollection = "mcp-oauth-client-info"
+	expiryCollection = "mcp-oauth-token-expiry"
+)
+
+func hash8(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:4])
+}
+
+// named returns the path in dir whose name is that of s, "" if there is none: a name ends in the hash of
+// what it stands for, and what comes before may be cut.
+func named(dir, s, suffix string) string {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return ""
+	}
+	for _, e := range entries {
+		if e.Name() == s+suffix || strings.HasPrefix(e.Name(), "S_") && strings.HasSuffix(e.Name(), "-"+hash8(s)+suffix) {
+			return filepath.Join(dir, e.Name())
+		}
+	}
+	return ""
+}
+
+// entry is a stored value.
+type entry struct {
+	Value     json.RawMessage `json:"value"`
+	CreatedAt time.Time       `json:"created_at"`
+}
+
+// get reads the entry of a key in a collection.
+func (fileTree) get(dir, collection, key string, v any) (path string, at time.Time, err error) {
+	in := named(dir, collection, "")
+	if in == "" {
+		return "", at, nil
+	}
+	if path = named(in, key, ".json"); path == "" {
+		return "", at, nil
+	}
+	var e entry
+	if _, ok, err := readJSON(fileTreeProgram, path, &e); err != nil || !ok {
+		return "", at, err
+	}
+	var sealed struct {
+		Data json.RawMessage `json:"__encrypted_data__"`
+	}
+	if json.Unmarshal(e.Value, &sealed) == nil && len(sealed.Data) > 0 {
+		return "", at, &Problem{fileTreeProgram, path, "it is encrypted (FernetEncryptionWrapper) with a key that only the other program has", loginAgain}
+	}
+	if err := json.Unmarshal(e.Value, v); err != nil {
+		return "", at, &Problem{fileTreeProgram, path, "it is not what this program writes", loginAgain}
+	}
+	return path, e.CreatedAt, nil
+}
+
+func (f fileTree) find(dir string, q Query) (*Login, error) {
+	if f.resources && q.Resource != "" {
+		sum := sha256.Sum256([]byte(q.Resource))
+		if l, err := (fileTree{}).find(filepath.Join(dir, "resources", hex.EncodeToString(sum[:8])), q); l != nil || err != nil {
+			return l, err
+		}
+	}
+	scheme, authority := origin(q.URL)
+	for _, server := range []string{strings.TrimRight(q.URL, "/"), scheme + "://" + authority} {
+		l, err := f.read(dir, server)
+		if err != nil {
+			return nil, err
+		}
+		if l != nil {
+			// Releases 2.13 kept one for the host.
+			l.Shared = server != strings.TrimRight(q.URL, "/")
+			return l, nil
+		}
+	}
+	return nil, nil
+}
+
+func (f fileTree) read(dir, server string) (*Login, error) {
+	var t tokens
+	path, at, err := f.get(dir, tokenCollection, server+"/tokens", &t)
+	if err != nil || path == "" {
+		return nil, err
+	}
+	var c client
+	clientPath, _, err := f.get(dir, clientCollection, server+"/client_info", &c)
+	if err != nil {
+		return nil, err
+	}
+	var e struct {
+		ExpiresAt float64 `json:"expires_at"`
+	}
+	if _, _, err := f.get(dir, expiryCollection, server+"/token_expiry", &e); err != nil {
+		return nil, err
+	}
+	files := []string{path}
+	if clientPath != "" {
+		files = append(files, clientPath)
+	}
+	l, err := login(fileTreeProgram, t, c, files...)
+	if err != nil {
+		return nil, err
+	}
+	l.Written = at
+	// The entry's own expires_at is the store's, not the token's.
+	if l.Expiry = seconds(e.ExpiresAt); l.Expiry.IsZero() {
+		l.Expiry = ends(at, t.ExpiresIn)
+	}
+	return l, nil
+}
+
+func (f fileTree) survey(dir string) (n int, servers []string, problems []error) {
+	in := named(dir, tokenCollection, "")
+	if in != "" {
+		files, _ := filepath.Glob(filepath.Join(in, "S_*.json"))
+		n += len(files)
+	}
+	if clients := named(dir, clientCollection, ""); clients != "" {
+		files, _ := filepath.Glob(filepath.Join(clients, "S_*.json"))
+		for _, path := range files {
+			var e struct {
+				Value struct {
+					client
+					Sealed json.RawMessage `json:"__encrypted_data__"`
+				} `json:"value"`
+			}
+			if _, ok, err := readJSON(fileTreeProgram, path, &e); err != nil || !ok {
+				continue
+			}
+			if len(e.Value.Sealed) > 0 {
+				problems = append(problems, &Problem{fileTreeProgram, path, "it is encrypted (FernetEncryptionWrapper) with a key that only the other program has", loginAgain})
+			} else if e.Value.Issuer != "" {
+				servers = append(servers, e.Value.Issuer)
+			}
+		}
+	}
+	if f.resources {
+		more, _ := filepath.Glob(filepath.Join(dir, "resources", "*"))
+		for _, m := range more {
+			k, s, p := (fileTree{}).survey(m)
+			n, servers, problems = n+k, append(servers, s...), append(problems, p...)
+		}
+	}
+	return n, servers, problems
+}
