@@ -95,7 +95,8 @@ type Options struct {
 
 	// HTTPClient makes the OAuth requests: discovery, registration, token, revocation. Nil is a
 	// client of our own that honours the proxy environment. An *http.Transport in it is cloned and
-	// gets the address check; with another RoundTripper egress is its owner's concern.
+	// gets the address check; one that dials in a way of its own (not by a net.Dialer), and any other
+	// RoundTripper, keeps its egress to its owner.
 	HTTPClient *http.Client
 	// RootCAs are the certificate authorities to trust. Nil is the system's.
 	RootCAs *x509.CertPool

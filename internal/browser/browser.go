@@ -111,7 +111,8 @@ type Options struct {
 
 // Open opens a URL that it sanitizes first. It starts $BROWSER, split at white space, or without one the
 // system's launcher, never through a shell, with no standard input or output of ours, and without our own
-// settings in its environment. It returns when the launcher has ended or two seconds have passed.
+// settings in its environment. It returns when the launcher has ended or two seconds have passed. Once ctx
+// is done it starts nothing.
 func Open(ctx context.Context, raw string, opt Options) error {
 	target, err := Sanitize(raw)
 	if err != nil {
@@ -119,6 +120,9 @@ func Open(ctx context.Context, raw string, opt Options) error {
 	}
 	var failures []error
 	for _, argv := range candidates(runtime.GOOS, os.Getenv("BROWSER"), isWSL()) {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		path, err := exec.LookPath(argv[0])
 		if err != nil {
 			continue
@@ -139,6 +143,8 @@ func Open(ctx context.Context, raw string, opt Options) error {
 func candidates(goos, browserEnv string, wsl bool) [][]string {
 	var list [][]string
 	for _, one := range strings.Split(browserEnv, string(os.PathListSeparator)) {
+		// "%s" at the end is a custom of old and says what is done anyway.
+		one = strings.TrimSuffix(strings.TrimSpace(one), " %s")
 		if f := strings.Fields(one); len(f) > 0 && !strings.Contains(one, "%") {
 			list = append(list, f)
 		}
@@ -214,22 +220,18 @@ func available(goos string, getenv func(string) string, wsl bool, have func(stri
 	if getenv("BROWSER") != "" {
 		return true, ""
 	}
-	if goos == "windows" {
-		return true, ""
-	}
-	if getenv("SSH_CONNECTION") != "" && getenv("DISPLAY") == "" && getenv("WAYLAND_DISPLAY") == "" {
+	display := getenv("DISPLAY") != "" || getenv("WAYLAND_DISPLAY") != ""
+	if getenv("SSH_CONNECTION") != "" && !display {
 		return false, "this is an SSH session, and a browser here would not be yours"
 	}
-	if goos == "darwin" {
+	if goos == "windows" || goos == "darwin" || wsl && have("rundll32.exe") {
 		return true, ""
 	}
-	if wsl {
-		if have("rundll32.exe") || have("xdg-open") {
-			return true, ""
+	if !display {
+		if wsl {
+			// Or a container on such a machine, which has its kernel.
+			return false, "Windows programs cannot be started from here, and there is no display"
 		}
-		return false, "Windows programs cannot be started from here"
-	}
-	if getenv("DISPLAY") == "" && getenv("WAYLAND_DISPLAY") == "" {
 		return false, "there is no display"
 	}
 	if !have("xdg-open") && !have("x-www-browser") && !have("www-browser") {

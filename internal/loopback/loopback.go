@@ -14,6 +14,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -31,7 +32,8 @@ const (
 
 // Config configures a [Listener].
 type Config struct {
-	// Host in the redirect URI: 127.0.0.1 ("" too), localhost or ::1. localhost binds both families.
+	// Host in the redirect URI: 127.0.0.1 ("" too), localhost, ::1 or another address of the loopback
+	// networks. localhost binds both families.
 	Host string
 	// Port to bind, 0 for a free one.
 	Port int
@@ -80,18 +82,27 @@ func Listen(cfg Config) (*Listener, error) {
 	if cfg.Path == "" {
 		cfg.Path = "/callback"
 	}
+	cfg.Host = strings.TrimSuffix(strings.TrimPrefix(cfg.Host, "["), "]")
+	if a, err := netip.ParseAddr(cfg.Host); !strings.EqualFold(cfg.Host, "localhost") && (err != nil || !a.IsLoopback() || a.Zone() != "") {
+		return nil, fmt.Errorf("%q is not a loopback host", cfg.Host)
+	}
 	l := &Listener{cfg: cfg, answer: make(chan url.Values, 1)}
 	if err := l.bind(); err != nil {
 		return nil, err
 	}
-	l.server = &http.Server{
-		Handler: l, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: 5 * time.Second,
-		MaxHeaderBytes: 32 << 10, ErrorLog: log.New(io.Discard, "", 0),
-	}
+	l.server = newServer(l)
 	for _, ln := range l.listeners {
 		l.done.Go(func() { _ = l.server.Serve(ln) })
 	}
 	return l, nil
+}
+
+// newServer returns a server that waits for nobody for long.
+func newServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: 5 * time.Second,
+		MaxHeaderBytes: 32 << 10, DisableGeneralOptionsHandler: true, ErrorLog: log.New(io.Discard, "", 0),
+	}
 }
 
 // bind binds the address of the redirect URI's host: for localhost both families on one port, since
@@ -206,8 +217,13 @@ func (l *Listener) judge(r *http.Request) (page, url.Values) {
 		return pageStray, nil
 	}
 	q, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil || len(q["state"]) != 1 || len(q["code"]) > 1 || len(q["error"]) > 1 || len(q["iss"]) > 1 || q.Get("code") == "" && q.Get("error") == "" {
+	if err != nil || !q.Has("state") || q.Get("code") == "" && q.Get("error") == "" {
 		return pageStray, nil
+	}
+	for _, k := range []string{"state", "code", "iss", "error", "error_description", "error_uri"} {
+		if len(q[k]) > 1 {
+			return pageStray, nil
+		}
 	}
 	if strings.ContainsFunc(q.Get("code"), func(c rune) bool { return c < 0x20 || c > 0x7e }) {
 		return pageStray, nil
@@ -231,14 +247,18 @@ func (l *Listener) judge(r *http.Request) (page, url.Values) {
 // made its own name lead here.
 func (l *Listener) ownHost(host string) bool {
 	name, port, err := net.SplitHostPort(host)
-	if err != nil || port != strconv.Itoa(l.port) {
+	if err != nil {
+		// Browsers leave the scheme's own port out.
+		name, port = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"), "80"
+	}
+	if port != strconv.Itoa(l.port) {
 		return false
 	}
-	switch strings.ToLower(name) {
+	switch name = strings.ToLower(name); name {
 	case "localhost", "127.0.0.1", "::1":
 		return true
 	}
-	return false
+	return name == l.cfg.Host
 }
 
 // navigation reports whether a request can be a person's arrival: not a sub-resource of another
@@ -270,7 +290,7 @@ func ParsePasted(text, redirectURI string) (url.Values, error) {
 		return nil, &PasteError{"it is empty or too long"}
 	}
 	query := strings.TrimPrefix(text, "?")
-	if strings.Contains(text, "://") {
+	if scheme, _, ok := strings.Cut(text, "://"); ok && !strings.ContainsAny(scheme, "?&=") { // an iss may hold a URL
 		u, err := url.Parse(text)
 		if err != nil {
 			return nil, &PasteError{"it is not a URL"}

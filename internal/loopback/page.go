@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
 //go:embed page.html
@@ -55,7 +57,7 @@ func (p page) write(w http.ResponseWriter, server string) {
 	// Replaced by hand: html/template costs every program that links this half a millisecond at its
 	// start, and all but the server's URL is our own text.
 	body := strings.NewReplacer(
-		"{style}", pageCSS, "{title}", p.title, "{text}", p.text, "{mark}", p.mark, "{server}", html.EscapeString(server),
+		"{style}", pageCSS, "{title}", p.title, "{text}", p.text, "{mark}", p.mark, "{server}", html.EscapeString(wire.CleanN(server, 255)),
 	).Replace(pageHTML)
 	sum := sha256.Sum256([]byte(pageCSS))
 	h := w.Header()
@@ -69,6 +71,9 @@ func (p page) write(w http.ResponseWriter, server string) {
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Connection", "close")
+	if p.status == http.StatusMethodNotAllowed {
+		h.Set("Allow", http.MethodGet)
+	}
 	w.WriteHeader(p.status)
 	_, _ = io.WriteString(w, body)
 }

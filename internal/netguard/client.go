@@ -12,7 +12,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"reflect"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/resource"
@@ -33,7 +36,7 @@ type Config struct {
 	// Policy decides which addresses may be asked.
 	Policy Policy
 	// HTTPClient makes the requests. Nil is a client of our own. An *http.Transport in it is cloned and
-	// gets the address check, unless it dials by itself.
+	// gets the address check, unless it dials by itself with something else than a net.Dialer.
 	HTTPClient *http.Client
 	// RootCAs and Certificates are for TLS. Nil is the system's, none.
 	RootCAs      *x509.CertPool
@@ -119,6 +122,10 @@ func (c *Client) ownTransport() *http.Transport {
 // adapt returns a copy of a caller's transport with the checks in it.
 func (c *Client) adapt(t *http.Transport) *http.Transport {
 	t = t.Clone()
+	if t.TLSClientConfig != nil && t.TLSNextProto == nil && slices.Contains(t.TLSClientConfig.NextProtos, "h2") {
+		// Clone copies the offer of HTTP/2, but with a dialler of ours nobody would speak it.
+		t.ForceAttemptHTTP2 = true
+	}
 	if t.MaxResponseHeaderBytes == 0 {
 		t.MaxResponseHeaderBytes = maxHeader
 	}
@@ -127,15 +134,38 @@ func (c *Client) adapt(t *http.Transport) *http.Transport {
 }
 
 // secure puts the address check into the dialler and our certificates into TLS. A transport that
-// dials by itself keeps doing so.
+// dials by itself keeps doing so; if it does so with a net.Dialer, as http.DefaultTransport does, the
+// address is checked when it has connected.
 func (c *Client) secure(t *http.Transport) {
 	//nolint:staticcheck // the deprecated hooks count too
-	if t.DialContext == nil && t.Dial == nil && t.DialTLSContext == nil && t.DialTLS == nil {
+	own := t.Dial != nil || t.DialTLSContext != nil || t.DialTLS != nil
+	switch {
+	case !own && isNetDialer(t.DialContext):
+		dial := t.DialContext
+		var known proxies
+		if t.Proxy != nil {
+			t.Proxy = known.remember(t.Proxy)
+		}
+		t.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, network, addr)
+			if err != nil || known.has(addr) {
+				return conn, err
+			}
+			if err := c.cfg.Policy.Control(network, conn.RemoteAddr().String(), nil); err != nil {
+				_ = conn.Close()
+				return nil, err
+			}
+			return conn, nil
+		}
+	case !own && t.DialContext == nil:
 		guarded := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second, Control: c.cfg.Policy.Control}
 		plain := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
-		proxies := t.Proxy
+		var known proxies
+		if t.Proxy != nil {
+			t.Proxy = known.remember(t.Proxy)
+		}
 		t.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if proxies != nil && isProxy(proxies, addr) {
+			if known.has(addr) {
 				// The proxy is the owner's choice; what lies behind it was checked by name.
 				return plain.DialContext(ctx, network, addr)
 			}
@@ -153,22 +183,34 @@ func (c *Client) secure(t *http.Transport) {
 	}
 }
 
-// isProxy reports whether addr is what the proxy setting would dial for some request.
-func isProxy(proxy func(*http.Request) (*url.URL, error), addr string) bool {
-	for _, scheme := range []string{"https", "http"} {
-		u, err := proxy(&http.Request{URL: &url.URL{Scheme: scheme, Host: "proxied.invalid"}, Header: http.Header{}})
-		if err != nil || u == nil {
-			continue
+// isNetDialer reports whether dial is the method of a net.Dialer. Its address is the host's own; that of
+// another dialler may be a tunnel's.
+func isNetDialer(dial func(context.Context, string, string) (net.Conn, error)) bool {
+	return dial != nil && reflect.ValueOf(dial).Pointer() == reflect.ValueOf(new(net.Dialer).DialContext).Pointer()
+}
+
+// proxies are the addresses that a transport was told to go through.
+type proxies struct{ known sync.Map }
+
+// remember returns a proxy setting that takes note of its answers. It is asked about each request
+// before that request's connection is dialled.
+func (p *proxies) remember(setting func(*http.Request) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
+	return func(req *http.Request) (*url.URL, error) {
+		u, err := setting(req)
+		if err == nil && u != nil {
+			port := u.Port()
+			if port == "" {
+				port = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
+			}
+			p.known.Store(net.JoinHostPort(u.Hostname(), port), true)
 		}
-		port := u.Port()
-		if port == "" {
-			port = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
-		}
-		if net.JoinHostPort(u.Hostname(), port) == addr {
-			return true
-		}
+		return u, err
 	}
-	return false
+}
+
+func (p *proxies) has(addr string) bool {
+	_, ok := p.known.Load(addr)
+	return ok
 }
 
 // checked refuses URLs before they are sent.
@@ -262,6 +304,11 @@ func (c *Client) post(ctx context.Context, leg, method, target, contentType stri
 		h.Set("Content-Type", contentType)
 	}
 	a, err := c.do(ctx, leg, method, target, body, h)
+	var lost *unusable
+	var f *wire.Fault
+	if errors.As(err, &lost) && errors.As(err, &f) {
+		f.Temporary = true // it was done all the same: to be handled like an answer that was lost
+	}
 	if err == nil && a.Status/100 == 3 {
 		return nil, &wire.Fault{
 			URL: plainURL(target), Status: a.Status, Message: "the server answers with a redirect, which is not followed with secrets",
@@ -320,14 +367,14 @@ func (c *Client) once(ctx context.Context, method, target string, body []byte, e
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if enc := resp.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
-		return nil, &refused{fmt.Errorf("its answer has the content encoding %q", wire.CleanN(enc, 40))}
+		return nil, &unusable{fmt.Errorf("it has the content encoding %q", wire.CleanN(enc, 40))}
 	}
 	b, err := io.ReadAll(io.LimitReader(resp.Body, wire.MaxBody+1))
 	if err != nil {
 		return nil, err
 	}
 	if len(b) > wire.MaxBody {
-		return nil, &refused{fmt.Errorf("its answer is longer than %d bytes", wire.MaxBody)}
+		return nil, &unusable{fmt.Errorf("it is longer than %d bytes", wire.MaxBody)}
 	}
 	t, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil {
@@ -336,12 +383,19 @@ func (c *Client) once(ctx context.Context, method, target string, body []byte, e
 	return &Answer{URL: target, Status: resp.StatusCode, Header: resp.Header, Body: b, Received: time.Now(), ContentType: strings.ToLower(strings.TrimSpace(t))}, nil
 }
 
+// unusable marks answers that are not read.
+type unusable struct{ err error }
+
+func (e *unusable) Error() string { return "unusable answer: " + e.err.Error() }
+func (e *unusable) Unwrap() error { return e.err }
+
 // Fault makes a *wire.Fault of the error of a request that got no answer: what happened, to whom, and
 // whether trying again may help.
 func (c *Client) Fault(ctx context.Context, target string, err error) error {
 	f := &wire.Fault{URL: plainURL(target), Err: withoutURL(err)}
 	host := hostOf(target)
 	var guard *refused
+	var answer *unusable
 	var unknown *net.DNSError
 	var op *net.OpError
 	var plainHTTP tls.RecordHeaderError
@@ -350,6 +404,13 @@ func (c *Client) Fault(ctx context.Context, target string, err error) error {
 		f.Unsent = true
 		f.Message = f.URL + " is not asked: " + guard.err.Error()
 		f.Hint = "--allow-private-network (Options.AllowPrivateNetwork) allows private addresses, --allow-insecure-http (Options.AllowInsecureHTTP) plain http"
+	case errors.As(err, &answer):
+		f.Message = "the answer of " + f.URL + " is not read: " + answer.err.Error()
+		f.Hint = "the server is at fault: show its owner this message"
+	case errors.As(err, &op) && op.Op == "proxyconnect":
+		f.Unsent, f.Temporary = true, true
+		f.Message = "the proxy on the way to " + host + " cannot be reached: " + wire.Clean(op.Err.Error())
+		f.Hint = "check HTTPS_PROXY and the network, then try again"
 	case isTLS(err):
 		f.Unsent = true
 		f.Message = "the certificate of " + host + " is not accepted: " + wire.Clean(withoutURL(err).Error())

@@ -36,18 +36,27 @@ func (c Class) String() string {
 // ClassOf returns the class of the URL that a person typed. A name is public unless it is localhost:
 // what a name resolves to must not widen what its server may name.
 func ClassOf(u *url.URL) Class {
-	host := u.Hostname()
-	if resource.IsLoopbackHost(host) {
+	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	if isLocalhost(host) {
 		return Loopback
 	}
 	if a, err := netip.ParseAddr(host); err == nil {
 		return classify(a)
 	}
-	if h := strings.ToLower(strings.TrimSuffix(host, ".")); !strings.Contains(h, ".") || hasSuffix(h, ".local", ".internal", ".lan", ".home.arpa", ".corp") {
-		// Names that no public resolver knows.
+	if isIntranet(host) {
 		return Private
 	}
 	return Public
+}
+
+// isLocalhost reports whether a name in lower case stands for this machine (RFC 6761 section 6.3).
+func isLocalhost(name string) bool {
+	return resource.IsLoopbackHost(name) || strings.HasSuffix(name, ".localhost")
+}
+
+// isIntranet reports whether a name in lower case is one that no public resolver knows.
+func isIntranet(name string) bool {
+	return !strings.Contains(name, ".") || hasSuffix(name, ".local", ".internal", ".lan", ".home.arpa", ".corp")
 }
 
 func hasSuffix(s string, suffixes ...string) bool {
@@ -115,29 +124,33 @@ func (p Policy) CheckURL(u *url.URL) error {
 // checkHost checks literals and names that stand for addresses.
 func (p Policy) checkHost(host string) error {
 	name := strings.ToLower(strings.TrimSuffix(host, "."))
-	if name == "metadata.google.internal" || name == "metadata" || name == "instance-data" {
+	switch name {
+	case "metadata", "metadata.google.internal", "metadata.goog", "metadata.azure.internal", "instance-data", "instance-data.ec2.internal":
 		return errors.New("it is a cloud metadata service")
 	}
-	if resource.IsLoopbackHost(name) || strings.HasSuffix(name, ".localhost") {
+	if isLocalhost(name) {
 		return p.allow(Loopback, host)
 	}
 	if a, err := netip.ParseAddr(name); err == nil {
 		return p.allow(classify(a), host)
 	}
-	if numeric(name) {
+	switch {
+	case strings.Contains("."+name+".", "..") || strings.Contains(name, ":"):
+		return errors.New("its host is neither a name nor an address")
+	case numeric(name):
 		// Some resolvers take 2130706433, 0x7f.1 and 127.1 for addresses.
 		return errors.New("its host is an address in an unusual notation")
+	case p.Class == Public && isIntranet(name):
+		// The dialler would see its address, but behind a proxy nobody of ours does.
+		return p.allow(Private, host)
 	}
 	return nil
 }
 
+// numeric reports whether a name ends in a number: no name that a resolver knows does.
 func numeric(name string) bool {
 	last := name[strings.LastIndexByte(name, '.')+1:]
-	if last == "" {
-		return name == ""
-	}
-	_, err := strconv.ParseUint(last, 0, 64)
-	return err == nil || strings.HasPrefix(last, "0x")
+	return strings.HasPrefix(last, "0x") || strings.Trim(last, "0123456789") == ""
 }
 
 func (p Policy) allow(c Class, what string) error {
@@ -190,8 +203,8 @@ var blocks = func() []block {
 	return out
 }()
 
-// classify returns the class of an address; one that carries an IPv4 address is of that one's
-// class too, whichever is stricter.
+// classify returns the class of an address. An IPv4-mapped one is of the IPv4 address's class; one that
+// carries a non-public IPv4 address in another way is forbidden: nothing honest is at the end of it.
 func classify(a netip.Addr) Class {
 	if !a.IsValid() || a.Zone() != "" {
 		return forbidden
@@ -203,8 +216,8 @@ func classify(a netip.Addr) Class {
 		}
 	}
 	if a.Is6() {
-		if v4, ok := embedded(a); ok {
-			if c := classify(v4); c != Public {
+		for _, v4 := range embedded(a) {
+			if classify(v4) != Public {
 				return forbidden
 			}
 		}
@@ -212,19 +225,32 @@ func classify(a netip.Addr) Class {
 	return Public
 }
 
-// embedded returns the IPv4 address that an IPv6 address carries: NAT64 (RFC 6052, RFC 8215), 6to4,
-// IPv4-compatible, IPv4-translated, ISATAP.
-func embedded(a netip.Addr) (netip.Addr, bool) {
+// embedded returns the IPv4 addresses that an IPv6 address may carry: NAT64 (RFC 6052, RFC 8215),
+// 6to4, IPv4-compatible, IPv4-translated, ISATAP.
+func embedded(a netip.Addr) []netip.Addr {
 	b := a.As16()
-	v4 := func(i int) (netip.Addr, bool) { return netip.AddrFrom4([4]byte(b[i : i+4])), true }
+	at := func(i ...int) netip.Addr { return netip.AddrFrom4([4]byte{b[i[0]], b[i[1]], b[i[2]], b[i[3]]}) }
+	last := at(12, 13, 14, 15)
 	switch {
-	case netip.MustParsePrefix("64:ff9b::/96").Contains(a), netip.MustParsePrefix("64:ff9b:1::/48").Contains(a),
-		netip.MustParsePrefix("::/96").Contains(a), netip.MustParsePrefix("::ffff:0:0:0/96").Contains(a):
-		return v4(12)
+	case netip.MustParsePrefix("64:ff9b::/96").Contains(a), netip.MustParsePrefix("::/96").Contains(a), netip.MustParsePrefix("::ffff:0:0:0/96").Contains(a):
+		return []netip.Addr{last}
+	case netip.MustParsePrefix("64:ff9b:1::/48").Contains(a):
+		// The network's owner chose one of four layouts. What begins with 0 is no address but zeros
+		// around one, unless there is nothing else.
+		var out []netip.Addr
+		for _, v4 := range []netip.Addr{at(6, 7, 9, 10), at(7, 9, 10, 11), at(9, 10, 11, 12), last} {
+			if v4.As4()[0] != 0 {
+				out = append(out, v4)
+			}
+		}
+		if out == nil {
+			out = append(out, last)
+		}
+		return out
 	case netip.MustParsePrefix("2002::/16").Contains(a):
-		return v4(2)
+		return []netip.Addr{at(2, 3, 4, 5)}
 	case b[8]&^2 == 0 && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe:
-		return v4(12)
+		return []netip.Addr{last}
 	}
-	return netip.Addr{}, false
+	return nil
 }
