@@ -143,7 +143,7 @@ tokens.`,
 			return root
 		}
 	}
-	for _, name := range []string{"login", "token", "headers", "list", "logout", "clear", "import", "reseal", "demo", "version"} {
+	for _, name := range []string{"login", "token", "headers", "list", "logout", "clear", "proxy", "import", "reseal", "demo", "version"} {
 		root.AddCommand(command(name)(f))
 	}
 	return root
@@ -164,6 +164,8 @@ func command(name string) func(*flags) *cobra.Command {
 		return newLogout
 	case "clear":
 		return newClear
+	case "proxy":
+		return newProxy
 	case "import":
 		return newImport
 	case "reseal":

@@ -34,9 +34,12 @@ type flags struct {
 	offline                       string
 
 	clientID, clientSecretEnv, clientSecretFile string
-	clientAuthMethod, clientIssuer              string
-	clientMetadataURL, clientName               string
-	initialTokenFile, softwareStatementFile     string
+	// clientSecret and clientMetadata have no flag of their own, but aliases of proxy's.
+	clientSecret                            string
+	clientMetadata                          map[string]any
+	clientAuthMethod, clientIssuer          string
+	clientMetadataURL, clientName           string
+	initialTokenFile, softwareStatementFile string
 
 	callbackHost, callbackPath string
 	callbackPort               int
@@ -181,6 +184,7 @@ func (f *flags) options(cmd *cobra.Command) (*mcpoauth.Options, error) {
 		Scopes:                   words(f.scopes),
 		DropScopes:               words(f.dropScopes),
 		ClientName:               f.clientName,
+		ClientMetadata:           f.clientMetadata,
 		ClientID:                 f.clientID,
 		ClientAuthMethod:         f.clientAuthMethod,
 		ClientIssuer:             f.clientIssuer,
@@ -238,6 +242,8 @@ func (f *flags) setOffline(o *mcpoauth.Options) error {
 // setSecrets reads what must not be on a command line, where every user of the machine sees it.
 func (f *flags) setSecrets(o *mcpoauth.Options) (err error) {
 	switch {
+	case f.clientSecret != "":
+		o.ClientSecret = f.clientSecret
 	case f.clientSecretEnv != "" && f.clientSecretFile != "":
 		return &usageError{"--client-secret-env and --client-secret-file exclude each other", "give one of them"}
 	case f.clientSecretEnv != "":

@@ -1,0 +1,310 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mcpoauth/mcpoauth"
+	"github.com/mcpoauth/mcpoauth/internal/browser"
+	"github.com/mcpoauth/mcpoauth/internal/proxy"
+)
+
+// bridging is the proxy command at work.
+type bridging struct {
+	f                     *flags
+	loginWait             time.Duration
+	noBrowser, loginFirst bool
+	ignoreTools           []string
+	transport             string
+	maxMessage            int64
+	alias                 aliases
+}
+
+// aliases are what mcp-remote and fastmcp-remote call our flags.
+type aliases struct {
+	host, verify, auth           string
+	authTimeout                  float64
+	staticMetadata, staticClient string
+	allowHTTP, enableProxy       bool
+	debug, silent                bool
+}
+
+func newProxy(f *flags) *cobra.Command {
+	b := &bridging{f: f}
+	cmd := &cobra.Command{
+		Use:   "proxy URL [CALLBACK-PORT]",
+		Short: "carry MCP between a stdio host and a remote server",
+		Long: `Carry MCP between a host that starts programs and speaks to them by stdin and stdout, and a remote
+server behind OAuth. The login is the one that every other mcpoauth command uses, and is shared with
+all other bridges. Where one is needed, the address is printed and the browser opened when the host's
+first request waits for it; a host is told to log in after --login-wait, and the login goes on.
+
+The arguments of mcp-remote and fastmcp-remote are taken as they are: in a host's configuration
+"npx mcp-remote URL …" becomes "mcpoauth proxy URL …".`,
+		Example: `  mcpoauth proxy https://mcp.example.com/mcp
+  mcpoauth proxy https://mcp.example.com/mcp --header 'X-Tenant: ${TENANT}' --ignore-tool 'delete*'`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 || len(args) == 2 {
+				return nil
+			}
+			return &usageError{"mcpoauth proxy needs the URL of an MCP server", "as in: mcpoauth proxy https://mcp.example.com/mcp"}
+		},
+	}
+	fs := cmd.Flags()
+	fs.DurationVar(&b.loginWait, "login-wait", 25*time.Second, "`TIME` that a request waits for a login before the host is told")
+	fs.BoolVar(&b.noBrowser, "no-browser", false, "print the login's address and open no browser")
+	fs.BoolVar(&b.loginFirst, "login-first", false, "log in before the host's first message is read")
+	fs.StringArrayVar(&b.ignoreTools, "ignore-tool", nil, "hide tools of this `NAME` from the host; * stands for anything (repeatable)")
+	fs.StringVar(&b.transport, "transport", "http-first", "`HOW` the server is spoken to: http-first, sse-first, http-only or sse-only")
+	fs.Int64Var(&b.maxMessage, "max-message", 64<<20, "largest message in `BYTES`")
+	for _, own := range []string{"login-wait", "no-browser", "login-first", "ignore-tool", "transport", "max-message"} {
+		fs.Lookup(own).Annotations = map[string][]string{envFlag: nil}
+	}
+	a := &b.alias
+	fs.StringVar(&a.host, "host", "", "")
+	fs.Float64Var(&a.authTimeout, "auth-timeout", 0, "")
+	fs.StringVar(&a.staticMetadata, "static-oauth-client-metadata", "", "")
+	fs.StringVar(&a.staticClient, "static-oauth-client-info", "", "")
+	fs.BoolVar(&a.allowHTTP, "allow-http", false, "")
+	fs.BoolVar(&a.enableProxy, "enable-proxy", false, "")
+	fs.StringVar(&a.verify, "verify", "", "")
+	fs.StringVar(&a.auth, "auth", "", "")
+	fs.BoolVar(&a.debug, "debug", false, "")
+	fs.BoolVar(&a.silent, "silent", false, "")
+	for _, hidden := range []string{"host", "auth-timeout", "static-oauth-client-metadata", "static-oauth-client-info", "allow-http", "enable-proxy", "verify", "auth", "debug", "silent"} {
+		fs.Lookup(hidden).Hidden = true
+	}
+	f.addAll(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := b.translate(args); err != nil {
+			return err
+		}
+		return f.run(false, b.run)(cmd, args)
+	}
+	return cmd
+}
+
+// translate turns the other programs' arguments into ours. What means nothing here is said.
+func (b *bridging) translate(args []string) error {
+	f, a := b.f, &b.alias
+	if len(args) == 2 {
+		port, err := strconv.Atoi(args[1])
+		if err != nil || port < 1 || port > 65535 {
+			return &usageError{"the callback port " + quote(args[1]) + " is not a port", "as in: mcpoauth proxy " + quote(args[0]) + " 3334"}
+		}
+		f.callbackPort = port
+	}
+	if a.host != "" {
+		f.callbackHost = a.host
+	}
+	if a.authTimeout > 0 {
+		f.timeout = time.Duration(a.authTimeout * float64(time.Second))
+	}
+	f.allowInsecureHTTP = f.allowInsecureHTTP || a.allowHTTP
+	if a.debug {
+		f.logLevel = "debug"
+	}
+	if a.enableProxy {
+		b.note("--enable-proxy is not needed: HTTPS_PROXY, HTTP_PROXY and NO_PROXY are always honoured")
+	}
+	switch strings.ToLower(a.verify) {
+	case "", "true", "1", "yes", "on":
+	case "false", "0", "no", "off":
+		return &usageError{"--verify false is not supported: anybody on the way could take the tokens", "give the server's certificate authority: --ca-file FILE"}
+	default:
+		f.caFile = a.verify
+	}
+	if err := b.translateClient(); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (b *bridging) note(format string, args ...any) {
+	if !b.alias.silent {
+		b.f.u.say("mcpoauth: "+format, args...)
+	}
+}
+
+// translateClient reads the clients that mcp-remote takes as JSON, or as @FILE.
+func (b *bridging) translateClient() error {
+	f := b.f
+	if v := b.alias.staticMetadata; v != "" {
+		var m map[string]any
+		if err := jsonArgument("--static-oauth-client-metadata", v, &m); err != nil {
+			return err
+		}
+		if name, ok := m["client_name"].(string); ok && f.clientName == "" {
+			f.clientName = name
+		}
+		if scope, ok := m["scope"].(string); ok && len(f.scopes) == 0 {
+			f.scopes = []string{scope}
+		}
+		f.clientMetadata = m
+	}
+	if v := b.alias.staticClient; v != "" {
+		var c struct {
+			ID     string `json:"client_id"`
+			Secret string `json:"client_secret"`
+		}
+		if err := jsonArgument("--static-oauth-client-info", v, &c); err != nil {
+			return err
+		}
+		if c.ID == "" {
+			return &usageError{"--static-oauth-client-info has no client_id", `as in '{"client_id": "…"}', or @FILE`}
+		}
+		f.clientID, f.clientSecret = c.ID, c.Secret
+		if c.Secret != "" && !strings.HasPrefix(v, "@") {
+			f.u.warn("a secret on a command line can be read by every user of this machine; put it into a file and give @FILE, or use --client-secret-env")
+		}
+	}
+	return nil
+}
+
+// jsonArgument decodes an argument that is JSON, or @ and the name of a file with it.
+func jsonArgument(flag, value string, v any) error {
+	text := []byte(value)
+	if name, ok := strings.CutPrefix(value, "@"); ok {
+		var err error
+		if text, err = readFile(flag, name); err != nil {
+			return err
+		}
+	}
+	if err := json.Unmarshal(text, v); err != nil {
+		return &usageError{flag + " is not a JSON object", "give JSON, or @ and the name of a file that holds it"}
+	}
+	return nil
+}
+
+func (b *bridging) mode() (proxy.Mode, error) {
+	switch b.transport {
+	case "http-first", "":
+		return proxy.HTTPFirst, nil
+	case "sse-first":
+		return proxy.SSEFirst, nil
+	case "http-only", "http":
+		return proxy.HTTPOnly, nil
+	case "sse-only", "sse":
+		return proxy.SSEOnly, nil
+	}
+	return 0, &usageError{"--transport does not know " + quote(b.transport), "use http-first, sse-first, http-only or sse-only"}
+}
+
+func (b *bridging) run(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
+	f := b.f
+	mode, err := b.mode()
+	if err != nil {
+		return err
+	}
+	if o.Logger == nil && !b.alias.silent {
+		o.Logger = slog.New(slog.NewTextHandler(f.u.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	}
+	// Two clients share the login through the store: one sends and never asks anybody, the other
+	// logs in when the bridge says so.
+	asking := *o
+	asking.LoginTimeout = f.timeout
+	asking.Prompt = b.prompt
+	return f.withClient(ctx, args[0], o, func(quiet *mcpoauth.Client) error {
+		return f.withClient(ctx, args[0], &asking, func(login *mcpoauth.Client) error {
+			if b.loginFirst {
+				if _, err := login.Login(ctx, nil); err != nil {
+					return err
+				}
+				f.u.endWait()
+			}
+			opt := &proxy.Options{
+				URL: args[0], HTTP: quiet.HTTPClient(), Classify: classify, LoginCommand: "mcpoauth login " + shellWord(quiet.ServerURL()),
+				LoginWait: b.loginWait, IgnoreTools: b.ignoreTools, Mode: mode, MaxMessage: b.maxMessage, Logger: o.Logger,
+				Login: func(ctx context.Context, cause error) error {
+					err := b.login(ctx, login, cause)
+					f.u.endWait()
+					return err
+				},
+			}
+			if auth := o.Header.Get("Authorization"); auth != "" || b.alias.auth == "none" {
+				// Whoever brings credentials of their own wants no others.
+				opt.Header, opt.HTTP, opt.Login = http.Header{}, quiet.HTTPClient(), nil
+				if auth != "" {
+					opt.Header.Set("Authorization", auth)
+				}
+			}
+			err := proxy.Run(ctx, f.u.in, f.u.out, opt)
+			if errors.Is(err, context.Canceled) || errors.Is(err, errInterrupted) {
+				return nil // who ends a bridge has ended it
+			}
+			return err
+		})
+	})
+}
+
+// login logs in for the scopes that are missing.
+func (b *bridging) login(ctx context.Context, c *mcpoauth.Client, cause error) error {
+	opts := &mcpoauth.LoginOptions{}
+	var scope *mcpoauth.ScopeError
+	if errors.As(cause, &scope) {
+		opts.Scopes = scope.Missing
+	}
+	_, err := c.Login(ctx, opts)
+	if err != nil && ctx.Err() == nil {
+		b.f.u.warn("%s", trimPrefix(err))
+		if hint := hintFor(err); hint != "" {
+			b.f.u.say("hint: %s", hint)
+		}
+	}
+	return err
+}
+
+// prompt prints the address and opens the browser. Standard input is the host's.
+func (b *bridging) prompt(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
+	u := b.f.u
+	u.say("%s needs a login. Open this address in a browser:\n\n  %s\n", clean(lp.ServerURL), lp.URL)
+	if b.noBrowser {
+		return nil, nil
+	}
+	if ok, why := browser.Available(); !ok {
+		u.say("no browser was opened: %s", clean(why))
+		return nil, nil
+	}
+	if err := browser.Open(ctx, lp.URL, browser.Options{}); err != nil {
+		u.say("the browser could not be opened: %s", clean(err.Error()))
+	}
+	return nil, nil
+}
+
+// classify says what an error of the library means for a request of the host's.
+func classify(err error) proxy.Failure {
+	var f proxy.Failure
+	var scope *mcpoauth.ScopeError
+	var temporary *mcpoauth.TemporaryError
+	var a *mcpoauth.AuthorizationError
+	var t *mcpoauth.TokenError
+	var d *mcpoauth.DiscoveryError
+	var r *mcpoauth.RegistrationError
+	switch {
+	case errors.As(err, &a):
+		f.Code = a.Code
+	case errors.As(err, &t):
+		f.Code = t.Code
+	}
+	switch {
+	case errors.Is(err, mcpoauth.ErrAccessDenied):
+		f.Kind = proxy.FailedDenied
+	case errors.As(err, &scope) && scope.Asked:
+		f.Kind, f.Code = proxy.FailedDenied, "insufficient_scope"
+	case errors.As(err, &scope), errors.Is(err, mcpoauth.ErrLoginRequired):
+		f.Kind = proxy.FailedLogin
+	case errors.As(err, &temporary):
+		f.Kind, f.RetryAfter = proxy.FailedTemporary, temporary.RetryAfter
+	case errors.As(err, &a), errors.As(err, &t), errors.As(err, &d), errors.As(err, &r), errors.Is(err, mcpoauth.ErrClosed):
+		f.Kind = proxy.FailedOther
+	}
+	return f
+}

@@ -1,0 +1,220 @@
+package cli
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mcpoauth/mcpoauth"
+	"github.com/mcpoauth/mcpoauth/authtest"
+	"github.com/mcpoauth/mcpoauth/internal/proxy"
+)
+
+// host is the near side of a bridge.
+type host struct {
+	t    *testing.T
+	in   *io.PipeWriter
+	out  *bufio.Reader
+	errs *syncBuffer
+	code chan int
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (s *syncBuffer) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(b)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func bridge(t *testing.T, args ...string) *host {
+	inR, inW := io.Pipe()
+	outR, outW := io.Pipe()
+	h := &host{t, inW, bufio.NewReader(outR), &syncBuffer{}, make(chan int, 1)}
+	go func() {
+		code := Main(append([]string{"proxy"}, args...), inR, outW, h.errs)
+		outW.Close()
+		h.code <- code
+	}()
+	t.Cleanup(func() { h.end() })
+	return h
+}
+
+func (h *host) end() int {
+	_ = h.in.Close()
+	_, _ = io.Copy(io.Discard, h.out)
+	select {
+	case code := <-h.code:
+		h.code <- code
+		return code
+	case <-time.After(5 * time.Second):
+		h.t.Error("the bridge does not end")
+		return -1
+	}
+}
+
+// ask sends a message and returns the answer.
+func (h *host) ask(message string) map[string]any {
+	h.t.Helper()
+	if _, err := io.WriteString(h.in, message+"\n"); err != nil {
+		h.t.Fatalf("%v; %s", err, h.errs)
+	}
+	line, err := h.out.ReadString('\n')
+	if err != nil {
+		h.t.Fatalf("no answer: %v; %s", err, h.errs)
+	}
+	var m map[string]any
+	if err := json.Unmarshal([]byte(line), &m); err != nil {
+		h.t.Fatalf("%q: %v", line, err)
+	}
+	return m
+}
+
+const initialize = `{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`
+
+func bridgeHome(t *testing.T) {
+	t.Setenv("MCPOAUTH_DIR", filepath.Join(t.TempDir(), "logins"))
+	t.Setenv("BROWSER", "testbrowser")
+}
+
+func TestABridgeLogsInWhenTheHostAsks(t *testing.T) {
+	bridgeHome(t)
+	srv := authtest.New(t, nil)
+	h := bridge(t, srv.MCPURL())
+	if m := h.ask(initialize); m["result"] == nil {
+		t.Fatalf("initialize: %v; %s", m, h.errs)
+	}
+	if _, err := io.WriteString(h.in, `{"jsonrpc":"2.0","method":"notifications/initialized"}`+"\n"); err != nil {
+		t.Fatal(err)
+	}
+	if m := h.ask(`{"jsonrpc":"2.0","id":"a","method":"tools/list"}`); m["id"] != "a" || m["result"] == nil {
+		t.Errorf("tools/list: %v", m)
+	}
+	srv.Expire()
+	if m := h.ask(`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"whoami","arguments":{}}}`); m["result"] == nil || srv.Count("refresh") != 1 {
+		t.Errorf("after the token's end: %v, %d refreshes", m, srv.Count("refresh"))
+	}
+	// A tool that needs another scope: the person is asked once more.
+	if m := h.ask(`{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"write_note","arguments":{}}}`); m["result"] == nil || srv.Count("authorize") != 2 {
+		t.Errorf("step-up: %v, %d visits; %s", m, srv.Count("authorize"), h.errs)
+	}
+	if code := h.end(); code != exitDone {
+		t.Errorf("exit code %d", code)
+	}
+	for _, s := range srv.Secrets() {
+		if strings.HasPrefix(s, "access-") && strings.Contains(h.errs.String(), s) {
+			t.Error("a token was printed")
+		}
+	}
+	// Another bridge has the same login.
+	h = bridge(t, srv.MCPURL())
+	if m := h.ask(initialize); m["result"] == nil || srv.Count("authorize") != 2 {
+		t.Errorf("a second bridge: %v, %d visits", m, srv.Count("authorize"))
+	}
+}
+
+func TestAHostIsToldToLogIn(t *testing.T) {
+	bridgeHome(t)
+	srv := authtest.New(t, nil)
+	h := bridge(t, srv.MCPURL(), "--no-browser", "--login-wait", "300ms")
+	m := h.ask(initialize)
+	e, _ := m["error"].(map[string]any)
+	if e == nil || !strings.Contains(e["message"].(string), "mcpoauth login "+srv.MCPURL()) {
+		t.Fatalf("got %v", m)
+	}
+	if !strings.Contains(h.errs.String(), srv.Issuer()) {
+		t.Errorf("the address is not printed: %s", h.errs)
+	}
+}
+
+func TestOtherProgramsArgumentsAreTaken(t *testing.T) {
+	bridgeHome(t)
+	srv := authtest.New(t, nil)
+	dir := t.TempDir()
+	info := filepath.Join(dir, "client.json")
+	if err := os.WriteFile(info, []byte(`{"client_id":"known","client_secret":"s3cret-canary"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	srv.AddClient(authtest.Client{ID: "known", Secret: "s3cret-canary", RedirectURIs: []string{"http://localhost:39217/callback"}})
+	t.Setenv("TENANT", "acme")
+	h := bridge(t, srv.MCPURL(), "39217", "--header", "X-Tenant: ${TENANT}", "--host", "localhost", "--transport", "http-first", "--auth-timeout", "60",
+		"--ignore-tool", "write*", "--static-oauth-client-info", "@"+info, "--static-oauth-client-metadata", `{"client_name":"Me"}`, "--allow-http", "--enable-proxy", "--debug")
+	if m := h.ask(initialize); m["result"] == nil {
+		t.Fatalf("initialize: %v; %s", m, h.errs)
+	}
+	m := h.ask(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
+	if b, _ := json.Marshal(m); strings.Contains(string(b), "write_note") || !strings.Contains(string(b), "whoami") {
+		t.Errorf("tools: %s", b)
+	}
+	if srv.Count("registration") != 0 {
+		t.Error("a client was registered")
+	}
+	tenant := false
+	for _, r := range srv.Requests() {
+		tenant = tenant || r.Leg == "mcp" && r.Header.Get("X-Tenant") == "acme"
+	}
+	if !tenant {
+		t.Error("the header was not sent")
+	}
+	h.end()
+	if s := h.errs.String(); !strings.Contains(s, "--enable-proxy is not needed") || strings.Contains(s, "canary") {
+		t.Errorf("stderr: %s", s)
+	}
+	for _, args := range [][]string{
+		{"proxy", srv.MCPURL(), "port"},
+		{"proxy", srv.MCPURL(), "--transport", "pigeon"},
+		{"proxy", srv.MCPURL(), "--verify", "false"},
+		{"proxy", srv.MCPURL(), "--static-oauth-client-info", "{}"},
+		{"proxy", srv.MCPURL(), "--static-oauth-client-info", "@/no/such"},
+		{"proxy"},
+	} {
+		var errs strings.Builder
+		if code := Main(args, strings.NewReader(""), io.Discard, &errs); code != exitUsage || !strings.Contains(errs.String(), "hint: ") {
+			t.Errorf("%v: %d, %s", args, code, errs.String())
+		}
+	}
+}
+
+func TestCredentialsOfYourOwnAreUsedAlone(t *testing.T) {
+	bridgeHome(t)
+	srv := authtest.New(t, nil)
+	t.Setenv("KEY", "mine")
+	h := bridge(t, srv.MCPURL(), "--header", "Authorization: Bearer ${KEY}")
+	if m := h.ask(initialize); m["error"] == nil {
+		t.Errorf("got %v", m)
+	}
+	if srv.Count("authorize")+srv.Count("registration") != 0 {
+		t.Error("a login was begun")
+	}
+}
+
+func TestClassify(t *testing.T) {
+	for want, err := range map[proxy.Failure]error{
+		{Kind: proxy.FailedNetwork}:                            io.ErrUnexpectedEOF,
+		{Kind: proxy.FailedLogin}:                              &mcpoauth.LoginRequiredError{},
+		{Kind: proxy.FailedDenied, Code: "insufficient_scope"}: &mcpoauth.ScopeError{Asked: true},
+		{Kind: proxy.FailedTemporary, RetryAfter: time.Second}: &mcpoauth.TemporaryError{RetryAfter: time.Second, Err: io.EOF},
+		{Kind: proxy.FailedOther, Code: "invalid_client"}:      &mcpoauth.TokenError{Fact: mcpoauth.Fact{Code: "invalid_client"}},
+		{Kind: proxy.FailedDenied, Code: "access_denied"}:      &mcpoauth.AuthorizationError{Fact: mcpoauth.Fact{Code: "access_denied", Err: mcpoauth.ErrAccessDenied}},
+		{Kind: proxy.FailedOther}:                              &mcpoauth.DiscoveryError{},
+	} {
+		if got := classify(err); got != want {
+			t.Errorf("%v: %+v, want %+v", err, got, want)
+		}
+	}
+}
