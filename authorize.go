@@ -136,7 +136,7 @@ func (c *Client) begin(ctx context.Context, f *facts, reg *store.Registration, r
 		r.Prompt = "consent"
 	}
 	if f.Server.RequirePushedAuthorizationRequests {
-		uri, _, err := grant.Push(ctx, c.http, f.Server.PushedAuthorizationRequestEndpoint, clientAuth(reg), r)
+		uri, _, err := grant.Push(ctx, c.http, f.Server.PushedAuthorizationRequestEndpoint, c.clientAuth(reg), r)
 		if err != nil {
 			return nil, "", publicError(err)
 		}
@@ -170,7 +170,7 @@ func (c *Client) finish(ctx context.Context, p *store.Pending, values url.Values
 		return nil, authorizationRefused(p, cb)
 	}
 	tok, auth, err := grant.ExchangeCode(ctx, c.http, grant.CodeRequest{
-		Endpoint: p.TokenEndpoint, Auth: clientAuth(&p.Registration), Code: cb.Code, Verifier: secret.New(p.Verifier),
+		Endpoint: p.TokenEndpoint, Auth: c.clientAuth(&p.Registration), Code: cb.Code, Verifier: secret.New(p.Verifier),
 		RedirectURI: p.RedirectURI, Resource: p.Resource, Extra: c.opts.TokenParams,
 	})
 	if err != nil {

@@ -172,9 +172,14 @@ func (c *Client) copyOptions() error {
 		}
 	}
 	switch o.ClientAuthMethod {
-	case "", "none", "client_secret_basic", "client_secret_post":
+	case "", "none", "client_secret_basic", "client_secret_post", "private_key_jwt":
 	default:
-		return optionError("ClientAuthMethod", fmt.Errorf("%q is not supported", o.ClientAuthMethod), "use none, client_secret_basic or client_secret_post")
+		return optionError("ClientAuthMethod", fmt.Errorf("%q is not supported", o.ClientAuthMethod), "use none, client_secret_basic, client_secret_post or private_key_jwt")
+	}
+	if o.Grant != nil {
+		if err := o.Grant.check(o); err != nil {
+			return err
+		}
 	}
 	if o.ClientSecret != "" && o.ClientID == "" {
 		return optionError("ClientSecret", errors.New("there is no ClientID"), "give both")

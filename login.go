@@ -46,6 +46,13 @@ func (c *Client) Login(ctx context.Context, opts *LoginOptions) (*Token, error) 
 			return nil, err
 		}
 	}
+	if c.machine() {
+		s, err := c.acquireFor(ctx, w.scopes)
+		if err != nil {
+			return nil, err
+		}
+		return s.token, nil
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s, err := c.joinLogin(ctx, w, ctx.Done())

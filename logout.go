@@ -47,7 +47,7 @@ func (c *Client) Logout(ctx context.Context) (*LogoutResult, error) {
 		if t.token == "" {
 			continue
 		}
-		err := grant.Revoke(ctx, c.http, grant.RevokeRequest{Endpoint: rec.RevocationEndpoint, Auth: clientAuth(&rec.Registration), Token: secret.New(t.token), Hint: t.hint})
+		err := grant.Revoke(ctx, c.http, grant.RevokeRequest{Endpoint: rec.RevocationEndpoint, Auth: c.clientAuth(&rec.Registration), Token: secret.New(t.token), Hint: t.hint})
 		if err != nil && t.hint == "access_token" && faultOf(err).Code == "unsupported_token_type" {
 			continue // RFC 7009 section 2.2.1: the refresh token takes it along, or it ends soon
 		}

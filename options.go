@@ -47,9 +47,13 @@ type Options struct {
 	ClientID     string
 	ClientSecret string
 	// ClientAuthMethod is the pre-registered client's way to authenticate at the token
-	// endpoint: none, client_secret_basic or client_secret_post. Empty chooses by the server's
+	// endpoint: none, client_secret_basic, client_secret_post or private_key_jwt. Empty chooses by the server's
 	// metadata.
 	ClientAuthMethod string
+	// ClientKey authenticates ClientID instead of a secret (private_key_jwt, RFC 7523 section 2.2).
+	ClientKey *ClientKey
+	// Grant obtains tokens without a person. Nil is the authorization code grant.
+	Grant Grant
 	// ClientIssuer is the issuer that ClientID belongs to. When set, the client is shown to no
 	// other authorization server.
 	ClientIssuer string

@@ -46,6 +46,9 @@ func (c *Client) obtain(ctx context.Context, d time.Duration) (*session, error) 
 	return c.tokens.Do(ctx, "obtain "+d.String(), func(ctx context.Context) (*session, error) {
 		s, err := c.look(ctx)
 		if err != nil {
+			if c.machine() && errors.Is(err, ErrLoginRequired) {
+				return c.renew(ctx, "")
+			}
 			return nil, err
 		}
 		if s.lasts(time.Now(), d) {
@@ -162,11 +165,17 @@ func (c *Client) renewLocked(ctx context.Context, refused string) (*session, err
 		}
 	}()
 	s, err := c.look(ctx)
-	if err != nil {
+	if err != nil && !(c.machine() && errors.Is(err, ErrLoginRequired)) {
 		return nil, err
 	}
-	if s.rec.AccessToken != refused && s.usable(time.Now()) {
+	if s != nil && s.rec.AccessToken != refused && s.usable(time.Now()) {
 		return s, nil
+	}
+	if c.machine() {
+		return c.acquire(ctx, s, nil)
+	}
+	if s.rec.Grant != "" {
+		return nil, c.loginRequired("the login is a machine's, and its grant is not configured here", nil)
 	}
 	if !s.renewable() {
 		return nil, c.loginRequired(endedBecause(s.rec), nil)
@@ -216,13 +225,9 @@ func (c *Client) sendRefresh(ctx context.Context, rec *store.Record) (*wire.Toke
 	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
 	defer cancel()
 	return grant.Refresh(ctx, c.http, grant.RefreshRequest{
-		Endpoint: rec.TokenEndpoint, Auth: clientAuth(&rec.Registration),
+		Endpoint: rec.TokenEndpoint, Auth: c.clientAuth(&rec.Registration),
 		RefreshToken: secret.New(rec.RefreshToken), Resource: rec.Resource, Extra: c.opts.TokenParams,
 	})
-}
-
-func clientAuth(r *store.Registration) grant.ClientAuth {
-	return grant.ClientAuth{ID: r.ClientID, Secret: secret.New(r.ClientSecret), Method: r.AuthMethod}
 }
 
 // applyToken takes a token response into rec. What the server left out stays as it was: most

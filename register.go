@@ -88,6 +88,9 @@ func (c *Client) fixedIdentity(f *facts) *identity {
 	switch {
 	case c.opts.ClientID != "":
 		method := c.opts.ClientAuthMethod
+		if method == "" && c.opts.ClientKey != nil {
+			method = methodPrivateKey
+		}
 		if method == "" {
 			method = registration.ChooseAuthMethod(methods, c.opts.ClientSecret != "")
 		}

@@ -88,7 +88,7 @@ func (c *Client) revokeQuietly(ctx context.Context, rec *store.Record) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
 	defer cancel()
-	err := grant.Revoke(ctx, c.http, grant.RevokeRequest{Endpoint: rec.RevocationEndpoint, Auth: clientAuth(&rec.Registration), Token: secret.New(rec.RefreshToken), Hint: "refresh_token"})
+	err := grant.Revoke(ctx, c.http, grant.RevokeRequest{Endpoint: rec.RevocationEndpoint, Auth: c.clientAuth(&rec.Registration), Token: secret.New(rec.RefreshToken), Hint: "refresh_token"})
 	if err != nil {
 		c.log.Warn("a token that came too late could not be revoked", "server", c.id, "err", err)
 	}

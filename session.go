@@ -61,7 +61,7 @@ func (s *session) usable(now time.Time) bool {
 
 // renewable reports whether a refresh can be tried.
 func (s *session) renewable() bool {
-	return s.rec.RefreshToken != "" && s.rec.LoginRequired == ""
+	return (s.rec.RefreshToken != "" || s.rec.Grant != "") && s.rec.LoginRequired == ""
 }
 
 // due reports whether the token should be renewed ahead of its end.

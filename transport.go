@@ -317,7 +317,7 @@ func (c *Client) answer(ctx context.Context, resp *http.Response, d *demand, s *
 		if errors.As(err, &lr) {
 			reason = lr.Reason
 		}
-		if s.rec.LoginRequired == "" && s.rec.RefreshToken == "" {
+		if s.rec.LoginRequired == "" && s.rec.RefreshToken == "" && s.rec.Grant == "" {
 			reason = "the server no longer takes the access token, and there is no refresh token"
 		}
 		return c.loginFor(ctx, d, reason, s.rec.AccessToken)
@@ -403,7 +403,7 @@ func (c *Client) stepUp(ctx context.Context, d *demand, s *session) (*session, e
 		return now, nil
 	}
 	lacking := missing(s.rec.Scopes, d.scopes)
-	if c.opts.Prompt == nil {
+	if c.opts.Prompt == nil && !c.machine() {
 		return nil, &ScopeError{ServerURL: c.id, Missing: lacking}
 	}
 	set := slices.Sorted(slices.Values(d.scopes))
@@ -419,6 +419,9 @@ func (c *Client) stepUp(ctx context.Context, d *demand, s *session) (*session, e
 	c.mu.Unlock()
 	if tried {
 		return nil, &ScopeError{ServerURL: c.id, Missing: d.scopes, Asked: true}
+	}
+	if c.machine() {
+		return c.acquireFor(ctx, d.scopes)
 	}
 	return c.joinLogin(ctx, want{scopes: d.scopes, challenge: d, force: true, refused: s.rec.AccessToken}, nil)
 }

@@ -34,18 +34,31 @@ func TestConformance(t *testing.T) {
 			runs++
 			t.Run(s[1]+"@"+version, func(t *testing.T) {
 				t.Parallel()
-				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-				defer cancel()
-				cmd := exec.CommandContext(ctx, n, suite, "client", "--command", client, "--scenario", s[1], "--spec-version", version)
-				cmd.Dir, cmd.Env = t.TempDir(), os.Environ()
-				out, err := cmd.CombinedOutput()
-				if passed := regexp.MustCompile(`Passed: (\d+)/(\d+), 0 failed, 0 warnings`).FindStringSubmatch(string(out)); err != nil || passed == nil || passed[1] != passed[2] {
-					t.Errorf("%v\n%s", err, out)
-				}
+				passes(t, n, suite, client, "--scenario", s[1], "--spec-version", version)
 			})
 		}
 	}
 	if runs != 44 {
 		t.Errorf("%d runs, want 44", runs)
+	}
+	// The extensions that are supported.
+	for _, scenario := range []string{"auth/client-credentials-jwt", "auth/client-credentials-basic", "auth/wif-jwt-bearer"} {
+		t.Run(scenario, func(t *testing.T) {
+			t.Parallel()
+			passes(t, n, suite, client, "--scenario", scenario)
+		})
+	}
+}
+
+// passes runs a scenario of the suite.
+func passes(t *testing.T, node, suite, client string, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, node, append([]string{suite, "client", "--command", client}, args...)...)
+	cmd.Dir, cmd.Env = t.TempDir(), os.Environ()
+	out, err := cmd.CombinedOutput()
+	if passed := regexp.MustCompile(`Passed: (\d+)/(\d+), 0 failed, 0 warnings`).FindStringSubmatch(string(out)); err != nil || passed == nil || passed[1] != passed[2] {
+		t.Errorf("%v\n%s", err, out)
 	}
 }

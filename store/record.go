@@ -20,7 +20,8 @@ const format = 1
 const maxRecord = 1 << 20
 
 // Record is a login: all that a restart needs to refresh without asking anybody. It holds secrets as
-// plain strings and prints redacted.
+// plain strings and prints redacted. Package fmt asks no methods for the verbs %p and %w, nor of a
+// value in an unexported field: there it prints the secrets.
 type Record struct {
 	ServerURL        string `json:"server_url"`
 	Profile          string `json:"profile,omitempty"`
@@ -50,6 +51,10 @@ type Record struct {
 	// Registration is a copy of the client that the tokens were issued to.
 	Registration Registration `json:"registration"`
 
+	// Grant is how the tokens were obtained, "" by the authorization code (and then the refresh token),
+	// else the grant type of a machine.
+	Grant string `json:"grant,omitempty"`
+
 	// LoginRequired is why the login has ended, "" while it has not.
 	LoginRequired   string    `json:"login_required,omitempty"`
 	LoginRequiredAt time.Time `json:"login_required_at,omitzero"`
@@ -58,7 +63,8 @@ type Record struct {
 	extra map[string]json.RawMessage
 }
 
-// Registration is a client at an authorization server. It holds secrets and prints redacted.
+// Registration is a client at an authorization server. It holds secrets and prints redacted, as a
+// [Record] does.
 type Registration struct {
 	Issuer       string `json:"issuer"`
 	ClientID     string `json:"client_id"`
@@ -84,7 +90,7 @@ type Registration struct {
 	extra map[string]json.RawMessage
 }
 
-// Pending is a login begun and not finished. It holds secrets and prints redacted.
+// Pending is a login begun and not finished. It holds secrets and prints redacted, as a [Record] does.
 type Pending struct {
 	ID                    string       `json:"id"`
 	ServerURL             string       `json:"server_url"`
@@ -134,10 +140,9 @@ func (p *Pending) Encode() ([]byte, error) {
 // fixTimes makes times that JSON cannot hold unknown: a save must not fail because of one.
 func fixTimes(times ...*time.Time) {
 	for _, t := range times {
+		*t = t.Round(0).UTC()
 		if y := t.Year(); y < 1970 || y > 9999 {
 			*t = time.Time{}
-		} else {
-			*t = t.Round(0).UTC()
 		}
 	}
 }
@@ -276,7 +281,7 @@ func (r Record) String() string { return "login " + r.ServerURL + " " + redacted
 // GoString is String.
 func (r Record) GoString() string { return r.String() }
 
-// Format prints String for every verb.
+// Format prints String for every verb but %p and %w.
 func (r Record) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, r.String()) }
 
 // LogValue is String, for log/slog.
@@ -293,7 +298,7 @@ func (r Registration) String() string {
 // GoString is String.
 func (r Registration) GoString() string { return r.String() }
 
-// Format prints String for every verb.
+// Format prints String for every verb but %p and %w.
 func (r Registration) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, r.String()) }
 
 // LogValue is String, for log/slog.
@@ -308,7 +313,7 @@ func (p Pending) String() string { return "pending login " + p.ServerURL + " " +
 // GoString is String.
 func (p Pending) GoString() string { return p.String() }
 
-// Format prints String for every verb.
+// Format prints String for every verb but %p and %w.
 func (p Pending) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, p.String()) }
 
 // LogValue is String, for log/slog.

@@ -34,6 +34,9 @@ type flags struct {
 	offline                       string
 
 	clientID, clientSecretEnv, clientSecretFile string
+	clientKeyFile, clientKeyAlg, grant          string
+	assertionFile, assertionEnv                 string
+	assertionCommand                            []string
 	// clientSecret and clientMetadata have no flag of their own, but aliases of proxy's.
 	clientSecret                            string
 	clientMetadata                          map[string]any
@@ -96,7 +99,13 @@ func (f *flags) addAll(cmd *cobra.Command) {
 		fs.StringVar(&f.clientID, "client-id", "", "`ID` of a client registered with the server beforehand")
 		fs.StringVar(&f.clientSecretEnv, "client-secret-env", "", "environment `VARIABLE` that holds its secret")
 		fs.StringVar(&f.clientSecretFile, "client-secret-file", "", "`FILE` that holds its secret")
-		fs.StringVar(&f.clientAuthMethod, "client-auth-method", "", "`HOW` it authenticates: none, client_secret_basic or client_secret_post")
+		fs.StringVar(&f.clientKeyFile, "client-key-file", "", "`FILE` with its private key (PEM or JWK), instead of a secret")
+		fs.StringVar(&f.clientKeyAlg, "client-key-alg", "", "`ALGORITHM` to sign with, if not the key's usual one: PS256 for example")
+		fs.StringVar(&f.clientAuthMethod, "client-auth-method", "", "`HOW` it authenticates: none, client_secret_basic, client_secret_post or private_key_jwt")
+		fs.StringVar(&f.grant, "grant", "", "`HOW` tokens are obtained without a person: client-credentials or workload-identity")
+		fs.StringVar(&f.assertionFile, "assertion-file", "", "`FILE` with the workload's token, read each time")
+		fs.StringVar(&f.assertionEnv, "assertion-env", "", "environment `VARIABLE` with the workload's token")
+		fs.StringArrayVar(&f.assertionCommand, "assertion-command", nil, "`WORD` of the command that prints the workload's token; {audience} is replaced (repeat for each word)")
 		fs.StringVar(&f.clientIssuer, "client-issuer", "", "`ISSUER` that the client is for, and no other")
 		fs.StringVar(&f.clientMetadataURL, "client-metadata-url", "", "`URL` of a hosted client metadata document")
 		fs.StringVar(&f.clientName, "client-name", "", "`NAME` shown on the consent page")
@@ -210,7 +219,7 @@ func (f *flags) options(cmd *cobra.Command) (*mcpoauth.Options, error) {
 		return nil, &usageError{"--resource and --no-resource exclude each other", "give one of them"}
 	}
 	steps := []func(*mcpoauth.Options) error{
-		f.setStore, f.setOffline, f.setSecrets, f.setParams, f.setHeaders, f.setTLS, f.setLogger,
+		f.setStore, f.setOffline, f.setSecrets, f.setGrant, f.setParams, f.setHeaders, f.setTLS, f.setLogger,
 	}
 	for _, set := range steps {
 		if err := set(o); err != nil {
@@ -265,6 +274,47 @@ func (f *flags) setSecrets(o *mcpoauth.Options) (err error) {
 		o.SoftwareStatement, err = readSecret("--software-statement-file", f.softwareStatementFile)
 	}
 	return err
+}
+
+// setGrant understands --grant and what belongs to it.
+func (f *flags) setGrant(o *mcpoauth.Options) error {
+	if f.clientKeyFile != "" {
+		b, err := readFile("--client-key-file", f.clientKeyFile)
+		if err != nil {
+			return err
+		}
+		if o.ClientKey, err = mcpoauth.ParseClientKey(b, "", f.clientKeyAlg); err != nil {
+			return &usageError{"--client-key-file " + quote(f.clientKeyFile) + ": " + strings.TrimPrefix(trimPrefix(err), "client key: "), "give an EC, RSA or Ed25519 private key in PEM, or a private JWK"}
+		}
+		if f.clientID == "" {
+			return &usageError{"a client key needs the client it belongs to", "add --client-id"}
+		}
+	}
+	var sources []mcpoauth.AssertionSource
+	if f.assertionFile != "" {
+		sources = append(sources, mcpoauth.AssertionFile(f.assertionFile))
+	}
+	if f.assertionEnv != "" {
+		sources = append(sources, mcpoauth.AssertionEnv(f.assertionEnv))
+	}
+	if len(f.assertionCommand) > 0 {
+		sources = append(sources, mcpoauth.AssertionCommand(f.assertionCommand...))
+	}
+	switch {
+	case len(sources) > 1:
+		return &usageError{"there is more than one source of assertions", "give one of --assertion-file, --assertion-env and --assertion-command"}
+	case len(sources) == 1 && (f.grant == "" || f.grant == "workload-identity"):
+		o.Grant = mcpoauth.WorkloadIdentity{Assertion: sources[0]}
+	case len(sources) == 1:
+		return &usageError{"an assertion belongs to --grant workload-identity", "leave it out, or the other --grant"}
+	case f.grant == "client-credentials":
+		o.Grant = mcpoauth.ClientCredentials{}
+	case f.grant == "workload-identity":
+		o.Grant = mcpoauth.WorkloadIdentity{}
+	case f.grant != "":
+		return &usageError{"--grant does not know " + quote(f.grant), "use client-credentials or workload-identity"}
+	}
+	return nil
 }
 
 // maxFile bounds the files that flags name.

@@ -18,7 +18,7 @@ func (d *run) checkServer(m *wire.ServerMetadata, at string) (fault, pkce *wire.
 		name, value string
 		needed      bool
 	}{
-		{"authorization_endpoint", m.AuthorizationEndpoint, true},
+		{"authorization_endpoint", m.AuthorizationEndpoint, !d.r.Machine},
 		{"token_endpoint", m.TokenEndpoint, true},
 		{"registration_endpoint", m.RegistrationEndpoint, false},
 		{"revocation_endpoint", m.RevocationEndpoint, false},
@@ -35,6 +35,9 @@ func (d *run) checkServer(m *wire.ServerMetadata, at string) (fault, pkce *wire.
 		if err := d.checkEndpoint(e.value); err != nil {
 			return d.wrong(at, fmt.Sprintf("the authorization server's %s cannot be used: %v", e.name, err), endpointHint(err)), nil
 		}
+	}
+	if d.r.Machine {
+		return d.checkSite(m, at), nil
 	}
 	if m.RequireSignedRequestObject {
 		return d.wrong(at, "the authorization server insists on signed request objects (RFC 9101), which are not supported", "ask its owner for a client that need not sign"), nil

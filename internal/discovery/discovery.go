@@ -46,6 +46,8 @@ type Request struct {
 	AllowCrossOriginMetadata bool
 	// AllowMissingPKCE: the authorization server need not advertise PKCE with S256.
 	AllowMissingPKCE bool
+	// Machine: no person takes part, so neither an authorization endpoint nor PKCE is needed.
+	Machine bool
 	// AllowForeignEndpoints: the endpoints need not share a registrable domain.
 	AllowForeignEndpoints bool
 	// ProtocolVersion is sent as MCP-Protocol-Version with the resource metadata requests.

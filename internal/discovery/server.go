@@ -69,6 +69,10 @@ func (d *run) serverMetadata(announced string) (*wire.ServerMetadata, string, *w
 				d.mark("JSON, but no server metadata")
 				continue
 			}
+			if p.compat || refused != nil {
+				d.mark("wrong")
+				continue
+			}
 			return nil, "", d.wrong(p.url, "the authorization server's metadata cannot be used: "+err.Error(), "")
 		}
 		if !resource.SameIssuer(want, m.Issuer) {

@@ -54,7 +54,7 @@ func (r *AuthorizationRequest) parameters() url.Values {
 // parameters of the protocol. The error is a *wire.Fault.
 func AuthorizationURL(r AuthorizationRequest) (string, error) {
 	refuse := func(message string) error {
-		return &wire.Fault{Stage: "authorization", URL: r.Endpoint, Message: message, Hint: "the server is at fault"}
+		return &wire.Fault{Stage: "authorization", URL: wire.PlainURL(r.Endpoint), Message: message, Hint: "the server is at fault"}
 	}
 	u, err := url.Parse(r.Endpoint)
 	if err != nil || u.Host == "" || u.Fragment != "" || u.User != nil {
@@ -75,7 +75,7 @@ func AuthorizationURL(r AuthorizationRequest) (string, error) {
 	u.RawQuery = q.Encode()
 	s := u.String()
 	if len(s) > maxAuthorizationURL {
-		return "", &wire.Fault{Stage: "authorization", URL: r.Endpoint, Message: "the authorization URL is too long for a browser", Hint: "ask for fewer scopes with --scope (Options.Scopes)"}
+		return "", &wire.Fault{Stage: "authorization", URL: wire.PlainURL(r.Endpoint), Message: "the authorization URL is too long for a browser", Hint: "ask for fewer scopes with --scope (Options.Scopes)"}
 	}
 	return s, nil
 }
@@ -129,12 +129,12 @@ func CheckIssuer(got string, present bool, expected string, promised bool) error
 	switch {
 	case present && got != expected:
 		return &wire.Fault{
-			Stage: "authorization", URL: expected, Message: "the callback comes from another authorization server than the one asked (RFC 9207)",
+			Stage: "authorization", URL: wire.PlainURL(expected), Message: "the callback comes from another authorization server than the one asked (RFC 9207)",
 			Hint: "somebody may be mixing up servers: do not repeat the login before you know why",
 		}
 	case !present && promised:
 		return &wire.Fault{
-			Stage: "authorization", URL: expected, Message: "the callback does not say which authorization server it comes from, although that one promises to (RFC 9207)",
+			Stage: "authorization", URL: wire.PlainURL(expected), Message: "the callback does not say which authorization server it comes from, although that one promises to (RFC 9207)",
 			Hint: "the server, or a proxy before it, is at fault",
 		}
 	}

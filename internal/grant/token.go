@@ -27,12 +27,27 @@ const (
 type ClientAuth struct {
 	ID     string
 	Secret secret.String
-	// Method is none, client_secret_basic or client_secret_post.
+	// Method is none, client_secret_basic, client_secret_post or private_key_jwt.
 	Method string
+	// Signer and Audience are for private_key_jwt. The audience is the issuer, or the token endpoint
+	// where a server insists on that.
+	Signer   *Signer
+	Audience string
 }
 
-func (a ClientAuth) apply(form url.Values, h http.Header) {
+func (a ClientAuth) apply(form url.Values, h http.Header) error {
 	switch a.Method {
+	case methodAssertion:
+		if a.Signer == nil {
+			return errNoAssertion
+		}
+		assertion, err := a.Signer.Assertion(a.ID, a.Audience, time.Now())
+		if err != nil {
+			return fmt.Errorf("the client assertion cannot be signed: %w", err)
+		}
+		form.Set("client_id", a.ID)
+		form.Set("client_assertion_type", assertionType)
+		form.Set("client_assertion", assertion)
 	case methodBasic:
 		// RFC 6749 section 2.3.1: both are form-encoded first.
 		pair := url.QueryEscape(a.ID) + ":" + url.QueryEscape(a.Secret.Reveal())
@@ -43,6 +58,7 @@ func (a ClientAuth) apply(form url.Values, h http.Header) {
 	default:
 		form.Set("client_id", a.ID)
 	}
+	return nil
 }
 
 // other returns another way to authenticate the same client, if there is one.
@@ -61,7 +77,7 @@ func (a ClientAuth) other() (ClientAuth, bool) {
 // reserved are the parameters that extra ones cannot set.
 var reserved = []string{
 	"grant_type", "code", "redirect_uri", "client_id", "client_secret", "code_verifier", "refresh_token", "scope", "resource", "state",
-	"response_type", "code_challenge", "code_challenge_method", "request_uri", "request", "token", "token_type_hint",
+	"client_assertion", "client_assertion_type", "assertion", "response_type", "code_challenge", "code_challenge_method", "request_uri", "request", "token", "token_type_hint",
 }
 
 func addExtra(form, extra url.Values) {
@@ -147,7 +163,12 @@ func send(ctx context.Context, c *netguard.Client, leg, endpoint string, auth Cl
 		body[k] = v
 	}
 	h := http.Header{}
-	auth.apply(body, h)
+	if auth.Audience == "" {
+		auth.Audience = endpoint
+	}
+	if err := auth.apply(body, h); err != nil {
+		return nil, &wire.Fault{Message: err.Error(), Err: err, Unsent: true, Hint: "check the client's key"}
+	}
 	return c.PostForm(ctx, leg, endpoint, body, h)
 }
 
@@ -158,7 +179,7 @@ func stage(err error, name, endpoint string) *wire.Fault {
 	}
 	f.Stage = name
 	if f.URL == "" {
-		f.URL = endpoint
+		f.URL = wire.PlainURL(endpoint)
 	}
 	return f
 }
@@ -249,20 +270,21 @@ func Push(ctx context.Context, c *netguard.Client, endpoint string, auth ClientA
 	if err != nil {
 		return "", time.Time{}, stage(err, "par", endpoint)
 	}
-	if a.Status/100 != 2 {
-		f := wire.ParseOAuthError(a.Status, a.Header, a.Body)
-		if f.Code != "" {
-			f.Message = "the server refused the authorization request"
-		}
-		return "", time.Time{}, stage(f, "par", endpoint)
-	}
 	o, err := wire.ParseObject(a.Body)
-	if err == nil && o.String("request_uri") == "" {
-		err = errors.New("it has no request_uri")
+	if uri := o.String("request_uri"); a.Status/100 == 2 && uri != "" {
+		n, _ := o.Seconds("expires_in")
+		return uri, a.Received.Add(time.Duration(max(0, min(n, 3600))) * time.Second), nil
 	}
-	if err != nil {
-		return "", time.Time{}, &wire.Fault{Stage: "par", URL: endpoint, Status: a.Status, Message: fmt.Sprintf("the answer to the pushed authorization request cannot be used: %v", err), Hint: "the server is at fault"}
+	// An error may hide in a 200, and a page may come from something in between.
+	f := wire.ParseOAuthError(a.Status, a.Header, a.Body)
+	switch {
+	case f.Code != "":
+		f.Message = "the server refused the authorization request"
+	case a.Status/100 == 2 && !f.Temporary:
+		if err == nil {
+			err = errors.New("it has no request_uri")
+		}
+		f.Message, f.Hint = fmt.Sprintf("the answer to the pushed authorization request cannot be used: %v", err), "the server is at fault"
 	}
-	n, _ := o.Seconds("expires_in")
-	return o.String("request_uri"), a.Received.Add(time.Duration(max(0, min(n, 3600))) * time.Second), nil
+	return "", time.Time{}, stage(f, "par", endpoint)
 }

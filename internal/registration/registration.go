@@ -257,7 +257,7 @@ func ChooseAuthMethod(supported []string, haveSecret bool) string {
 func CheckMetadataURL(raw string) error {
 	u, err := url.Parse(raw)
 	switch {
-	case err != nil || u.Host == "":
+	case err != nil || u.Hostname() == "":
 		return errors.New("it is not an absolute URL")
 	case u.Scheme != "https":
 		return errors.New("it is not https")
@@ -265,7 +265,7 @@ func CheckMetadataURL(raw string) error {
 		return errors.New("it holds a user name or password")
 	case u.Fragment != "" || strings.Contains(raw, "#"):
 		return errors.New("it has a fragment")
-	case u.Path == "" || u.Path == "/":
+	case strings.Trim(u.Path, "/") == "":
 		return errors.New("it has no path")
 	case path.Clean(u.Path) != strings.TrimSuffix(u.Path, "/"):
 		return errors.New("its path has dot segments or empty segments")

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -46,11 +47,26 @@ func run(ctx context.Context, serverURL string) error {
 		var c struct {
 			ClientID     string `json:"client_id"`
 			ClientSecret string `json:"client_secret"`
+			PrivateKey   string `json:"private_key_pem"`
+			Algorithm    string `json:"signing_algorithm"`
+			WorkloadJWT  string `json:"valid_jwt"`
 		}
 		if err := json.Unmarshal([]byte(raw), &c); err != nil {
 			return fmt.Errorf("MCP_CONFORMANCE_CONTEXT: %w", err)
 		}
 		opts.ClientID, opts.ClientSecret = c.ClientID, c.ClientSecret
+		switch {
+		case c.PrivateKey != "":
+			key, err := mcpoauth.ParseClientKey([]byte(c.PrivateKey), "", c.Algorithm)
+			if err != nil {
+				return err
+			}
+			opts.ClientKey, opts.Grant = key, mcpoauth.ClientCredentials{}
+		case c.WorkloadJWT != "":
+			opts.Grant = mcpoauth.WorkloadIdentity{Assertion: func(context.Context, string) (string, error) { return c.WorkloadJWT, nil }}
+		case strings.HasPrefix(scenario, "auth/client-credentials"):
+			opts.Grant = mcpoauth.ClientCredentials{}
+		}
 	}
 	client, err := mcpoauth.New(serverURL, opts)
 	if err != nil {

@@ -1,0 +1,176 @@
+package grant
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/cryptosigner"
+
+	"github.com/mcpoauth/mcpoauth/internal/netguard"
+	"github.com/mcpoauth/mcpoauth/internal/secret"
+	"github.com/mcpoauth/mcpoauth/internal/wire"
+)
+
+const (
+	methodAssertion = "private_key_jwt"
+	assertionType   = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+	// TypeClientCredentials and TypeJWTBearer are grant types (RFC 6749 section 4.4, RFC 7523 section 2.1).
+	TypeClientCredentials = "client_credentials"
+	TypeJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+
+	// assertionLife is how long an assertion of ours is good. It is used at once.
+	assertionLife = time.Minute
+	// maxSkew is how far two clocks may differ without being worth a word.
+	maxSkew = 30 * time.Second
+)
+
+// Signer signs client assertions (RFC 7523 section 2.2).
+type Signer struct {
+	key crypto.Signer
+	id  string
+	alg jose.SignatureAlgorithm
+}
+
+// NewSigner returns a signer for a key. Without an algorithm the key's usual one is taken: ES256, ES384
+// or ES512, RS256, EdDSA.
+func NewSigner(key crypto.Signer, id, algorithm string) (*Signer, error) {
+	var able []jose.SignatureAlgorithm
+	switch pub := key.Public().(type) {
+	case *ecdsa.PublicKey:
+		switch pub.Curve.Params().BitSize {
+		case 256:
+			able = []jose.SignatureAlgorithm{jose.ES256}
+		case 384:
+			able = []jose.SignatureAlgorithm{jose.ES384}
+		case 521:
+			able = []jose.SignatureAlgorithm{jose.ES512}
+		}
+	case *rsa.PublicKey:
+		if pub.N.BitLen() < 2048 {
+			return nil, fmt.Errorf("an RSA key of %d bits is too short", pub.N.BitLen())
+		}
+		able = []jose.SignatureAlgorithm{jose.RS256, jose.PS256, jose.RS384, jose.PS384, jose.RS512, jose.PS512}
+	case ed25519.PublicKey:
+		able = []jose.SignatureAlgorithm{jose.EdDSA}
+	}
+	if len(able) == 0 {
+		return nil, fmt.Errorf("a key of the type %T cannot sign assertions", key.Public())
+	}
+	alg := able[0]
+	if algorithm != "" {
+		if alg = jose.SignatureAlgorithm(algorithm); !slices.Contains(able, alg) {
+			return nil, fmt.Errorf("this key cannot sign with %s", wire.CleanN(algorithm, 20))
+		}
+	}
+	return &Signer{key, id, alg}, nil
+}
+
+// Algorithm returns the name of the signature algorithm.
+func (s *Signer) Algorithm() string { return string(s.alg) }
+
+// Assertion returns a new assertion that its bearer is the client, for one audience.
+func (s *Signer) Assertion(clientID, audience string, now time.Time) (string, error) {
+	opts := (&jose.SignerOptions{}).WithType("JWT")
+	if s.id != "" {
+		opts = opts.WithHeader("kid", s.id)
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: s.alg, Key: cryptosigner.Opaque(s.key)}, opts)
+	if err != nil {
+		return "", err
+	}
+	claims, err := json.Marshal(map[string]any{
+		"iss": clientID, "sub": clientID, "aud": audience, "jti": NewState(), "iat": now.Unix(), "exp": now.Add(assertionLife).Unix(),
+	})
+	if err != nil {
+		return "", err
+	}
+	signed, err := signer.Sign(claims)
+	if err != nil {
+		return "", err
+	}
+	return signed.CompactSerialize()
+}
+
+// MachineRequest asks for a token without a person (RFC 6749 section 4.4, RFC 7523 section 2.1).
+type MachineRequest struct {
+	Endpoint string
+	Auth     ClientAuth
+	// Type is TypeClientCredentials or TypeJWTBearer; Assertion belongs to the latter.
+	Type      string
+	Assertion secret.String
+	Resource  string
+	Scopes    []string
+	Extra     url.Values
+}
+
+// Machine asks for a token, exactly once: a second try would only feed a lockout. The error is a
+// *wire.Fault.
+func Machine(ctx context.Context, c *netguard.Client, r MachineRequest) (*wire.Token, error) {
+	form := url.Values{"grant_type": {r.Type}}
+	if !r.Assertion.IsZero() {
+		form.Set("assertion", r.Assertion.Reveal())
+	}
+	if r.Resource != "" {
+		form.Set("resource", r.Resource)
+	}
+	if len(r.Scopes) > 0 {
+		form.Set("scope", strings.Join(r.Scopes, " "))
+	}
+	addExtra(form, r.Extra)
+	a, err := send(ctx, c, "token", r.Endpoint, r.Auth, form)
+	if err != nil {
+		return nil, stage(err, "token", r.Endpoint)
+	}
+	tok, err := wire.ParseToken(a.Status, a.Header, a.Body, a.Received)
+	if err == nil {
+		return tok, nil
+	}
+	f := stage(err, "token", r.Endpoint)
+	signed := r.Auth.Method == methodAssertion || r.Type == TypeJWTBearer
+	switch f.Code {
+	case "invalid_client":
+		f.Message = "the server does not accept this client"
+		f.Hint = "check the client ID and its secret or key, and that the server knows the public key"
+	case "invalid_grant":
+		f.Message = "the server does not accept the assertion"
+		f.Hint = "check its audience, which must be the issuer, and that it has not ended"
+	case "unauthorized_client", "unsupported_grant_type":
+		f.Message = "the server does not allow this client the grant " + r.Type
+		f.Hint = "ask its owner to allow it"
+	case "invalid_scope":
+		f.Message = "the server does not grant these scopes"
+		f.Hint = "choose others with --scope (Options.Scopes)"
+	}
+	if off := skew(a.Header, a.Received); signed && off != 0 {
+		f.Hint = fmt.Sprintf("the clocks of this machine and the server differ by %v: an assertion is only good for a minute", off)
+	}
+	return nil, f
+}
+
+// skew returns how far our clock is ahead of the server's, 0 if it says nothing or it is little.
+func skew(h http.Header, received time.Time) time.Duration {
+	at, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		return 0
+	}
+	off := received.Sub(at).Round(time.Second)
+	if off.Abs() <= maxSkew {
+		return 0
+	}
+	return off
+}
+
+var errNoAssertion = errors.New("the client has no key to sign with")

@@ -1,0 +1,339 @@
+package mcpoauth
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/mcpoauth/mcpoauth/internal/grant"
+	"github.com/mcpoauth/mcpoauth/internal/secret"
+	"github.com/mcpoauth/mcpoauth/store"
+)
+
+// Grant is a way to obtain tokens without a person: [ClientCredentials] or [WorkloadIdentity]. Where
+// [Options.Grant] is set no login is ever needed: [Client.Token] and the requests obtain a token, keep it
+// like any other, and obtain the next when it ends.
+type Grant interface {
+	// name is what the record says; assertion is nil where the grant has none.
+	name() string
+	assertion(ctx context.Context, audience string) (string, error)
+	check(o *Options) error
+}
+
+// ClientCredentials is the client credentials grant (RFC 6749 section 4.4; MCP extension
+// io.modelcontextprotocol/oauth-client-credentials). [Options.ClientID] and [Options.ClientSecret] or
+// [Options.ClientKey] are the credentials.
+type ClientCredentials struct{}
+
+func (ClientCredentials) name() string { return grant.TypeClientCredentials }
+
+func (ClientCredentials) assertion(context.Context, string) (string, error) { return "", nil }
+
+func (ClientCredentials) check(o *Options) error {
+	if o.ClientID == "" || o.ClientSecret == "" && o.ClientKey == nil {
+		return optionError("Grant", errors.New("client credentials need a client ID and its secret or key"), "set --client-id with --client-secret-env, --client-secret-file or --client-key-file (Options.ClientID, ClientSecret, ClientKey)")
+	}
+	return nil
+}
+
+// WorkloadIdentity is the JWT bearer grant (RFC 7523 section 2.1, SEP-1933): a token that the platform
+// gives to the program stands for it. [Options.ClientID] may be empty.
+type WorkloadIdentity struct {
+	// Assertion returns the platform's token. It is called for each token request. It must not be nil.
+	Assertion AssertionSource
+}
+
+// AssertionSource returns a JWT for an audience, the authorization server's issuer. Sources that cannot
+// choose the audience ignore it; a server refuses a JWT that is for another.
+type AssertionSource func(ctx context.Context, audience string) (string, error)
+
+func (WorkloadIdentity) name() string { return grant.TypeJWTBearer }
+
+func (w WorkloadIdentity) assertion(ctx context.Context, audience string) (string, error) {
+	text, err := w.Assertion(ctx, audience)
+	if err != nil {
+		return "", err
+	}
+	if text = strings.TrimSpace(text); strings.Count(text, ".") != 2 || strings.ContainsAny(text, " \t\r\n") {
+		return "", errors.New("the assertion is not a JWT")
+	}
+	return text, nil
+}
+
+func (w WorkloadIdentity) check(*Options) error {
+	if w.Assertion == nil {
+		return optionError("Grant", errors.New("a workload identity needs a source of assertions"), "set --assertion-file, --assertion-env or --assertion-command (WorkloadIdentity.Assertion)")
+	}
+	return nil
+}
+
+// maxAssertion bounds a platform's token, bytes.
+const maxAssertion = 64 << 10
+
+// AssertionFile reads the assertion from a file each time: platforms replace it (Kubernetes).
+func AssertionFile(path string) AssertionSource {
+	return func(context.Context, string) (string, error) {
+		f, err := os.Open(path) //nolint:gosec // the caller's choice
+		if err != nil {
+			return "", fmt.Errorf("the assertion: %w", err)
+		}
+		defer func() { _ = f.Close() }()
+		b, err := io.ReadAll(io.LimitReader(f, maxAssertion))
+		return string(b), err
+	}
+}
+
+// AssertionEnv takes the assertion from an environment variable.
+func AssertionEnv(name string) AssertionSource {
+	return func(context.Context, string) (string, error) {
+		v := os.Getenv(name)
+		if v == "" {
+			return "", fmt.Errorf("the assertion: the environment variable %q is not set", name)
+		}
+		return v, nil
+	}
+}
+
+// AssertionCommand runs a program and takes what it prints. The word {audience} in an argument is
+// replaced by the audience.
+func AssertionCommand(argv ...string) AssertionSource {
+	return func(ctx context.Context, audience string) (string, error) {
+		if len(argv) == 0 {
+			return "", errors.New("the assertion: there is no command")
+		}
+		args := slices.Clone(argv[1:])
+		for i := range args {
+			args[i] = strings.ReplaceAll(args[i], "{audience}", audience)
+		}
+		cmd := exec.CommandContext(ctx, argv[0], args...) //nolint:gosec // the caller's choice
+		cmd.WaitDelay = time.Second
+		out, err := cmd.Output()
+		if err != nil {
+			return "", fmt.Errorf("the assertion: %s: %w", argv[0], err)
+		}
+		return string(out), nil
+	}
+}
+
+// ClientKey is a private key by which a client authenticates (private_key_jwt, RFC 7523 section 2.2). It
+// prints without the key.
+type ClientKey struct {
+	signer *grant.Signer
+	// AudienceTokenEndpoint names the token endpoint as the audience of assertions instead of the issuer,
+	// for servers that insist on it.
+	AudienceTokenEndpoint bool
+}
+
+// String returns a description without the key.
+func (k *ClientKey) String() string {
+	if k == nil || k.signer == nil {
+		return "no client key"
+	}
+	return "client key (" + k.signer.Algorithm() + ")"
+}
+
+// GoString returns the same as String.
+func (k *ClientKey) GoString() string { return k.String() }
+
+// Format prints the same for every verb.
+func (k *ClientKey) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, k.String()) }
+
+// NewClientKey returns the key that signer signs with; it may lie in a KMS or a TPM. id is its kid, ""
+// for none. An empty algorithm is the key's usual one: ES256 (384, 512), RS256, EdDSA; RSA keys can PS256
+// and its relatives too.
+func NewClientKey(signer crypto.Signer, id, algorithm string) (*ClientKey, error) {
+	s, err := grant.NewSigner(signer, id, algorithm)
+	if err != nil {
+		return nil, fmt.Errorf("mcpoauth: client key: %w", err)
+	}
+	return &ClientKey{signer: s}, nil
+}
+
+// ParseClientKey reads a private key in PEM (PKCS #8, PKCS #1 or SEC 1) or a JWK (RFC 7517), whose kid and
+// alg it takes where id and algorithm are empty.
+func ParseClientKey(data []byte, id, algorithm string) (*ClientKey, error) {
+	if strings.HasPrefix(strings.TrimSpace(string(data)), "{") {
+		var jwk jose.JSONWebKey
+		if err := jwk.UnmarshalJSON(data); err != nil {
+			return nil, errors.New("mcpoauth: client key: it is not a JWK")
+		}
+		signer, ok := jwk.Key.(crypto.Signer)
+		if !ok {
+			return nil, errors.New("mcpoauth: client key: the JWK is not a private key")
+		}
+		if id == "" {
+			id = jwk.KeyID
+		}
+		if algorithm == "" {
+			algorithm = jwk.Algorithm
+		}
+		return NewClientKey(signer, id, algorithm)
+	}
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if !strings.HasSuffix(block.Type, "PRIVATE KEY") {
+			continue
+		}
+		if strings.HasPrefix(block.Type, "ENCRYPTED") || block.Headers["DEK-Info"] != "" {
+			return nil, errors.New("mcpoauth: client key: it is encrypted; decrypt it first")
+		}
+		var key any
+		var err error
+		switch block.Type {
+		case "RSA PRIVATE KEY":
+			key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+		case "EC PRIVATE KEY":
+			key, err = x509.ParseECPrivateKey(block.Bytes)
+		default:
+			key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+		}
+		if err != nil {
+			return nil, errors.New("mcpoauth: client key: the PEM block is damaged")
+		}
+		if signer, ok := key.(crypto.Signer); ok {
+			return NewClientKey(signer, id, algorithm)
+		}
+		return nil, fmt.Errorf("mcpoauth: client key: a %T cannot sign", key)
+	}
+	return nil, errors.New("mcpoauth: client key: it is neither PEM nor a JWK with a private key")
+}
+
+// machine reports whether tokens are obtained without a person.
+func (c *Client) machine() bool { return c.opts.Grant != nil }
+
+// acquire obtains a token by the machine grant. The caller holds the refresh lock. before is the stored
+// login, nil if there is none; its endpoints are used as they are, so that a restart asks no metadata.
+func (c *Client) acquire(ctx context.Context, before *session, d *demand) (*session, error) {
+	rec := &store.Record{}
+	var scopes []string
+	if before != nil && d == nil && c.sameMachine(before.rec) {
+		*rec = *before.rec
+		scopes = rec.RequestedScopes
+	} else {
+		f, err := c.discover(ctx, d)
+		if err != nil {
+			return nil, err
+		}
+		if c.opts.ClientIssuer != "" && c.opts.ClientIssuer != f.Issuer {
+			return nil, &TokenError{Fact{URL: c.id, Message: fmt.Sprintf("the client is for %s, but the server names %s", c.opts.ClientIssuer, f.Issuer), Hint: "nothing was sent there; check --client-issuer (Options.ClientIssuer)"}}
+		}
+		w := want{}
+		if d != nil && before != nil {
+			w.scopes = d.scopes
+		}
+		scopes = c.scopesFor(ctx, f, w)
+		if !slices.Contains(c.opts.Scopes, offlineAccess) {
+			// It would bring a refresh token, which a machine does not need.
+			scopes = slices.DeleteFunc(scopes, func(s string) bool { return s == offlineAccess })
+		}
+		*rec = store.Record{
+			ServerURL: c.id, Profile: c.opts.Profile, ResourceOverride: c.opts.Resource, Resource: f.Resource, Issuer: f.Issuer,
+			TokenEndpoint: f.Server.TokenEndpoint, RevocationEndpoint: f.Server.RevocationEndpoint, ServerMetadataURL: f.ServerMetadataURL,
+			Registration: store.Registration{Issuer: f.Issuer, ClientID: c.opts.ClientID, Source: sourcePreRegistered, AuthMethod: c.machineMethod(f)},
+		}
+	}
+	rec.Grant, rec.RequestedScopes, rec.Scopes = c.opts.Grant.name(), scopes, scopes
+	assertion, err := c.opts.Grant.assertion(ctx, rec.Issuer)
+	if err != nil {
+		return nil, &TokenError{Fact{Message: err.Error(), Err: err, Hint: "check where the assertion comes from"}}
+	}
+	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
+	defer cancel()
+	tok, err := grant.Machine(ctx, c.http, grant.MachineRequest{
+		Endpoint: rec.TokenEndpoint, Auth: c.clientAuth(&rec.Registration), Type: rec.Grant, Assertion: secret.New(assertion),
+		Resource: rec.Resource, Scopes: scopes, Extra: c.opts.TokenParams,
+	})
+	if err != nil {
+		return nil, c.acquireFailed(err)
+	}
+	c.notes(tok.Notes)
+	applyToken(rec, tok)
+	rec.RefreshToken = "" // RFC 6749 section 4.4.3: the credentials are as good
+	c.mu.Lock()
+	c.failures, c.notBefore = 0, time.Time{}
+	c.mu.Unlock()
+	return c.replace(ctx, rec)
+}
+
+// sameMachine reports whether rec was obtained with what the options say now.
+func (c *Client) sameMachine(rec *store.Record) bool {
+	return rec.Grant == c.opts.Grant.name() && rec.Registration.ClientID == c.opts.ClientID &&
+		(c.opts.Scopes == nil || covers(rec.RequestedScopes, c.opts.Scopes))
+}
+
+// acquireFor obtains a token under the lock, with scopes beyond those that there are.
+func (c *Client) acquireFor(ctx context.Context, scopes []string) (*session, error) {
+	return c.tokens.Do(ctx, "acquire "+strings.Join(scopes, " "), func(ctx context.Context) (*session, error) {
+		ctx, cancel := context.WithTimeout(ctx, lockWait+exchangeTimeout)
+		defer cancel()
+		_, unlock, err := c.store.Lock(ctx, c.key, refreshLock)
+		if err != nil {
+			return nil, storeError("lock", err)
+		}
+		defer func() { _ = unlock() }()
+		s, err := c.look(ctx)
+		if err != nil && !errors.Is(err, ErrLoginRequired) {
+			return nil, err
+		}
+		if len(scopes) == 0 {
+			return c.acquire(ctx, s, nil)
+		}
+		return c.acquire(ctx, s, &demand{scopes: scopes, scopeGiven: true, bearer: true})
+	})
+}
+
+// machineMethod is how the client authenticates.
+func (c *Client) machineMethod(f *facts) string {
+	switch {
+	case c.opts.ClientAuthMethod != "":
+		return c.opts.ClientAuthMethod
+	case c.opts.ClientKey != nil:
+		return methodPrivateKey
+	case c.opts.ClientSecret == "":
+		return "none"
+	}
+	return c.fixedIdentity(f).reg.AuthMethod
+}
+
+// acquireFailed makes the error of a token request that a machine made. What the server refuses it
+// refuses again: nobody is asked, and no other grant is tried.
+func (c *Client) acquireFailed(err error) error {
+	f := faultOf(err)
+	if f.Temporary {
+		c.backOff(f.RetryAfter)
+		return publicError(f)
+	}
+	if f.Code != "" || f.Status == http.StatusUnauthorized || f.Status == http.StatusForbidden {
+		f.Err = errors.Join(ErrAccessDenied, f.Err)
+	}
+	return publicError(f)
+}
+
+// clientAuth is how the client of r authenticates. A machine's secret and a key are not stored: they are
+// those of the options.
+func (c *Client) clientAuth(r *store.Registration) grant.ClientAuth {
+	a := grant.ClientAuth{ID: r.ClientID, Secret: secret.New(r.ClientSecret), Method: r.AuthMethod}
+	if a.ID != "" && a.ID == c.opts.ClientID && a.Secret.IsZero() {
+		a.Secret = secret.New(c.opts.ClientSecret)
+	}
+	if k := c.opts.ClientKey; k != nil && r.AuthMethod == methodPrivateKey {
+		a.Signer = k.signer
+		if !k.AudienceTokenEndpoint {
+			a.Audience = r.Issuer
+		}
+	}
+	return a
+}
+
+const methodPrivateKey = "private_key_jwt"
