@@ -63,7 +63,7 @@ func TestWhatIsBeforeTheInitializedNotificationWaitsForIt(t *testing.T) {
 	}
 	h := start(t, Options{URL: s.URL, Grace: patience})
 	// A script writes everything at once and closes its end.
-	h.send(fmt.Sprintf(initRequest, old) + "\n" + initNotified + "\r\n\n" + `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
+	h.send("\ufeff" + fmt.Sprintf(initRequest, old) + "\n" + initNotified + "\r\n\n" + `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
 	_ = h.in.Close()
 	h.expect(fmt.Sprintf(initAnswer, old))
 	h.expect(`{"jsonrpc":"2.0","id":1,"result":{"method":"tools/list"}}`)
@@ -612,7 +612,7 @@ func TestTheServerIsGoneAndBack(t *testing.T) {
 func TestWhatMayBeRepeatedIs(t *testing.T) {
 	s := newMCP(t, old)
 	var n atomic.Int32
-	fails := int32(3)
+	fails := int32(2)
 	how := func(w http.ResponseWriter) { panic(http.ErrAbortHandler) }
 	s.post = func(w http.ResponseWriter, _ *http.Request, m rpc) bool {
 		if m.Method == "initialize" || n.Add(1) > fails {
@@ -694,6 +694,47 @@ func TestCancelling(t *testing.T) {
 	<-begun
 	h.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":8}}`)
 	h.expect(result([]byte("8"), "late"))
+}
+
+func TestWhatIsCancelledIsNotGoneOnWith(t *testing.T) {
+	s := newMCP(t, old)
+	begun, ended := make(chan bool, 1), make(chan bool, 1)
+	s.post = func(w http.ResponseWriter, r *http.Request, m rpc) bool {
+		switch m.Method {
+		case "resources/read":
+			sse(w, "id: 1\nretry: 1\ndata:\n\n")
+			begun <- true
+			<-ended
+			return true
+		case "notifications/cancelled":
+			w.WriteHeader(http.StatusAccepted)
+			ended <- true
+			return true
+		}
+		return false
+	}
+	h := start(t, Options{URL: s.URL})
+	h.open(old)
+	h.send(`{"jsonrpc":"2.0","id":5,"method":"resources/read","params":{"uri":"x"}}`)
+	<-begun
+	h.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":5}}`)
+	// Its id is free once it is over.
+	if !eventually(func() bool {
+		h.send(`{"jsonrpc":"2.0","id":5,"method":"ping"}`)
+		return h.line() == `{"jsonrpc":"2.0","id":5,"result":{"method":"ping"}}`
+	}) {
+		t.Fatal("it is not over")
+	}
+	h.close()
+	h.nothing()
+	if n := len(s.requests("resources/read")); n != 1 {
+		t.Errorf("it was sent %d times", n)
+	}
+	for _, g := range s.requests("GET") {
+		if g.header.Get("Last-Event-Id") != "" {
+			t.Error("its stream was resumed")
+		}
+	}
 }
 
 func TestWhatWaitsIsCancelledHere(t *testing.T) {

@@ -42,18 +42,15 @@ func (b *bridge) serve(c *call) {
 	)
 	for final == nil {
 		err := b.attempt(c)
-		if err == nil || c.answered() || c.ctx.Err() != nil {
+		if err == nil || c.answered() || c.ctx.Err() != nil || b.gaveUp(c) {
 			break
 		}
 		if err = b.again(c, faultOf(err), &t); err != nil && c.ctx.Err() == nil {
 			final = faultOf(err)
 		}
 	}
-	b.mu.Lock()
-	cancelled := c.cancelled
-	b.mu.Unlock()
 	switch {
-	case cancelled:
+	case b.gaveUp(c):
 		// Nobody waits for it.
 		for _, e := range b.takeAll(c) {
 			b.settle(e)
@@ -75,6 +72,13 @@ func (c *call) answered() bool {
 	default:
 		return false
 	}
+}
+
+// gaveUp reports whether the host cancelled a call.
+func (b *bridge) gaveUp(c *call) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return c.cancelled
 }
 
 // attempt sends a call once. Nil means that it was answered, or taken where no answer is due.
@@ -212,6 +216,8 @@ func (b *bridge) stream(c *call, s *session, resp *http.Response) error {
 			return c.ctx.Err()
 		case errors.Is(err, errTooLarge):
 			return &fault{reason: reasonTooLarge, err: err}
+		case b.gaveUp(c):
+			return &fault{reason: reasonLost}
 		case ev.id == "" || !fitsHeader(ev.id) || c.version != "":
 			// There is nothing to go on from.
 			return &fault{reason: reasonLost, err: err}

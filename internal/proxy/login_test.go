@@ -286,6 +286,32 @@ func TestARequestThatWaitsForALoginIsCancelled(t *testing.T) {
 	})
 }
 
+func TestACallThatWaitsForALoginIsCancelledHere(t *testing.T) {
+	f := &far{loggedIn: true}
+	o := Options{HTTP: f, Login: func(ctx context.Context, _ error) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}}
+	bubble(t, o, func(t *testing.T, h *host) {
+		h.open(old)
+		synctest.Wait()
+		f.login(false)
+		h.send(toolCall(5, "x"))
+		synctest.Wait()
+		h.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":5}}`)
+		synctest.Wait()
+		if got := f.requests(); strings.Contains(got, "notifications/cancelled") {
+			t.Errorf("the server was told of what it never saw: %s", got)
+		}
+		began := time.Now()
+		h.send(toolCall(5, "x"))
+		h.refused("5", "login_pending")
+		if d := time.Since(began); d != 25*time.Second {
+			t.Errorf("after %v", d)
+		}
+	})
+}
+
 func TestAPanicInALoginIsAnError(t *testing.T) {
 	bubble(t, Options{HTTP: &far{}, Login: func(context.Context, error) error { panic("x") }}, func(t *testing.T, h *host) {
 		h.send(fmt.Sprintf(initRequest, old))

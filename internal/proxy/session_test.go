@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -186,7 +187,9 @@ func TestTheServerSpeaksByItself(t *testing.T) {
 		case 2:
 			http.Error(w, "later", http.StatusServiceUnavailable)
 		case 3:
-			sse(w, data(`{"jsonrpc":"2.0","method":"n2"}`)+data(`{"jsonrpc":"2.0","id":77,"result":{}}`)+data("rubbish"))
+			sse(w, "retry: 1\n"+data(`{"jsonrpc":"2.0","method":"n2"}`)+data(`{"jsonrpc":"2.0","id":77,"result":{}}`)+data("rubbish"))
+		case 4:
+			sse(w, data(`{"jsonrpc":"2.0","method":"n3"}`))
 			<-r.Context().Done()
 		}
 	}
@@ -195,9 +198,10 @@ func TestTheServerSpeaksByItself(t *testing.T) {
 	h.expect(`{"jsonrpc":"2.0","method":"n1"}`)
 	h.expect(`{"jsonrpc":"2.0","id":"s","method":"ping"}`)
 	h.expect(`{"jsonrpc":"2.0","method":"n2"}`)
+	h.expect(`{"jsonrpc":"2.0","method":"n3"}`)
 	h.close()
 	h.nothing()
-	if strings.Join(lasts, "|") != "|one|one" {
+	if strings.Join(lasts, "|") != "|one|one|one" {
 		t.Errorf("the stream was resumed after %q", lasts)
 	}
 	if g := s.requests("GET")[0]; g.header.Get("Mcp-Session-Id") != "session-1" || g.header.Get("Mcp-Protocol-Version") != old {
@@ -361,5 +365,133 @@ func TestRetryAfter(t *testing.T) {
 	date := time.Now().Add(20 * time.Second).UTC().Format(http.TimeFormat)
 	if got := retryAfter(http.Header{"Retry-After": {date}}); got < 15*time.Second || got > 21*time.Second {
 		t.Errorf("%s: %v", date, got)
+	}
+}
+
+func TestANotificationMayBeAnsweredWithAStream(t *testing.T) {
+	s := newMCP(t, old)
+	hang := make(chan bool)
+	s.post = func(w http.ResponseWriter, r *http.Request, m rpc) bool {
+		switch m.Method {
+		case "notifications/initialized":
+			sse(w, data(`{"jsonrpc":"2.0","id":"s","method":"roots/list"}`))
+			<-r.Context().Done()
+			close(hang)
+		case "notifications/x":
+			// Accepted, but the response never ends.
+			w.WriteHeader(http.StatusAccepted)
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		default:
+			return false
+		}
+		return true
+	}
+	h := start(t, Options{URL: s.URL})
+	h.open(old)
+	h.expect(`{"jsonrpc":"2.0","id":"s","method":"roots/list"}`)
+	h.send(`{"jsonrpc":"2.0","method":"notifications/x"}`)
+	h.send(`{"jsonrpc":"2.0","method":"notifications/after"}`)
+	h.send(`{"jsonrpc":"2.0","id":1,"method":"ping"}`)
+	h.expect(`{"jsonrpc":"2.0","id":1,"result":{"method":"ping"}}`)
+	if !eventually(func() bool { return len(s.requests("notifications/after")) == 1 }) {
+		t.Error("the next notification was held up")
+	}
+	h.close()
+	<-hang
+}
+
+func TestALostSessionIsBegunAgainOverStreams(t *testing.T) {
+	s := newMCP(t, old)
+	s.post = func(w http.ResponseWriter, _ *http.Request, m rpc) bool {
+		switch m.Method {
+		case "initialize":
+			s.begin(w)
+			sse(w, "id: 1\ndata:\n\n"+data(`{"jsonrpc":"2.0","method":"n"}`)+data(fmt.Sprintf(initAnswer, old)))
+		case "resources/subscribe":
+			sse(w, data(fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"result":{}}`, m.ID)))
+		default:
+			return false
+		}
+		return true
+	}
+	h := start(t, Options{URL: s.URL})
+	h.send(fmt.Sprintf(initRequest, old))
+	h.expect(`{"jsonrpc":"2.0","method":"n"}`)
+	h.expect(fmt.Sprintf(initAnswer, old))
+	h.send(initNotified)
+	h.send(`{"jsonrpc":"2.0","id":3,"method":"resources/subscribe","params":{"uri":"a"}}`)
+	h.expect(`{"jsonrpc":"2.0","id":3,"result":{}}`)
+	s.lose()
+	h.send(toolCall(5, "x"))
+	h.expect(`{"jsonrpc":"2.0","method":"n"}`) // what the server says on the way is the host's
+	h.expect(`{"jsonrpc":"2.0","id":5,"result":{"method":"tools/call"}}`)
+	if n := len(s.requests("resources/subscribe")); n != 2 {
+		t.Errorf("subscribed %d times", n)
+	}
+}
+
+func TestASessionLostInTheMiddleOfAStream(t *testing.T) {
+	s := newMCP(t, old)
+	s.post = func(w http.ResponseWriter, r *http.Request, m rpc) bool {
+		if m.ID != nil && m.Method != "initialize" && r.Header.Get("Mcp-Session-Id") == "session-1" {
+			sse(w, "id: 1\nretry: 1\ndata:\n\n")
+			s.lose()
+			return true
+		}
+		return false
+	}
+	h := start(t, Options{URL: s.URL})
+	h.open(old)
+	h.send(`{"jsonrpc":"2.0","id":6,"method":"tools/list"}`)
+	h.expect(`{"jsonrpc":"2.0","id":6,"result":{"method":"tools/list"}}`)
+	if n := len(s.requests("initialize")); n != 2 {
+		t.Errorf("%d sessions", n)
+	}
+}
+
+func TestResumingIsPatient(t *testing.T) {
+	s := newMCP(t, old)
+	var gets atomic.Int32
+	s.post = func(w http.ResponseWriter, _ *http.Request, m rpc) bool {
+		if m.Method == "tools/call" {
+			sse(w, "id: 1\nretry: 1\ndata:\n\n")
+			return true
+		}
+		return false
+	}
+	s.get = func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Last-Event-Id") == "" {
+			w.WriteHeader(http.StatusMethodNotAllowed)
+			return
+		}
+		switch gets.Add(1) {
+		case 1:
+			w.WriteHeader(http.StatusTooManyRequests)
+		case 2:
+			w.WriteHeader(http.StatusBadGateway)
+		default:
+			sse(w, data(result([]byte("5"), "x")))
+		}
+	}
+	c := &http.Client{Transport: &http.Transport{}}
+	t.Cleanup(c.CloseIdleConnections)
+	var refused, logins atomic.Int32
+	h := start(t, Options{
+		URL: s.URL, Classify: classify,
+		HTTP: doer(func(r *http.Request) (*http.Response, error) {
+			if r.Header.Get("Last-Event-Id") != "" && logins.Load() == 0 {
+				refused.Add(1)
+				return nil, errLogin
+			}
+			return c.Do(r)
+		}),
+		Login: func(context.Context, error) error { logins.Add(1); return nil },
+	})
+	h.open(old)
+	h.send(toolCall(5, "x"))
+	h.expect(result([]byte("5"), "x"))
+	if refused.Load() != 1 || logins.Load() != 1 || len(s.requests("tools/call")) != 1 {
+		t.Errorf("refused %d times, %d logins, %d calls", refused.Load(), logins.Load(), len(s.requests("tools/call")))
 	}
 }
