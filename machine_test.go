@@ -34,7 +34,6 @@ type robots struct {
 	mu       sync.Mutex
 	tokens   int
 	metadata int
-	last     http.Request
 	form     map[string]string
 	life     int
 	valid    map[string]bool

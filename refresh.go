@@ -346,6 +346,11 @@ func (c *Client) inBackoff() error {
 	return nil
 }
 
+// storeError is what a store's error means. A server that cannot be reached may be back soon.
 func storeError(what string, err error) error {
+	var gone *store.UnreachableError
+	if errors.As(err, &gone) {
+		return &TemporaryError{Err: fmt.Errorf("cannot %s the login: %w", what, err)}
+	}
 	return fmt.Errorf("mcpoauth: cannot %s the login: %w", what, err)
 }

@@ -13,7 +13,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
+	"net"
 )
 
 // Kind is what a record is.
@@ -187,4 +189,35 @@ func (e *VersionError) Error() string {
 // HintText says what to do.
 func (e *VersionError) HintText() string {
 	return "use the newer version of the program that wrote it, or remove it with the clear command"
+}
+
+// UnreachableError means that the server behind a store cannot be reached for now. Nothing is known about
+// the record; trying again may help.
+type UnreachableError struct {
+	// Server names the kind of server: "redis", "postgres".
+	Server string
+	// Err is the cause.
+	Err error
+}
+
+// Error implements error.
+func (e *UnreachableError) Error() string { return e.Server + " cannot be reached: " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *UnreachableError) Unwrap() error { return e.Err }
+
+// HintText says what to do.
+func (e *UnreachableError) HintText() string {
+	return "check the address of the store and that its server runs; the logins in it are not affected"
+}
+
+// Unreachable returns err as an UnreachableError if it is a fault of the network, and else with the server's
+// name before it. It is for stores whose server lies behind a network.
+func Unreachable(server string, err error) error {
+	var op *net.OpError
+	var dns *net.DNSError
+	if errors.As(err, &op) || errors.As(err, &dns) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, net.ErrClosed) {
+		return &UnreachableError{Server: server, Err: err}
+	}
+	return fmt.Errorf("%s: %w", server, err)
 }

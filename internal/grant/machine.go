@@ -27,9 +27,10 @@ const (
 	methodAssertion = "private_key_jwt"
 	assertionType   = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
-	// TypeClientCredentials and TypeJWTBearer are grant types (RFC 6749 section 4.4, RFC 7523 section 2.1).
+	// TypeClientCredentials is the grant type of RFC 6749 section 4.4.
 	TypeClientCredentials = "client_credentials"
-	TypeJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+	// TypeJWTBearer is the grant type of RFC 7523 section 2.1.
+	TypeJWTBearer = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 	// assertionLife is how long an assertion of ours is good. It is used at once.
 	assertionLife = time.Minute

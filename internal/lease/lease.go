@@ -45,7 +45,7 @@ func Lock(ctx context.Context, e Entry, d time.Duration) (held context.Context, 
 		ok, err := e.Acquire(ctx, owner, d)
 		if err != nil {
 			// The answer may have been lost, not the question.
-			release(e, owner, d)
+			_ = release(e, owner, d)
 			if ctx.Err() != nil {
 				return nil, nil, ctx.Err()
 			}

@@ -1070,6 +1070,10 @@ func FuzzRequest(f *testing.F) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
+	// What a server's end has started may need a moment.
+	for end := time.Now().Add(10 * time.Second); goroutines() != "" && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
 	if left := goroutines(); code == 0 && left != "" {
 		_, _ = fmt.Fprintf(os.Stderr, "left behind:\n%s\n", left)
 		code = 1

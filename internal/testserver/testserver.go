@@ -51,7 +51,7 @@ func Redis(tb TB) string {
 	for range 5 {
 		addr := freeAddress(tb)
 		_, port, _ := net.SplitHostPort(addr)
-		cmd := exec.Command(bin, "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir) //nolint:noctx // ended by run
+		cmd := exec.Command(bin, "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir)
 		if run(tb, cmd, addr) {
 			return addr
 		}
@@ -70,7 +70,7 @@ func Postgres(tb TB) string {
 	dir := tb.TempDir()
 	owner := unprivileged(tb, dir)
 	data := filepath.Join(dir, "data")
-	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", data, "-A", "trust", "-U", "mcpoauth", "-E", "UTF8", "--no-sync") //nolint:noctx // it ends
+	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", data, "-A", "trust", "-U", "mcpoauth", "-E", "UTF8", "--no-sync")
 	initdb.SysProcAttr = owner
 	initdb.Dir = dir
 	if out, err := initdb.CombinedOutput(); err != nil {
@@ -79,7 +79,6 @@ func Postgres(tb TB) string {
 	for range 5 {
 		addr := freeAddress(tb)
 		_, port, _ := net.SplitHostPort(addr)
-		//nolint:noctx // ended by run
 		cmd := exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-p", port, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="+dir, "-c", "fsync=off", "-c", "max_connections=200")
 		cmd.Dir = dir
 		cmd.SysProcAttr = owner

@@ -177,14 +177,14 @@ func (e *NotMigratedError) HintText() string {
 // explain adds to an error of the database what it means here. Drivers say the SQLSTATE by a method of
 // that name.
 func (s *Store) explain(err error) error {
-	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if err == nil || errors.Is(err, context.Canceled) {
 		return err
 	}
 	var state interface{ SQLState() string }
 	if errors.As(err, &state) && state.SQLState() == undefined {
 		return &NotMigratedError{Table: s.opt.Table, Err: err}
 	}
-	return fmt.Errorf("postgres: %w", err)
+	return store.Unreachable("postgres", err)
 }
 
 // row runs a statement that returns at most one row. It reports false if there is none.

@@ -134,7 +134,7 @@ func (s *Store) do(ctx context.Context, args ...any) (any, error) {
 		if cause := ctx.Err(); cause != nil {
 			return nil, cause
 		}
-		return nil, fmt.Errorf("redis: %w", err)
+		return nil, store.Unreachable("redis", err)
 	}
 	return v, nil
 }

@@ -189,7 +189,7 @@ func stall(s store.Store) error {
 		return err
 	}
 	if _, err := s.Save(ctx(), key, []byte("by the one who was stopped"), rev); !errors.Is(err, store.ErrConflict) {
-		return fmt.Errorf("the save of a holder that lost its lock was not refused: %v", err)
+		return fmt.Errorf("the save of a holder that lost its lock was not refused: %w", err)
 	}
 	select {
 	case <-held.Done():

@@ -117,7 +117,7 @@ func trial(name string, n int) (refreshes, loggedOut int, err error) {
 			return err
 		}
 		defer srv.Close()
-		where := ""
+		var where string
 		switch name {
 		case "redis":
 			where = testserver.Redis(tb)
@@ -148,7 +148,7 @@ func start(n int, env []string) (failed int, err error) {
 	}
 	var all []*process
 	for range n {
-		p := &process{cmd: exec.Command(os.Args[0])} //nolint:gosec,noctx // this program; it ends by itself
+		p := &process{cmd: exec.Command(os.Args[0])} //nolint:gosec // this program; it ends by itself
 		p.cmd.Env = append(os.Environ(), env...)
 		if p.gate, err = p.cmd.StdinPipe(); err != nil {
 			return 0, err

@@ -125,7 +125,7 @@ func measure(srv *authtest.Server, work, dir string) (time.Duration, error) {
 }
 
 func begin(srv *authtest.Server, work, dir string) *exec.Cmd {
-	cmd := exec.Command(os.Args[0]) //nolint:gosec,noctx // this program; it is killed or ends
+	cmd := exec.Command(os.Args[0]) //nolint:gosec // this program; it is killed or ends
 	cmd.Env = append(os.Environ(), urlEnv+"="+srv.MCPURL(), workEnv+"="+work, dirEnv+"="+dir)
 	return cmd
 }
