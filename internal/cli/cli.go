@@ -47,6 +47,10 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) {
 		err = withHint(errInterrupted, "nothing was left behind; run the same command again")
 	}
+	var theirs *exitError
+	if errors.As(err, &theirs) {
+		return theirs.code // it has said itself what was wrong
+	}
 	if err != nil {
 		u.fail(err)
 	}
@@ -143,7 +147,7 @@ tokens.`,
 			return root
 		}
 	}
-	for _, name := range []string{"login", "token", "headers", "list", "logout", "clear", "proxy", "import", "reseal", "demo", "version"} {
+	for _, name := range []string{"login", "token", "headers", "list", "logout", "clear", "proxy", "run", "import", "reseal", "demo", "version"} {
 		root.AddCommand(command(name)(f))
 	}
 	return root
@@ -164,6 +168,8 @@ func command(name string) func(*flags) *cobra.Command {
 		return newLogout
 	case "clear":
 		return newClear
+	case "run":
+		return newRun
 	case "proxy":
 		return newProxy
 	case "import":
