@@ -182,11 +182,25 @@ func DecodeRecord(data []byte) (*Record, error) {
 	if r.AccessToken == "" || r.TokenEndpoint == "" && r.RefreshToken != "" {
 		return nil, &CorruptError{Err: errors.New("it has no token or no token endpoint")}
 	}
+	if r.Registration.ClientID == "" && r.Grant == "" {
+		// A machine's assertion may stand for its client.
+		return nil, &CorruptError{Err: errNoClient}
+	}
 	return r, nil
 }
 
+var errNoClient = errors.New("it has no client_id")
+
 // DecodeRegistration reads a stored registration. The error is a *CorruptError or a *VersionError.
 func DecodeRegistration(data []byte) (*Registration, error) {
+	r, err := decodeRegistration(data)
+	if err == nil && r.ClientID == "" {
+		return nil, &CorruptError{Err: errNoClient}
+	}
+	return r, err
+}
+
+func decodeRegistration(data []byte) (*Registration, error) {
 	r := &Registration{}
 	type plain Registration
 	extra, err := decode(data, (*plain)(r), "", nil)
@@ -194,9 +208,6 @@ func DecodeRegistration(data []byte) (*Registration, error) {
 		return nil, err
 	}
 	r.extra = extra
-	if r.ClientID == "" {
-		return nil, &CorruptError{Err: errors.New("it has no client_id")}
-	}
 	return r, nil
 }
 
@@ -211,6 +222,9 @@ func DecodePending(data []byte) (*Pending, error) {
 	p.extra = extra
 	if p.State == "" || p.ServerURL == "" {
 		return nil, &CorruptError{Err: errors.New("it has no state or no server")}
+	}
+	if p.Registration.ClientID == "" {
+		return nil, &CorruptError{Err: errNoClient}
 	}
 	return p, nil
 }
@@ -249,7 +263,7 @@ func decode(data []byte, v any, nestedName string, nested *Registration) (map[st
 		}
 		if name == nestedName {
 			// A registration inside a record has no format of its own to speak of.
-			inner, err := DecodeRegistration(raw)
+			inner, err := decodeRegistration(raw)
 			if err != nil {
 				return nil, err
 			}

@@ -76,7 +76,7 @@ func (p *parser) token() string {
 // parameters. A word followed by "=" is a parameter of the scheme before it, any other a scheme.
 func (p *parser) line() []Challenge {
 	var out []Challenge
-	for len(out) < maxChallenges {
+	for {
 		p.separators()
 		if p.i >= len(p.s) {
 			return out
@@ -95,13 +95,15 @@ func (p *parser) line() []Challenge {
 			}
 			continue
 		}
+		if len(out) == maxChallenges {
+			return out
+		}
 		c := Challenge{Scheme: strings.ToLower(word)}
 		if p.i < len(p.s) && (p.s[p.i] == ' ' || p.s[p.i] == '\t') {
 			c.Token68 = p.token68()
 		}
 		out = append(out, c)
 	}
-	return out
 }
 
 // parameter reports whether an "=" follows, and steps over it.

@@ -22,24 +22,29 @@ func ParseServer(raw string) (*url.URL, error) {
 	if len(raw) > maxURL {
 		return nil, fmt.Errorf("it is longer than %d bytes", maxURL)
 	}
+	shown := raw
+	if i := strings.LastIndexByte(raw, '@'); i >= 0 {
+		// What stands before it may be a password.
+		shown = "..." + raw[i:]
+	}
 	if strings.ContainsFunc(raw, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		return nil, fmt.Errorf("%q has spaces or control characters in it", raw)
+		return nil, fmt.Errorf("%q has spaces or control characters in it", shown)
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
-		return nil, fmt.Errorf("%q is not a URL", raw)
+		return nil, fmt.Errorf("%q is not a URL", shown)
 	}
 	switch scheme := strings.ToLower(u.Scheme); {
-	case scheme == "":
-		return nil, fmt.Errorf("%q has no scheme; did you mean https://%s?", raw, strings.TrimPrefix(raw, "//"))
-	case scheme != "https" && scheme != "http":
-		return nil, fmt.Errorf("%q is neither https nor http", raw)
-	case u.Opaque != "" || u.Hostname() == "":
-		return nil, fmt.Errorf("%q names no host", raw)
 	case u.User != nil:
 		return nil, errors.New("it holds a user name or password; those do not belong into the URL")
+	case scheme == "":
+		return nil, fmt.Errorf("%q has no scheme; did you mean https://%s?", shown, strings.TrimPrefix(shown, "//"))
+	case scheme != "https" && scheme != "http":
+		return nil, fmt.Errorf("%q is neither https nor http", shown)
+	case u.Opaque != "" || u.Hostname() == "":
+		return nil, fmt.Errorf("%q names no host", shown)
 	case u.Fragment != "" || strings.Contains(raw, "#"):
-		return nil, fmt.Errorf("%q has a fragment", raw)
+		return nil, fmt.Errorf("%q has a fragment", shown)
 	}
 	host, err := asciiHost(u.Hostname())
 	if err != nil {
@@ -109,11 +114,28 @@ func joinPort(host, port string) string {
 // hostPort returns scheme and host in lower case, the default port dropped.
 func hostPort(u *url.URL) (scheme, host string) {
 	scheme = strings.ToLower(u.Scheme)
-	name, port := strings.ToLower(u.Hostname()), strings.TrimLeft(u.Port(), "0")
+	name, port := lower(u.Hostname()), u.Port()
+	if port != "" {
+		if port = strings.TrimLeft(port, "0"); port == "" {
+			port = "0"
+		}
+	}
 	if scheme == "https" && port == "443" || scheme == "http" && port == "80" {
 		port = ""
 	}
 	return scheme, joinPort(name, port)
+}
+
+// lower lowers ASCII letters only, byte by byte: the lower case of "İ" is "i", and that of a broken
+// character is that of any other, but the hosts are others.
+func lower(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if c >= 'A' && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
 }
 
 // Canonical returns the form by which a server is known: scheme and host in lower case, no
@@ -162,7 +184,7 @@ func plain(u *url.URL) bool {
 // it on the same origin by whole path segments.
 func Covers(document, asked string, parentAllowed bool) bool {
 	d, err := url.Parse(document)
-	if err != nil || d.User != nil || d.Opaque != "" || strings.Contains(document, "#") || d.Host == "" {
+	if err != nil || d.User != nil || d.Opaque != "" || strings.Contains(document, "#") || d.Hostname() == "" {
 		return false
 	}
 	a, err := url.Parse(asked)
@@ -228,7 +250,7 @@ func SameSite(hosts ...string) bool {
 }
 
 func site(host string) string {
-	host = strings.ToLower(host)
+	host = lower(host)
 	if IsLoopbackHost(host) {
 		return "localhost"
 	}
