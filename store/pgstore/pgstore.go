@@ -217,7 +217,13 @@ func (s *Store) Load(ctx context.Context, key store.Key) ([]byte, store.Revision
 	}
 	var data []byte
 	var rev int64
-	ok, err := s.row(ctx, []any{&data, &rev}, `SELECT data, revision FROM mcpoauth_records WHERE key = $1 AND (expires_at IS NULL OR expires_at > clock_timestamp())`, key.Digest())
+	const query = `SELECT data, revision FROM mcpoauth_records WHERE key = $1 AND (expires_at IS NULL OR expires_at > clock_timestamp())`
+	ok, err := s.row(ctx, []any{&data, &rev}, query, key.Digest())
+	var gone *store.UnreachableError
+	if errors.As(err, &gone) && ctx.Err() == nil {
+		// After a restart of the database the pool has connections that are dead and do not know it.
+		ok, err = s.row(ctx, []any{&data, &rev}, query, key.Digest())
+	}
 	if err != nil {
 		return nil, 0, err
 	}
