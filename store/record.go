@@ -167,7 +167,13 @@ func encode(v any, extra map[string]json.RawMessage, nestedName string, nested *
 		}
 	}
 	out["format"] = json.RawMessage(fmt.Sprint(format))
-	return json.Marshal(out)
+	if b, err = json.Marshal(out); err != nil {
+		return nil, err
+	}
+	if len(b) > maxRecord {
+		return nil, fmt.Errorf("the record is longer than %d bytes and could not be read back", maxRecord)
+	}
+	return b, nil
 }
 
 // DecodeRecord reads a stored login. The error is a *CorruptError or a *VersionError.

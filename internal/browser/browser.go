@@ -37,7 +37,13 @@ func Sanitize(raw string) (string, error) {
 	if u.User != nil {
 		return "", errors.New("it holds a user name or password")
 	}
-	host := strings.ToLower(u.Hostname())
+	// ASCII letters only: the lower case of "İ" is "i", but the host is another one.
+	host := strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, u.Hostname())
 	if err := checkHost(u.Scheme, host); err != nil {
 		return "", err
 	}

@@ -617,3 +617,15 @@ func FuzzSanitize(f *testing.F) {
 		}
 	})
 }
+
+func TestAHostThatOnlyLooksLikeAnother(t *testing.T) {
+	// The lower case of these letters is ASCII; the hosts are others.
+	for _, raw := range []string{"https://\u0130dp.example/authorize", "https://\u212adp.example/authorize"} {
+		if got, err := Sanitize(raw); err == nil {
+			t.Errorf("%q became %q", raw, got)
+		}
+	}
+	if got, err := Sanitize("https://IDP.Example/authorize"); err != nil || got != "https://idp.example/authorize" {
+		t.Errorf("%q, %v", got, err)
+	}
+}

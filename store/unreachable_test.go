@@ -1,0 +1,32 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/mcpoauth/mcpoauth/store"
+)
+
+func TestWhatIsUnreachable(t *testing.T) {
+	var gone *store.UnreachableError
+	for _, err := range []error{&net.OpError{Op: "dial", Err: errors.New("refused")}, &net.DNSError{Err: "no such host"}, io.EOF, fmt.Errorf("x: %w", context.DeadlineExceeded)} {
+		if got := store.Unreachable("redis", err); !errors.As(got, &gone) || !errors.Is(got, err) || gone.HintText() == "" {
+			t.Errorf("%v: %v", err, got)
+		}
+	}
+	if err := store.Unreachable("redis", errors.New("NOAUTH")); errors.As(err, &gone) || !strings.HasPrefix(err.Error(), "redis: ") {
+		t.Errorf("a refusal: %v", err)
+	}
+}
+
+func TestARecordThatCouldNotBeReadBackIsNotWritten(t *testing.T) {
+	r := &store.Record{AccessToken: strings.Repeat("<", 1<<18), TokenEndpoint: "https://as.example/token", Registration: store.Registration{ClientID: "c"}}
+	if _, err := r.Encode(); err == nil {
+		t.Error("it was encoded")
+	}
+}
