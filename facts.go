@@ -80,7 +80,7 @@ func (c *Client) discoveryRequest(metadataURL, preferredIssuer string) discovery
 		ServerURL: c.id, ResourceOverride: c.opts.Resource, NoResource: c.opts.NoResource, MetadataURL: metadataURL,
 		PinnedIssuer: c.opts.AuthServer, AllowGuessedEndpoints: c.opts.AllowGuessedEndpoints,
 		AllowCrossOriginMetadata: c.opts.AllowCrossOriginMetadata, AllowMissingPKCE: c.opts.AllowMissingPKCE,
-		AllowForeignEndpoints: c.opts.AllowForeignEndpoints, ProtocolVersion: protocolVersion, Machine: c.machine(),
+		AllowForeignEndpoints: c.opts.AllowForeignEndpoints, ProtocolVersion: protocolVersion, Machine: c.opts.Grant != nil,
 	}
 	for _, issuer := range []string{c.opts.ClientIssuer, preferredIssuer} {
 		if issuer != "" {

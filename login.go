@@ -199,11 +199,15 @@ func (c *Client) authorize(ctx context.Context, w want, deadline time.Time) (*se
 	if err != nil {
 		return nil, err
 	}
-	s, reused, err := c.authorizeWith(ctx, facts, w, deadline)
+	with := c.authorizeWith
+	if c.device() {
+		with = c.authorizeDevice
+	}
+	s, reused, err := with(ctx, facts, w, deadline)
 	if err != nil && reused && replaceable(err) {
 		c.note("the server does not know the stored client, or not for these scopes; registering a new one")
 		w.newClient = true
-		s, _, err = c.authorizeWith(ctx, facts, w, deadline)
+		s, _, err = with(ctx, facts, w, deadline)
 	}
 	return s, err
 }

@@ -22,9 +22,10 @@ import (
 	"github.com/mcpoauth/mcpoauth/store"
 )
 
-// Grant is a way to obtain tokens without a person: [ClientCredentials] or [WorkloadIdentity]. Where
-// [Options.Grant] is set no login is ever needed: [Client.Token] and the requests obtain a token, keep it
-// like any other, and obtain the next when it ends.
+// Grant is another way to obtain tokens than the authorization code: [ClientCredentials] and
+// [WorkloadIdentity] need no person, so no login is ever needed: [Client.Token] and the requests obtain a
+// token, keep it like any other, and obtain the next when it ends. [DeviceCode] is a login without a browser
+// on this machine.
 type Grant interface {
 	// name is what the record says; assertion is nil where the grant has none.
 	name() string
@@ -210,7 +211,7 @@ func ParseClientKey(data []byte, id, algorithm string) (*ClientKey, error) {
 }
 
 // machine reports whether tokens are obtained without a person.
-func (c *Client) machine() bool { return c.opts.Grant != nil }
+func (c *Client) machine() bool { return c.opts.Grant != nil && !c.device() }
 
 // acquire obtains a token by the machine grant. The caller holds the refresh lock. before is the stored
 // login, nil if there is none; its endpoints are used as they are, so that a restart asks no metadata.

@@ -52,7 +52,7 @@ type Options struct {
 	ClientAuthMethod string
 	// ClientKey authenticates ClientID instead of a secret (private_key_jwt, RFC 7523 section 2.2).
 	ClientKey *ClientKey
-	// Grant obtains tokens without a person. Nil is the authorization code grant.
+	// Grant is another way to obtain tokens. Nil is the authorization code grant.
 	Grant Grant
 	// ClientIssuer is the issuer that ClientID belongs to. When set, the client is shown to no
 	// other authorization server.
@@ -176,6 +176,10 @@ type Prompt func(ctx context.Context, p *LoginPrompt) (*LoginReply, error)
 type LoginPrompt struct {
 	// URL is the authorization URL, checked and safe to open or print.
 	URL string
+	// UserCode is what the person enters at VerificationURL on another device, for logins with [DeviceCode];
+	// URL may have it in it already. Empty for other logins.
+	UserCode        string
+	VerificationURL string
 	// ServerURL is the MCP server that asks for the login.
 	ServerURL string
 	// Profile is the profile that is being logged in.

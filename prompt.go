@@ -19,6 +19,9 @@ func BrowserPrompt(w io.Writer) Prompt {
 		if err := printLogin(w, p); err != nil {
 			return nil, err
 		}
+		if p.UserCode != "" {
+			return nil, nil //nolint:nilnil // it is for another device
+		}
 		if ok, why := browser.Available(); !ok {
 			_, err := fmt.Fprintf(w, "No browser was opened: %s. Open the URL above yourself.\n", wire.Clean(why))
 			return nil, err
@@ -36,7 +39,7 @@ func BrowserPrompt(w io.Writer) Prompt {
 // again. When r ends the login goes on waiting for the callback.
 func PastePrompt(w io.Writer, r io.Reader) Prompt {
 	return func(ctx context.Context, p *LoginPrompt) (*LoginReply, error) {
-		if err := printLogin(w, p); err != nil {
+		if err := printLogin(w, p); err != nil || p.UserCode != "" {
 			return nil, err
 		}
 		if _, err := fmt.Fprintf(w, "If the browser cannot reach this machine, it ends at an address that begins with\n  %s\nPaste that whole address here and press Enter.\n", p.RedirectURI); err != nil {
@@ -129,7 +132,11 @@ func printLogin(w io.Writer, p *LoginPrompt) error {
 	if len(p.Scopes) > 0 {
 		fmt.Fprintf(&b, "\nIt will be asked for: %s", wire.Clean(strings.Join(p.Scopes, " ")))
 	}
-	fmt.Fprintf(&b, "\nOpen this URL in a browser:\n\n  %s\n\n", p.URL)
+	if p.UserCode != "" {
+		fmt.Fprintf(&b, "\nOn any device open\n\n  %s\n\nand enter the code\n\n  %s\n\n", p.VerificationURL, wire.Clean(p.UserCode))
+	} else {
+		fmt.Fprintf(&b, "\nOpen this URL in a browser:\n\n  %s\n\n", p.URL)
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }

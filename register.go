@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mcpoauth/mcpoauth/internal/grant"
 	"github.com/mcpoauth/mcpoauth/internal/loopback"
 	"github.com/mcpoauth/mcpoauth/internal/registration"
 	"github.com/mcpoauth/mcpoauth/internal/secret"
@@ -143,6 +144,9 @@ func (c *Client) register(ctx context.Context, f *facts, id *identity, redirectU
 		applicationType = "web"
 	}
 	grants := []string{"authorization_code", "refresh_token"}
+	if c.device() {
+		grants = append(grants, grant.TypeDeviceCode)
+	}
 	r := registration.Request{
 		Endpoint: endpoint, RedirectURIs: redirectSpellings(redirectURI), ClientName: c.opts.ClientName, ApplicationType: applicationType,
 		GrantTypes: grants, Scope: c.registeredScope(ctx, f, w),

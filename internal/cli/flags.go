@@ -102,7 +102,7 @@ func (f *flags) addAll(cmd *cobra.Command) {
 		fs.StringVar(&f.clientKeyFile, "client-key-file", "", "`FILE` with its private key (PEM or JWK), instead of a secret")
 		fs.StringVar(&f.clientKeyAlg, "client-key-alg", "", "`ALGORITHM` to sign with, if not the key's usual one: PS256 for example")
 		fs.StringVar(&f.clientAuthMethod, "client-auth-method", "", "`HOW` it authenticates: none, client_secret_basic, client_secret_post or private_key_jwt")
-		fs.StringVar(&f.grant, "grant", "", "`HOW` tokens are obtained without a person: client-credentials or workload-identity")
+		fs.StringVar(&f.grant, "grant", "", "`HOW` tokens are obtained: client-credentials, workload-identity or device-code; else by a browser")
 		fs.StringVar(&f.assertionFile, "assertion-file", "", "`FILE` with the workload's token, read each time")
 		fs.StringVar(&f.assertionEnv, "assertion-env", "", "environment `VARIABLE` with the workload's token")
 		fs.StringArrayVar(&f.assertionCommand, "assertion-command", nil, "`WORD` of the command that prints the workload's token; {audience} is replaced (repeat for each word)")
@@ -307,12 +307,14 @@ func (f *flags) setGrant(o *mcpoauth.Options) error {
 		o.Grant = mcpoauth.WorkloadIdentity{Assertion: sources[0]}
 	case len(sources) == 1:
 		return &usageError{"an assertion belongs to --grant workload-identity", "leave it out, or the other --grant"}
+	case f.grant == "device-code":
+		o.Grant = mcpoauth.DeviceCode{}
 	case f.grant == "client-credentials":
 		o.Grant = mcpoauth.ClientCredentials{}
 	case f.grant == "workload-identity":
 		o.Grant = mcpoauth.WorkloadIdentity{}
 	case f.grant != "":
-		return &usageError{"--grant does not know " + quote(f.grant), "use client-credentials or workload-identity"}
+		return &usageError{"--grant does not know " + quote(f.grant), "use client-credentials, workload-identity or device-code"}
 	}
 	return nil
 }

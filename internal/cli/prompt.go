@@ -29,6 +29,9 @@ type prompter struct {
 func (p *prompter) prompt(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
 	u := p.u
 	defer u.endWait()
+	if lp.UserCode != "" {
+		return p.device(ctx, lp)
+	}
 	paste := p.noBrowser || isTerminal(u.in)
 	opened := make(chan error, 1)
 	why := ""
@@ -95,8 +98,38 @@ func (p *prompter) prompt(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoa
 	}
 }
 
+// device shows the address and the code that another device needs.
+func (p *prompter) device(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
+	p.who(lp)
+	showCode(p.u, lp)
+	p.u.startWait("waiting for the code to be entered", lp.Deadline, 0, true)
+	<-ctx.Done()
+	return nil, nil
+}
+
+// showCode prints where to go and what to enter there.
+func showCode(u *ui, lp *mcpoauth.LoginPrompt) {
+	u.say("On any device, a phone for example, open\n\n  %s\n\nand enter the code\n\n  %s\n", lp.VerificationURL, clean(lp.UserCode))
+	if lp.URL != lp.VerificationURL {
+		u.say("This address has the code in it already:\n\n  %s\n", lp.URL)
+	}
+}
+
 // introduce says who asks for what and prints the address of the login page.
 func (p *prompter) introduce(lp *mcpoauth.LoginPrompt, opening bool) {
+	p.who(lp)
+	u := p.u
+	if opening {
+		u.say("Opening the browser. If nothing happens, open this address:")
+	} else {
+		u.say("Open this address in a browser:")
+	}
+	// The library checked the address: it has no character that a terminal could take amiss.
+	u.say("\n  %s\n", lp.URL)
+}
+
+// who says who asks for what.
+func (p *prompter) who(lp *mcpoauth.LoginPrompt) {
 	u := p.u
 	what := "Login to " + clean(lp.ServerURL)
 	if lp.Profile != "" {
@@ -110,13 +143,6 @@ func (p *prompter) introduce(lp *mcpoauth.LoginPrompt, opening bool) {
 	if len(lp.Scopes) > 0 {
 		u.say("  scopes    %s", clean(strings.Join(lp.Scopes, " ")))
 	}
-	if opening {
-		u.say("Opening the browser. If nothing happens, open this address:")
-	} else {
-		u.say("Open this address in a browser:")
-	}
-	// The library checked the address: it has no character that a terminal could take amiss.
-	u.say("\n  %s\n", lp.URL)
 }
 
 // elsewhere explains what to do with a browser on another machine.

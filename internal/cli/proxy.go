@@ -265,6 +265,11 @@ func (b *bridging) login(ctx context.Context, c *mcpoauth.Client, cause error) e
 // prompt prints the address and opens the browser. Standard input is the host's.
 func (b *bridging) prompt(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
 	u := b.f.u
+	if lp.UserCode != "" {
+		u.say("%s needs a login.", clean(lp.ServerURL))
+		showCode(u, lp)
+		return nil, nil
+	}
 	u.say("%s needs a login. Open this address in a browser:\n\n  %s\n", clean(lp.ServerURL), lp.URL)
 	if b.noBrowser {
 		return nil, nil

@@ -23,6 +23,7 @@ func (d *run) checkServer(m *wire.ServerMetadata, at string) (fault, pkce *wire.
 		{"registration_endpoint", m.RegistrationEndpoint, false},
 		{"revocation_endpoint", m.RevocationEndpoint, false},
 		{"pushed_authorization_request_endpoint", m.PushedAuthorizationRequestEndpoint, m.RequirePushedAuthorizationRequests},
+		{"device_authorization_endpoint", m.DeviceAuthorizationEndpoint, false},
 		{"introspection_endpoint", m.IntrospectionEndpoint, false},
 		{"jwks_uri", m.JWKSURI, false},
 	} {

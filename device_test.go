@@ -1,0 +1,155 @@
+package mcpoauth_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mcpoauth/mcpoauth"
+	"github.com/mcpoauth/mcpoauth/store/memstore"
+)
+
+// television is a server for devices without a browser.
+type television struct {
+	*httptest.Server
+	mu       sync.Mutex
+	begun    map[string]string
+	polls    []time.Time
+	answers  []string // error codes, one a poll, then the token; "page" is a gateway's page
+	refresh  int
+	grants   []any
+	response map[string]any
+}
+
+func startTelevision(t *testing.T, answers ...string) *television {
+	s := &television{answers: answers}
+	s.Server = httptest.NewServer(http.HandlerFunc(s.serve))
+	t.Cleanup(s.Close)
+	s.response = map[string]any{"device_code": "dev-secret", "user_code": "WDJB-MJHT", "verification_uri": s.URL + "/device", "verification_uri_complete": s.URL + "/device?user_code=WDJB-MJHT", "expires_in": 600, "interval": 1}
+	return s
+}
+
+func (s *television) serve(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = r.ParseForm()
+	answer := func(status int, v any) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(v)
+	}
+	switch r.URL.Path {
+	case "/.well-known/oauth-protected-resource/mcp":
+		answer(200, map[string]any{"resource": s.URL + "/mcp", "authorization_servers": []string{s.URL}, "scopes_supported": []string{"watch"}})
+	case "/.well-known/oauth-authorization-server":
+		answer(200, map[string]any{"issuer": s.URL, "token_endpoint": s.URL + "/token", "device_authorization_endpoint": s.URL + "/begin", "registration_endpoint": s.URL + "/register"})
+	case "/register":
+		var m map[string]any
+		_ = json.NewDecoder(r.Body).Decode(&m)
+		s.grants, _ = m["grant_types"].([]any)
+		m["client_id"] = "tv"
+		answer(201, m)
+	case "/begin":
+		s.begun = map[string]string{"scope": r.PostForm.Get("scope"), "resource": r.PostForm.Get("resource"), "client_id": r.PostForm.Get("client_id")}
+		answer(200, s.response)
+	case "/token":
+		if r.PostForm.Get("grant_type") == "refresh_token" {
+			s.refresh++
+			answer(200, map[string]any{"access_token": "tv-2", "token_type": "Bearer", "expires_in": 3600})
+			return
+		}
+		s.polls = append(s.polls, time.Now())
+		if r.PostForm.Get("device_code") != "dev-secret" {
+			answer(400, map[string]any{"error": "invalid_grant"})
+			return
+		}
+		if len(s.answers) > 0 {
+			code := s.answers[0]
+			s.answers = s.answers[1:]
+			if code == "page" {
+				w.WriteHeader(502)
+				_, _ = w.Write([]byte("<html>bad gateway"))
+				return
+			}
+			answer(400, map[string]any{"error": code})
+			return
+		}
+		answer(200, map[string]any{"access_token": "tv-1", "token_type": "Bearer", "expires_in": 1, "refresh_token": "again"})
+	case "/mcp":
+		if !strings.HasPrefix(r.Header.Get("Authorization"), "Bearer tv-") {
+			w.WriteHeader(401)
+			return
+		}
+		answer(200, map[string]any{"jsonrpc": "2.0", "id": 1, "result": map[string]any{}})
+	default:
+		w.WriteHeader(404)
+	}
+}
+
+func TestALoginByACodeOnAnotherDevice(t *testing.T) {
+	srv := startTelevision(t, "authorization_pending", "page", "authorization_pending")
+	var shown *mcpoauth.LoginPrompt
+	c := newClient(t, srv.URL+"/mcp", mcpoauth.Options{Grant: mcpoauth.DeviceCode{}, Prompt: func(_ context.Context, p *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
+		shown = p
+		return nil, nil
+	}})
+	if _, err := c.Token(t.Context(), nil); !errors.Is(err, mcpoauth.ErrLoginRequired) {
+		t.Errorf("token before the login: %v", err)
+	}
+	if _, err := c.Login(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if shown == nil || shown.UserCode != "WDJB-MJHT" || shown.VerificationURL != srv.URL+"/device" || !strings.HasSuffix(shown.URL, "?user_code=WDJB-MJHT") || shown.Issuer != srv.URL {
+		t.Errorf("shown: %+v", shown)
+	}
+	if srv.begun["scope"] != "watch" || srv.begun["resource"] != srv.URL+"/mcp" || srv.begun["client_id"] != "tv" || len(srv.grants) != 3 {
+		t.Errorf("asked with %v, registered for %v", srv.begun, srv.grants)
+	}
+	// After a fault of the network it asks half as often.
+	if len(srv.polls) != 4 || srv.polls[2].Sub(srv.polls[1]) < 1900*time.Millisecond {
+		t.Errorf("polls at %v", srv.polls)
+	}
+	time.Sleep(1100 * time.Millisecond)
+	if s := ping(t, c); s != 200 || srv.refresh != 1 {
+		t.Errorf("after the token's end: %d, %d refreshes", s, srv.refresh)
+	}
+}
+
+func TestHowALoginByACodeEnds(t *testing.T) {
+	for code, want := range map[string]error{"access_denied": mcpoauth.ErrAccessDenied, "expired_token": nil, "invalid_grant": nil} {
+		srv := startTelevision(t, code)
+		c := newClient(t, srv.URL+"/mcp", mcpoauth.Options{Store: memstore.New(), Grant: mcpoauth.DeviceCode{}, Prompt: func(ctx context.Context, _ *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
+			<-ctx.Done()
+			return nil, nil
+		}})
+		_, err := c.Login(t.Context(), nil)
+		var te *mcpoauth.TokenError
+		if !errors.As(err, &te) || te.Code != code || want != nil && !errors.Is(err, want) {
+			t.Errorf("%s: %v", code, err)
+		}
+	}
+	for name, change := range map[string]func(m map[string]any){
+		"no code":                     func(m map[string]any) { delete(m, "user_code") },
+		"an address for a program":    func(m map[string]any) { m["verification_uri"] = "file:///etc/passwd" },
+		"a code that cannot be typed": func(m map[string]any) { m["user_code"] = "\x1b[31mAB" },
+	} {
+		srv := startTelevision(t)
+		change(srv.response)
+		c := newClient(t, srv.URL+"/mcp", mcpoauth.Options{Grant: mcpoauth.DeviceCode{}, Prompt: nobody(t)})
+		var ae *mcpoauth.AuthorizationError
+		if _, err := c.Login(t.Context(), nil); !errors.As(err, &ae) || len(srv.polls) > 0 {
+			t.Errorf("%s: %v, %d polls", name, err, len(srv.polls))
+		}
+	}
+	srv := startTelevision(t, "authorization_pending", "authorization_pending", "authorization_pending", "authorization_pending")
+	c := newClient(t, srv.URL+"/mcp", mcpoauth.Options{Grant: mcpoauth.DeviceCode{}, LoginTimeout: 1500 * time.Millisecond, Prompt: func(context.Context, *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) { return nil, nil }})
+	if _, err := c.Login(t.Context(), nil); !errors.Is(err, mcpoauth.ErrTemporary) {
+		t.Errorf("nobody entered it: %v", err)
+	}
+}

@@ -1,0 +1,119 @@
+package grant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/mcpoauth/mcpoauth/internal/netguard"
+	"github.com/mcpoauth/mcpoauth/internal/secret"
+	"github.com/mcpoauth/mcpoauth/internal/wire"
+)
+
+// TypeDeviceCode is the grant type of RFC 8628.
+const TypeDeviceCode = "urn:ietf:params:oauth:grant-type:device_code"
+
+const (
+	defaultInterval = 5 * time.Second
+	maxInterval     = time.Minute
+	defaultCodeLife = 10 * time.Minute
+	maxUserCode     = 64
+)
+
+// Device is a device authorization response (RFC 8628 section 3.2).
+type Device struct {
+	Code     secret.String
+	UserCode string
+	// URI is where the person goes; Complete has the code in it already, "" if there is none.
+	URI, Complete string
+	Expiry        time.Time
+	Interval      time.Duration
+}
+
+// DeviceRequest begins a device authorization (RFC 8628 section 3.1).
+type DeviceRequest struct {
+	Endpoint string
+	Auth     ClientAuth
+	Scopes   []string
+	Resource string
+	Extra    url.Values
+}
+
+// StartDevice asks for a device code and a user code. The error is a *wire.Fault.
+func StartDevice(ctx context.Context, c *netguard.Client, r DeviceRequest) (*Device, error) {
+	form := url.Values{}
+	if len(r.Scopes) > 0 {
+		form.Set("scope", strings.Join(r.Scopes, " "))
+	}
+	if r.Resource != "" {
+		form.Set("resource", r.Resource)
+	}
+	addExtra(form, r.Extra)
+	a, err := send(ctx, c, "device", r.Endpoint, r.Auth, form)
+	if err != nil {
+		return nil, stage(err, "authorization", r.Endpoint)
+	}
+	o, err := wire.ParseObject(a.Body)
+	d := &Device{Code: secret.New(o.String("device_code")), UserCode: o.String("user_code"), URI: o.String("verification_uri"), Complete: o.String("verification_uri_complete")}
+	if d.URI == "" {
+		d.URI = o.String("verification_url") // how some servers spell it
+	}
+	if a.Status/100 != 2 || d.Code.IsZero() || d.UserCode == "" || d.URI == "" {
+		f := wire.ParseOAuthError(a.Status, a.Header, a.Body)
+		if a.Status/100 == 2 && f.Code == "" && !f.Temporary {
+			if err == nil {
+				err = errors.New("it has no device_code, user_code or verification_uri")
+			}
+			f.Message, f.Hint = fmt.Sprintf("the device authorization response cannot be used: %v", err), "the server is at fault"
+		} else if f.Code != "" {
+			f.Message = "the server refused the device authorization"
+		}
+		return nil, stage(f, "authorization", r.Endpoint)
+	}
+	if clean := wire.CleanN(d.UserCode, maxUserCode); clean != d.UserCode {
+		return nil, &wire.Fault{Stage: "authorization", URL: wire.PlainURL(r.Endpoint), Message: "the server's user code has characters that nobody can type", Hint: "the server is at fault"}
+	}
+	d.Expiry = a.Received.Add(defaultCodeLife)
+	if n, ok := o.Seconds("expires_in"); ok && n > 0 {
+		d.Expiry = a.Received.Add(time.Duration(min(n, 3600)) * time.Second)
+	}
+	d.Interval = defaultInterval
+	if n, ok := o.Seconds("interval"); ok && n > 0 {
+		d.Interval = min(time.Duration(n)*time.Second, maxInterval)
+	}
+	return d, nil
+}
+
+// PollDevice asks once whether the person has decided (RFC 8628 section 3.4). pending means that the next
+// question may be asked after d.Interval, which a slow_down lengthens. The error is a *wire.Fault.
+func PollDevice(ctx context.Context, c *netguard.Client, endpoint string, auth ClientAuth, d *Device, resource string, extra url.Values) (tok *wire.Token, pending bool, err error) {
+	form := url.Values{"grant_type": {TypeDeviceCode}, "device_code": {d.Code.Reveal()}}
+	if resource != "" {
+		form.Set("resource", resource)
+	}
+	addExtra(form, extra)
+	tok, err = post(ctx, c, "token", endpoint, auth, form)
+	if err == nil {
+		return tok, false, nil
+	}
+	f := stage(err, "token", endpoint)
+	switch {
+	case f.Code == "authorization_pending":
+		return nil, true, nil
+	case f.Code == "slow_down":
+		d.Interval = min(d.Interval+5*time.Second, maxInterval)
+		return nil, true, nil
+	case f.Temporary:
+		// RFC 8628 section 3.5: after a time-out ask less often.
+		d.Interval = min(max(2*d.Interval, f.RetryAfter), maxInterval)
+		return nil, true, nil
+	case f.Code == "expired_token":
+		f.Message, f.Hint = "the code was not entered in time", "begin the login again"
+	case f.Code == "access_denied":
+		f.Message, f.Hint = "access was denied at the authorization server", "run the login again and allow the access"
+	}
+	return nil, false, f
+}
