@@ -179,7 +179,7 @@ func press(ctx context.Context, redirectURI string) error {
 		return false })()`
 	for range 200 {
 		at, err := chromedp.Run(ctx, chromedp.Evaluate[string](`location.href`))
-		if err == nil && strings.HasPrefix(at, redirectURI) {
+		if err == nil && redirectURI != "" && strings.HasPrefix(at, redirectURI) {
 			return nil
 		}
 		select {
