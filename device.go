@@ -19,7 +19,7 @@ type DeviceCode struct{}
 
 func (DeviceCode) name() string { return grant.TypeDeviceCode }
 
-func (DeviceCode) assertion(context.Context, string) (string, error) { return "", nil }
+func (DeviceCode) assertion(context.Context, *Client, asked) (string, error) { return "", nil }
 
 func (DeviceCode) check(*Options) error { return nil }
 

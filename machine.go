@@ -19,18 +19,26 @@ import (
 
 	"github.com/mcpoauth/mcpoauth/internal/grant"
 	"github.com/mcpoauth/mcpoauth/internal/secret"
+	"github.com/mcpoauth/mcpoauth/internal/wire"
 	"github.com/mcpoauth/mcpoauth/store"
 )
 
-// Grant is another way to obtain tokens than the authorization code: [ClientCredentials] and
-// [WorkloadIdentity] need no person, so no login is ever needed: [Client.Token] and the requests obtain a
+// Grant is another way to obtain tokens than the authorization code: [ClientCredentials],
+// [WorkloadIdentity] and [EnterpriseManaged] need no person, so no login is ever needed: [Client.Token] and the requests obtain a
 // token, keep it like any other, and obtain the next when it ends. [DeviceCode] is a login without a browser
 // on this machine.
 type Grant interface {
 	// name is what the record says; assertion is nil where the grant has none.
 	name() string
-	assertion(ctx context.Context, audience string) (string, error)
+	assertion(ctx context.Context, c *Client, a asked) (string, error)
 	check(o *Options) error
+}
+
+// asked is what an assertion is for.
+type asked struct {
+	// audience is the authorization server's issuer.
+	audience, resource string
+	scopes             []string
 }
 
 // ClientCredentials is the client credentials grant (RFC 6749 section 4.4; MCP extension
@@ -40,7 +48,7 @@ type ClientCredentials struct{}
 
 func (ClientCredentials) name() string { return grant.TypeClientCredentials }
 
-func (ClientCredentials) assertion(context.Context, string) (string, error) { return "", nil }
+func (ClientCredentials) assertion(context.Context, *Client, asked) (string, error) { return "", nil }
 
 func (ClientCredentials) check(o *Options) error {
 	if o.ClientID == "" || o.ClientSecret == "" && o.ClientKey == nil {
@@ -62,8 +70,8 @@ type AssertionSource func(ctx context.Context, audience string) (string, error)
 
 func (WorkloadIdentity) name() string { return grant.TypeJWTBearer }
 
-func (w WorkloadIdentity) assertion(ctx context.Context, audience string) (string, error) {
-	text, err := w.Assertion(ctx, audience)
+func (w WorkloadIdentity) assertion(ctx context.Context, _ *Client, a asked) (string, error) {
+	text, err := w.Assertion(ctx, a.audience)
 	if err != nil {
 		return "", err
 	}
@@ -245,7 +253,11 @@ func (c *Client) acquire(ctx context.Context, before *session, d *demand) (*sess
 		}
 	}
 	rec.Grant, rec.RequestedScopes, rec.Scopes = c.opts.Grant.name(), scopes, scopes
-	assertion, err := c.opts.Grant.assertion(ctx, rec.Issuer)
+	assertion, err := c.opts.Grant.assertion(ctx, c, asked{rec.Issuer, rec.Resource, scopes})
+	var fault *wire.Fault
+	if errors.As(err, &fault) {
+		return nil, c.acquireFailed(err)
+	}
 	if err != nil {
 		return nil, &TokenError{Fact{Message: err.Error(), Err: err, Hint: "check where the assertion comes from"}}
 	}

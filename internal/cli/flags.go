@@ -37,6 +37,7 @@ type flags struct {
 	clientKeyFile, clientKeyAlg, grant          string
 	assertionFile, assertionEnv                 string
 	assertionCommand                            []string
+	idpTokenEndpoint, idpClientID, idpSecretEnv string
 	// clientSecret and clientMetadata have no flag of their own, but aliases of proxy's.
 	clientSecret                            string
 	clientMetadata                          map[string]any
@@ -102,7 +103,10 @@ func (f *flags) addAll(cmd *cobra.Command) {
 		fs.StringVar(&f.clientKeyFile, "client-key-file", "", "`FILE` with its private key (PEM or JWK), instead of a secret")
 		fs.StringVar(&f.clientKeyAlg, "client-key-alg", "", "`ALGORITHM` to sign with, if not the key's usual one: PS256 for example")
 		fs.StringVar(&f.clientAuthMethod, "client-auth-method", "", "`HOW` it authenticates: none, client_secret_basic, client_secret_post or private_key_jwt")
-		fs.StringVar(&f.grant, "grant", "", "`HOW` tokens are obtained: client-credentials, workload-identity or device-code; else by a browser")
+		fs.StringVar(&f.grant, "grant", "", "`HOW` tokens are obtained: client-credentials, workload-identity, enterprise-managed or device-code; else by a browser")
+		fs.StringVar(&f.idpTokenEndpoint, "idp-token-endpoint", "", "`URL` of the company's identity provider, for --grant enterprise-managed")
+		fs.StringVar(&f.idpClientID, "idp-client-id", "", "`ID` of the client there")
+		fs.StringVar(&f.idpSecretEnv, "idp-client-secret-env", "", "environment `VARIABLE` that holds its secret")
 		fs.StringVar(&f.assertionFile, "assertion-file", "", "`FILE` with the workload's token, read each time")
 		fs.StringVar(&f.assertionEnv, "assertion-env", "", "environment `VARIABLE` with the workload's token")
 		fs.StringArrayVar(&f.assertionCommand, "assertion-command", nil, "`WORD` of the command that prints the workload's token; {audience} is replaced (repeat for each word)")
@@ -303,6 +307,12 @@ func (f *flags) setGrant(o *mcpoauth.Options) error {
 	switch {
 	case len(sources) > 1:
 		return &usageError{"there is more than one source of assertions", "give one of --assertion-file, --assertion-env and --assertion-command"}
+	case f.grant == "enterprise-managed":
+		e := mcpoauth.EnterpriseManaged{TokenEndpoint: f.idpTokenEndpoint, ClientID: f.idpClientID, ClientSecret: os.Getenv(f.idpSecretEnv)}
+		if len(sources) == 1 {
+			e.IDToken = sources[0]
+		}
+		o.Grant = e
 	case len(sources) == 1 && (f.grant == "" || f.grant == "workload-identity"):
 		o.Grant = mcpoauth.WorkloadIdentity{Assertion: sources[0]}
 	case len(sources) == 1:
@@ -314,7 +324,7 @@ func (f *flags) setGrant(o *mcpoauth.Options) error {
 	case f.grant == "workload-identity":
 		o.Grant = mcpoauth.WorkloadIdentity{}
 	case f.grant != "":
-		return &usageError{"--grant does not know " + quote(f.grant), "use client-credentials, workload-identity or device-code"}
+		return &usageError{"--grant does not know " + quote(f.grant), "use client-credentials, workload-identity, enterprise-managed or device-code"}
 	}
 	return nil
 }

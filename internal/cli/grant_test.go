@@ -69,7 +69,7 @@ func TestAMachineInACronJob(t *testing.T) {
 		"no assertion":   {map[string]string{"MCPOAUTH_ASSERTION_ENV": "NO_SUCH"}, exitFailed, "NO_SUCH"},
 		"no client":      {map[string]string{"MCPOAUTH_GRANT": "client-credentials"}, exitUsage, "--client-id"},
 		"no grant":       {map[string]string{}, exitLoginRequired, "hint: run: mcpoauth login"},
-		"a strange one":  {map[string]string{"MCPOAUTH_GRANT": "magic"}, exitUsage, "client-credentials, workload-identity or device-code"},
+		"a strange one":  {map[string]string{"MCPOAUTH_GRANT": "magic"}, exitUsage, "client-credentials, workload-identity, enterprise-managed or device-code"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("MCPOAUTH_DIR", t.TempDir())

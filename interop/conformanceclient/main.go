@@ -50,6 +50,9 @@ func run(ctx context.Context, serverURL string) error {
 			PrivateKey   string `json:"private_key_pem"`
 			Algorithm    string `json:"signing_algorithm"`
 			WorkloadJWT  string `json:"valid_jwt"`
+			IDPToken     string `json:"idp_id_token"`
+			IDPEndpoint  string `json:"idp_token_endpoint"`
+			IDPClient    string `json:"idp_client_id"`
 		}
 		if err := json.Unmarshal([]byte(raw), &c); err != nil {
 			return fmt.Errorf("MCP_CONFORMANCE_CONTEXT: %w", err)
@@ -62,6 +65,11 @@ func run(ctx context.Context, serverURL string) error {
 				return err
 			}
 			opts.ClientKey, opts.Grant = key, mcpoauth.ClientCredentials{}
+		case c.IDPToken != "":
+			opts.Grant = mcpoauth.EnterpriseManaged{
+				IDToken:       func(context.Context, string) (string, error) { return c.IDPToken, nil },
+				TokenEndpoint: c.IDPEndpoint, ClientID: c.IDPClient,
+			}
 		case c.WorkloadJWT != "":
 			opts.Grant = mcpoauth.WorkloadIdentity{Assertion: func(context.Context, string) (string, error) { return c.WorkloadJWT, nil }}
 		case strings.HasPrefix(scenario, "auth/client-credentials"):

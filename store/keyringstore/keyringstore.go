@@ -11,10 +11,21 @@
 // Without a keyring every call fails with an [UnavailableError] that says what is missing. Nothing is
 // ever kept in plain files instead: choose package sealed with a key file, or package filestore, where
 // there is no keyring (containers, servers, SSH sessions without an unlocked one). Every call to the
-// keyring is limited by [Options.Timeout]; the key is read once and then kept in memory.
+// keyring is limited by [Options.Timeout]; the key is read once and then kept in memory. A keyring call
+// cannot be broken off: where one never returns, a [Store] leaves that one call behind (on macOS the
+// security command with it), and asks nothing else until it ends.
+//
+// A user has one key for each [Options.Service], whatever the directory. If it is gone while there are
+// records, or another one has taken its place, that is a [KeyLostError]: no new key is made over them. So
+// that processes make one key between them, it is made under a lock in mcpoauth in the user's cache
+// directory, and one in [Options.Dir].
+// The library below hands the secret to macOS's security command by its standard input, never as an
+// argument, and to a Secret Service in clear over the user's own D-Bus session. A program that the user
+// runs can ask an unlocked keyring for the key as this one does.
 //
 // Choose it for a person's own machine. It was tested with GNOME Keyring; the code for macOS and
-// Windows is built, but was never run.
+// Windows is built, but was never run. There is no keyring on other systems than Linux, macOS, Windows,
+// NetBSD and OpenBSD, nor on FreeBSD and DragonFly without cgo.
 package keyringstore
 
 import (
@@ -22,6 +33,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -47,7 +59,8 @@ type Options struct {
 	// Timeout limits every call to the keyring, a person's answer to "unlock?" included. 0 is ten
 	// seconds.
 	Timeout time.Duration
-	// Keyring replaces the system's, for tests and for keyrings of other kinds.
+	// Keyring replaces the system's, for tests and for keyrings of other kinds. Stores in different
+	// directories do not exclude each other while they make its key: give them different services.
 	Keyring Keyring
 }
 
@@ -87,16 +100,25 @@ func (e *UnavailableError) HintText() string {
 type KeyLostError struct {
 	// Dir has the records.
 	Dir string
+	// Err is the *sealed.KeyError of a record if the keyring has a key, but another one; else nil.
+	Err error
 }
 
 // Error implements error.
 func (e *KeyLostError) Error() string {
-	return "the key of the logins in " + e.Dir + " is no longer in the keyring"
+	what := "the key of the logins in " + e.Dir + " is no longer in the keyring"
+	if e.Err != nil {
+		what += ", which has another one: " + e.Err.Error()
+	}
+	return what
 }
+
+// Unwrap returns the record's error.
+func (e *KeyLostError) Unwrap() error { return e.Err }
 
 // HintText says what to do.
 func (e *KeyLostError) HintText() string {
-	return "bring the keyring back (another user's session, a reset password?); if it is lost, remove the logins in that directory and log in again"
+	return "bring the keyring back (another user's session, a reset password?); if it is lost, forget the logins with: mcpoauth clear --all --client --store keyring, and log in again"
 }
 
 // Store is a store behind the system's keyring. Use [New].
@@ -106,14 +128,16 @@ type Store struct {
 
 	mu     sync.Mutex
 	sealed *sealed.Store
+	key    sealed.Key // that it seals with
 	asked  *question
 }
 
 // question is a call to the keyring under way. One that never returns is asked once, whoever waits.
 type question struct {
-	done chan struct{}
-	key  sealed.Key
-	err  error
+	create bool // it makes a key where there is none
+	done   chan struct{}
+	key    sealed.Key
+	err    error
 }
 
 // New returns the store of the current user. It does no I/O.
@@ -150,53 +174,55 @@ func (s *Store) Dir() string { return s.files.Dir() }
 // open returns the store that seals with the keyring's key. Only create makes a key where there is
 // none.
 func (s *Store) open(ctx context.Context, create bool) (*sealed.Store, error) {
-	s.mu.Lock()
-	if s.sealed != nil {
-		defer s.mu.Unlock()
-		return s.sealed, nil
-	}
-	q := s.asked
-	if q == nil {
-		q = &question{done: make(chan struct{})}
-		s.asked = q
-		go func() {
-			q.key, q.err = s.key(create)
-			s.mu.Lock()
-			s.asked = nil
-			s.mu.Unlock()
-			close(q.done)
-		}()
-	}
-	s.mu.Unlock()
 	limit := time.NewTimer(s.opt.Timeout)
 	defer limit.Stop()
-	select {
-	case <-q.done:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-limit.C:
-		return nil, &UnavailableError{Reason: fmt.Sprintf("it did not answer within %v; it may be locked, and wait for its password", s.opt.Timeout)}
+	for {
+		s.mu.Lock()
+		if s.sealed != nil {
+			defer s.mu.Unlock()
+			return s.sealed, nil
+		}
+		q := s.asked
+		if q == nil {
+			q = &question{create: create, done: make(chan struct{})}
+			s.asked = q
+			go s.answer(q)
+		}
+		s.mu.Unlock()
+		select {
+		case <-q.done:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-limit.C:
+			return nil, &UnavailableError{Reason: fmt.Sprintf("it did not answer within %v; it may be locked, and wait for its password", s.opt.Timeout)}
+		}
+		if create && !q.create && errors.Is(q.err, ErrNoSecret) {
+			continue // it was a reader's question
+		}
+		if q.err != nil {
+			return nil, q.err
+		}
 	}
-	if create && errors.Is(q.err, ErrNoSecret) {
-		return s.open(ctx, true) // it was a reader's question
-	}
-	if q.err != nil {
-		return nil, q.err
-	}
-	opened, err := sealed.New(s.files, nil, q.key)
-	if err != nil {
-		return nil, err
+}
+
+// answer asks the keyring. What it learns is kept, whether or not somebody still waits.
+func (s *Store) answer(q *question) {
+	q.key, q.err = s.obtain(q.create)
+	var opened *sealed.Store
+	if q.err == nil {
+		opened, q.err = sealed.New(s.files, nil, q.key)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sealed == nil {
-		s.sealed = opened
+	s.asked = nil
+	if q.err == nil {
+		s.sealed, s.key = opened, q.key
 	}
-	return s.sealed, nil
+	close(q.done)
 }
 
-// key returns the key that the keyring has, and makes it if it may.
-func (s *Store) key(create bool) (sealed.Key, error) {
+// obtain returns the key that the keyring has, and makes it if it may.
+func (s *Store) obtain(create bool) (sealed.Key, error) {
 	key, err := s.get()
 	if !errors.Is(err, ErrNoSecret) {
 		return key, err
@@ -209,13 +235,11 @@ func (s *Store) key(create bool) (sealed.Key, error) {
 	}
 	// Two processes that begin at once must not each make one: the second would orphan what the first
 	// has sealed.
-	ctx, cancel := context.WithTimeout(context.Background(), s.opt.Timeout)
-	defer cancel()
-	_, unlock, err := s.files.Lock(ctx, store.Key{Kind: "key", ID: s.opt.Service}, "create")
+	unlock, err := s.lock()
 	if err != nil {
 		return sealed.Key{}, err
 	}
-	defer func() { _ = unlock() }()
+	defer unlock()
 	if key, err = s.get(); !errors.Is(err, ErrNoSecret) {
 		return key, err
 	}
@@ -226,13 +250,62 @@ func (s *Store) key(create bool) (sealed.Key, error) {
 	if err := s.opt.Keyring.Set(s.opt.Service, account, text); err != nil {
 		return sealed.Key{}, unavailable("it does not take a new secret", err)
 	}
-	if key, err = s.get(); err != nil {
+	key, err = s.get()
+	if errors.Is(err, ErrNoSecret) {
+		return sealed.Key{}, &UnavailableError{Reason: "it took a new secret and does not have it"}
+	}
+	if err != nil {
 		return sealed.Key{}, unavailable("it does not give back what it was given", err)
 	}
 	if key.Text() != text {
 		return sealed.Key{}, &UnavailableError{Reason: "it gives back another secret than it was given"}
 	}
 	return key, nil
+}
+
+// lock excludes all that may make the key.
+func (s *Store) lock() (unlock func(), err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.opt.Timeout)
+	defer cancel()
+	name := store.Key{Kind: "key", ID: s.opt.Service}
+	unlockUser := func() error { return nil }
+	if user := s.userDir(); user != nil {
+		// The user's one key is made for all directories. Where the user has no place of one's own
+		// that can be written, the lock beside the records must do.
+		_, u, err := user.Lock(ctx, name, "create")
+		switch {
+		case err == nil:
+			unlockUser = u
+		case ctx.Err() != nil:
+			return nil, &UnavailableError{Reason: "another process waits for it, to make a key", Err: err}
+		}
+	}
+	_, unlockDir, err := s.files.Lock(ctx, name, "create")
+	if err != nil {
+		_ = unlockUser()
+		if ctx.Err() != nil {
+			return nil, &UnavailableError{Reason: "another process waits for it, to make a key", Err: err}
+		}
+		return nil, err
+	}
+	return func() { _, _ = unlockDir(), unlockUser() }, nil
+}
+
+// userDir returns a directory that is the same for all stores of the user, nil if the keyring is not
+// the user's or there is none.
+func (s *Store) userDir() *filestore.Store {
+	if _, ok := s.opt.Keyring.(system); !ok {
+		return nil
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return nil
+	}
+	user, err := filestore.New(filepath.Join(cache, "mcpoauth"))
+	if err != nil {
+		return nil
+	}
+	return user
 }
 
 func (s *Store) get() (sealed.Key, error) {
@@ -252,7 +325,10 @@ func (s *Store) get() (sealed.Key, error) {
 
 // lost reports that there are records whose key is gone.
 func (s *Store) lost() error {
-	for range s.files.List(context.Background(), store.Filter{}) {
+	for _, err := range s.files.List(context.Background(), store.Filter{}) {
+		if err != nil && !errors.As(err, new(*store.CorruptError)) && !errors.As(err, new(*store.VersionError)) {
+			return err // it is not known whether there are any
+		}
 		return &KeyLostError{Dir: s.files.Dir()}
 	}
 	return nil
@@ -277,7 +353,12 @@ func (s *Store) Load(ctx context.Context, key store.Key) ([]byte, store.Revision
 	if err != nil {
 		return nil, 0, err
 	}
-	return in.Load(ctx, key)
+	data, rev, err := in.Load(ctx, key)
+	var other *sealed.KeyError
+	if errors.As(err, &other) {
+		err = &KeyLostError{Dir: s.Dir(), Err: err}
+	}
+	return data, rev, err
 }
 
 // Save implements store.Store. The first one makes the key.
@@ -302,6 +383,17 @@ func (s *Store) List(ctx context.Context, f store.Filter) iter.Seq2[store.Key, e
 // Lock implements store.Store. It needs no keyring.
 func (s *Store) Lock(ctx context.Context, key store.Key, name string) (context.Context, func() error, error) {
 	return s.files.Lock(ctx, key, name)
+}
+
+// Key returns the keyring's key, to seal another store with. Without one the error is ErrNoSecret; only
+// [Store.Probe] and [Store.Save] make it.
+func (s *Store) Key(ctx context.Context) (sealed.Key, error) {
+	if _, err := s.open(ctx, false); err != nil {
+		return sealed.Key{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.key, nil
 }
 
 // Probe implements store.Prober: it makes the key if there is none.

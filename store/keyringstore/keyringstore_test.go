@@ -3,19 +3,30 @@
 package keyringstore_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/mcpoauth/mcpoauth"
 	"github.com/mcpoauth/mcpoauth/internal/testserver"
 	"github.com/mcpoauth/mcpoauth/store"
+	"github.com/mcpoauth/mcpoauth/store/filestore"
 	"github.com/mcpoauth/mcpoauth/store/keyringstore"
+	"github.com/mcpoauth/mcpoauth/store/memstore"
+	"github.com/mcpoauth/mcpoauth/store/sealed"
 	"github.com/mcpoauth/mcpoauth/store/storetest"
 )
 
@@ -218,6 +229,146 @@ func TestALostKeyIsSaidAndNotReplaced(t *testing.T) {
 	}
 }
 
+func TestADirectoryThatCannotBeReadIsNoLostKey(t *testing.T) {
+	dir, link := t.TempDir(), filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Skip(err)
+	}
+	s := open(t, link, &fake{})
+	var lost *keyringstore.KeyLostError
+	if _, _, err := s.Load(t.Context(), key); err == nil || errors.As(err, &lost) || errors.Is(err, store.ErrNotFound) || !strings.Contains(err.Error(), "symbolic link") {
+		t.Errorf("load: %v", err)
+	}
+	// A record that is damaged is a record.
+	if err := os.WriteFile(filepath.Join(dir, "login-"+key.Digest()+".json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := open(t, dir, &fake{}).Load(t.Context(), key); !errors.As(err, &lost) {
+		t.Errorf("with a damaged record: %v", err)
+	}
+}
+
+func TestAKeyThatAnotherOneTookThePlaceOfIsSaid(t *testing.T) {
+	dir, k := t.TempDir(), &fake{}
+	if _, err := open(t, dir, k).Save(t.Context(), key, []byte("x"), 0); err != nil {
+		t.Fatal(err)
+	}
+	first := k.secrets
+	other := &fake{}
+	if _, err := open(t, t.TempDir(), other).Save(t.Context(), key, []byte("x"), 0); err != nil {
+		t.Fatal(err)
+	}
+	k.secrets = other.secrets
+	_, _, err := open(t, dir, k).Load(t.Context(), key)
+	var lost *keyringstore.KeyLostError
+	var damaged *store.CorruptError
+	var cause *sealed.KeyError
+	if !errors.As(err, &lost) || !errors.As(err, &cause) || errors.As(err, &damaged) || errors.Is(err, store.ErrNotFound) {
+		t.Errorf("got %v", err)
+	}
+	if hint := mcpoauth.Hint(err); !strings.Contains(hint, "keyring") {
+		t.Errorf("the hint is %q", hint)
+	}
+	k.secrets = first
+	if data, _, err := open(t, dir, k).Load(t.Context(), key); err != nil || string(data) != "x" {
+		t.Errorf("after the key came back: %q, %v", data, err)
+	}
+}
+
+// forgetful takes secrets and does not have them.
+type forgetful struct{ fake }
+
+func (f *forgetful) Set(service, account, _ string) error {
+	err := f.fake.Set(service, account, "")
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.secrets = nil
+	return err
+}
+
+func TestAKeyringThatForgetsIsNoKeyring(t *testing.T) {
+	k := &forgetful{}
+	s, err := keyringstore.New(&keyringstore.Options{Dir: t.TempDir(), Keyring: k, Timeout: 20 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var unavailable *keyringstore.UnavailableError
+	if _, err := s.Save(t.Context(), key, []byte("x"), 0); !errors.As(err, &unavailable) || errors.Is(err, keyringstore.ErrNoSecret) || strings.Contains(err.Error(), "did not answer") {
+		t.Errorf("got %v", err)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.sets != 1 {
+		t.Errorf("it was given %d keys", k.sets)
+	}
+}
+
+func TestAnotherProcessThatMakesTheKeyForTooLong(t *testing.T) {
+	dir, k := t.TempDir(), &fake{}
+	files, err := filestore.New(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It hangs in the keyring with the lock in its hand.
+	_, unlock, err := files.Lock(t.Context(), store.Key{Kind: "key", ID: "mcpoauth"}, "create")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, dir, k)
+	var unavailable *keyringstore.UnavailableError
+	if _, err := s.Save(t.Context(), key, []byte("x"), 0); !errors.As(err, &unavailable) {
+		t.Errorf("got %v", err)
+	}
+	if k.sets != 0 {
+		t.Error("a key was made all the same")
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	// The question of the first save may still be under way, and fail.
+	for end := time.Now().Add(20 * time.Second); ; {
+		if _, err = s.Save(t.Context(), key, []byte("x"), 0); err == nil || !errors.As(err, &unavailable) || time.Now().After(end) {
+			break
+		}
+	}
+	if err != nil || k.sets != 1 {
+		t.Errorf("after it was done: %v, %d keys made", err, k.sets)
+	}
+}
+
+func TestTheKeySealsOtherStoresToo(t *testing.T) {
+	dir, k := t.TempDir(), &fake{}
+	s := open(t, dir, k)
+	if _, err := s.Key(t.Context()); !errors.Is(err, keyringstore.ErrNoSecret) || k.sets != 0 {
+		t.Errorf("before there is one: %v, %d made", err, k.sets)
+	}
+	if err := s.Probe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	inner := memstore.New()
+	for range 2 {
+		// The second time it is another process.
+		k1, err := open(t, dir, k).Key(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := sealed.New(inner, nil, k1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rev, err := other.Load(t.Context(), key)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			t.Fatal(err)
+		}
+		if _, err := other.Save(t.Context(), key, []byte("x"), rev); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if k.sets != 1 {
+		t.Errorf("%d keys were made", k.sets)
+	}
+}
+
 func TestTwoProcessesMakeOneKey(t *testing.T) {
 	dir, k := t.TempDir(), &fake{}
 	var wg sync.WaitGroup
@@ -263,10 +414,34 @@ func TestWithoutADesktop(t *testing.T) {
 	}
 	var unavailable *keyringstore.UnavailableError
 	t.Run("no session", func(t *testing.T) {
+		if _, err := os.Stat(fmt.Sprintf("/run/user/%d/bus", os.Getuid())); err == nil {
+			t.Skip("this user has one")
+		}
+		// The D-Bus library would run this.
+		bin := t.TempDir()
+		if err := os.WriteFile(filepath.Join(bin, "dbus-launch"), []byte("#!/bin/sh\ntouch "+bin+"/launched\nexit 1\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 		t.Setenv("DBUS_SESSION_BUS_ADDRESS", "")
 		t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
 		if err := try(t); !errors.As(err, &unavailable) || !strings.Contains(err.Error(), "DBUS_SESSION_BUS_ADDRESS") {
 			t.Errorf("got %v", err)
+		}
+		t.Setenv("DBUS_SESSION_BUS_ADDRESS", "autolaunch:")
+		if err := try(t); !errors.As(err, &unavailable) {
+			t.Errorf("got %v", err)
+		}
+		// One that the library does not look at.
+		t.Setenv("DBUS_SESSION_BUS_ADDRESS", "")
+		if err := os.WriteFile(filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "bus"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := try(t); !errors.As(err, &unavailable) || !strings.Contains(err.Error(), "unix:path="+os.Getenv("XDG_RUNTIME_DIR")) {
+			t.Errorf("got %v", err)
+		}
+		if _, err := os.Stat(filepath.Join(bin, "launched")); err == nil {
+			t.Error("a bus was started, with an empty keyring behind it")
 		}
 	})
 	t.Run("a session that is gone", func(t *testing.T) {
@@ -294,14 +469,18 @@ func TestSecretService(t *testing.T) {
 	if os.Getenv(innerEnv) != "" {
 		t.Skip("within")
 	}
-	home := t.TempDir()
-	for _, tc := range []struct{ name, start, run string }{
-		{"the contract", testserver.UnlockedKeyring, "^TestWithin$"},
-		{"a restart of the desktop", testserver.UnlockedKeyring, "^TestWithinAfterRestart$"},
-		{"a session without a keyring", testserver.NoKeyring, "^TestWithinNothing$"},
-		{"a locked keyring", testserver.LockedKeyring, "^TestWithinLocked$"},
+	used, fresh := t.TempDir(), t.TempDir()
+	for _, tc := range []struct{ name, home, start, run string }{
+		{"the contract", used, testserver.UnlockedKeyring, "^TestWithin$"},
+		{"a restart of the desktop", used, testserver.UnlockedKeyring, "^TestWithinAfterRestart$"},
+		{"a session without a keyring", used, noService, "^TestWithinNothing$"},
+		{"a locked keyring", used, testserver.LockedKeyring, "^TestWithinLocked$"},
+		{"a keyring that was never set up", fresh, testserver.LockedKeyring, "^TestWithinLocked$"},
+		{"programs that begin at once with directories of their own", t.TempDir(), testserver.UnlockedKeyring, "^TestWithinDirectories$"},
+		{"a keyring that stands still", used, keyringWithPID, "^TestWithinStopped$"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			home := tc.home
 			cmd := testserver.Desktop(t, home, tc.start, os.Args[0], "-test.run", tc.run, "-test.v", "-test.timeout", "2m")
 			cmd.Env = append(cmd.Env, innerEnv+"=1", dirEnv+"="+home+"/records")
 			out, err := cmd.CombinedOutput()
@@ -343,19 +522,156 @@ func TestWithinAfterRestart(t *testing.T) {
 func TestWithinNothing(t *testing.T) {
 	s := within(t)
 	var unavailable *keyringstore.UnavailableError
-	if _, _, err := s.Load(t.Context(), key); !errors.As(err, &unavailable) {
+	if _, _, err := s.Load(t.Context(), key); !errors.As(err, &unavailable) || !strings.Contains(err.Error(), "no program") {
 		t.Errorf("got %v", err)
-	} else {
-		t.Log(err)
 	}
 }
 
 func TestWithinLocked(t *testing.T) {
 	s := within(t)
 	var unavailable *keyringstore.UnavailableError
-	if _, _, err := s.Load(t.Context(), key); !errors.As(err, &unavailable) {
-		t.Errorf("got %v", err)
-	} else {
-		t.Log(err)
+	if _, _, err := s.Load(t.Context(), key); !errors.As(err, &unavailable) || !strings.Contains(err.Error(), "it is locked") {
+		t.Errorf("load: %v", err)
+	}
+	other := key
+	other.Profile = "another"
+	if _, err := s.Save(t.Context(), other, []byte("x"), 0); !errors.As(err, &unavailable) || !strings.Contains(err.Error(), "it is locked") {
+		t.Errorf("save: %v", err)
+	}
+}
+
+// loadEnv is "save" or "load" in a process of TestWithinDirectories, serviceEnv names the key.
+const (
+	loadEnv    = "KEYRINGSTORE_TEST_LOAD"
+	serviceEnv = "KEYRINGSTORE_TEST_SERVICE"
+)
+
+func TestWithinDirectories(t *testing.T) {
+	within(t)
+	if what := os.Getenv(loadEnv); what != "" {
+		s, err := keyringstore.New(&keyringstore.Options{Dir: os.Getenv(dirEnv), Service: os.Getenv(serviceEnv)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if what == "save" {
+			fmt.Println("ready")
+			_, _ = io.Copy(io.Discard, os.Stdin) // until all are
+			if _, err := s.Save(t.Context(), key, []byte("kept"), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if data, _, err := s.Load(t.Context(), key); err != nil || string(data) != "kept" {
+			t.Errorf("%q, %v", data, err)
+		}
+		return
+	}
+	for round := range 4 {
+		var started []*exec.Cmd
+		go1, start, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		child := func(i int, what string) *exec.Cmd {
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestWithinDirectories$")
+			cmd.Env = append(os.Environ(), loadEnv+"="+what, fmt.Sprintf("%s=round %d", serviceEnv, round), fmt.Sprintf("%s=%s/%d/%d", dirEnv, os.Getenv(dirEnv), round, i))
+			cmd.Stderr = os.Stderr
+			return cmd
+		}
+		var outs []*bufio.Reader
+		for i := range 6 {
+			cmd := child(i, "save")
+			cmd.Stdin = go1
+			out, err := cmd.StdoutPipe()
+			if err == nil {
+				err = cmd.Start()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			started, outs = append(started, cmd), append(outs, bufio.NewReader(out))
+		}
+		for _, out := range outs {
+			if line, err := out.ReadString('\n'); err != nil || line != "ready\n" {
+				t.Fatalf("%q, %v", line, err)
+			}
+		}
+		_ = go1.Close()
+		_ = start.Close()
+		for i, cmd := range started {
+			said, _ := io.ReadAll(outs[i])
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("round %d, save %d: %v\n%s", round, i, err, said)
+			}
+		}
+		for i := range started {
+			if said, err := child(i, "load").Output(); err != nil {
+				t.Errorf("round %d, load %d: %v\n%s", round, i, err, said)
+			}
+		}
+	}
+}
+
+// noService starts what follows on another bus, which can start no program: on the usual one the first
+// question starts an installed keyring, which is then a locked one.
+const noService = `cat >"$HOME/bus.conf" <<END
+<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+	<type>session</type>
+	<listen>unix:tmpdir=/tmp</listen>
+	<policy context="default">
+		<allow send_destination="*" eavesdrop="true"/>
+		<allow eavesdrop="true"/>
+		<allow own="*"/>
+	</policy>
+</busconfig>
+END
+set -- dbus-run-session --config-file="$HOME/bus.conf" -- "$@"`
+
+const pidEnv = "KEYRINGSTORE_TEST_PID"
+
+// keyringWithPID is an unlocked keyring whose process is known. Asked too early the bus would start
+// another one.
+const keyringWithPID = `printf secret | gnome-keyring-daemon --unlock --components=secrets --foreground >/dev/null 2>&1 &
+export ` + pidEnv + `=$!
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+	dbus-send --session --print-reply --dest=org.freedesktop.DBus / org.freedesktop.DBus.NameHasOwner string:org.freedesktop.secrets | grep -q true && break
+	sleep 0.5
+done`
+
+func TestWithinStopped(t *testing.T) {
+	s := within(t)
+	pid, err := strconv.Atoi(os.Getenv(pidEnv))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// One in use goes on: its key is in memory.
+	if _, _, err := s.Load(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Kill(pid, syscall.SIGCONT) }()
+	if _, _, err := s.Load(t.Context(), key); err != nil {
+		t.Errorf("a store in use: %v", err)
+	}
+	late := within(t)
+	var unavailable *keyringstore.UnavailableError
+	left := 0
+	for i := range 3 {
+		if _, _, err := late.Load(t.Context(), key); !errors.As(err, &unavailable) || !strings.Contains(err.Error(), "did not answer") {
+			t.Errorf("got %v", err)
+		}
+		if n := runtime.NumGoroutine(); i == 0 {
+			left = n
+		} else if n > left {
+			t.Errorf("%d goroutines after the first question, %d after another: each leaves some behind", left, n)
+		}
+	}
+	if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if data, _, err := late.Load(t.Context(), key); err != nil || string(data) != "kept" {
+		t.Errorf("after it went on: %q, %v", data, err)
 	}
 }

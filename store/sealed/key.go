@@ -1,6 +1,7 @@
 package sealed
 
 import (
+	"context"
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
@@ -9,11 +10,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"golang.org/x/crypto/argon2"
+
+	"github.com/mcpoauth/mcpoauth/store"
 )
 
 const (
@@ -62,7 +67,8 @@ func GenerateKey() Key {
 }
 
 // Passphrase returns the key that Argon2id makes of a passphrase. Making it takes a tenth of a second
-// and 64 MiB, once for each salt that the stored values have: normally one.
+// and 64 MiB, once for each salt that the stored values have: one, unless several processes seal the
+// first records at once.
 func Passphrase(passphrase string) (Key, error) {
 	if passphrase == "" {
 		return Key{}, errors.New("sealed: the passphrase is empty")
@@ -116,9 +122,13 @@ func KeyEnv(name string) ([]Key, error) {
 }
 
 // KeyFile reads keys from a file, as [ParseKeys] does. A file that others may read or write, or that
-// belongs to another user, is refused.
+// belongs to another user than this one and root, is refused, and so is a symbolic link: name the file
+// it leads to.
 func KeyFile(path string) ([]Key, error) {
-	f, err := os.Open(path) //nolint:gosec // the caller's choice
+	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return nil, fmt.Errorf("sealed: the key file %s is a symbolic link: name the file it leads to", path)
+	}
+	f, err := openKeyFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("sealed: the key file: %w", err)
 	}
@@ -133,9 +143,12 @@ func KeyFile(path string) ([]Key, error) {
 	if err := private(info); err != nil {
 		return nil, fmt.Errorf("sealed: the key file %s %w", path, err)
 	}
-	b, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
+	b, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("sealed: the key file: %w", err)
+	}
+	if len(b) > maxKeyFile {
+		return nil, fmt.Errorf("sealed: the key file %s is longer than %d bytes", path, maxKeyFile)
 	}
 	keys, err := ParseKeys(string(b))
 	if err != nil {
@@ -144,13 +157,20 @@ func KeyFile(path string) ([]Key, error) {
 	return keys, nil
 }
 
-// CreateKeyFile makes a key file with one new key, readable by its owner alone. An existing file is left
-// as it is and is an error: it is the only thing that opens what was sealed with it.
-func CreateKeyFile(path string) error {
+// CreateKeyFile makes a key file with one new key, readable by its owner alone. When it returns the file
+// survives the machine; if it fails there is none. An existing file is left as it is and is an error: it
+// is the only thing that opens what was sealed with it.
+func CreateKeyFile(path string) (err error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the caller's choice
 	if err != nil {
 		return fmt.Errorf("sealed: the key file: %w", err)
 	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(path) // half a key is none, and would stand in the way of the next try
+			err = fmt.Errorf("sealed: the key file: %w", err)
+		}
+	}()
 	_, err = fmt.Fprintf(f, "# A key of mcpoauth. Without it what it sealed is lost. To change keys put a new one above it.\n%s\n", GenerateKey().Text())
 	if serr := f.Sync(); err == nil {
 		err = serr
@@ -159,9 +179,9 @@ func CreateKeyFile(path string) error {
 		err = cerr
 	}
 	if err != nil {
-		return fmt.Errorf("sealed: the key file: %w", err)
+		return err
 	}
-	return nil
+	return syncDir(filepath.Dir(path))
 }
 
 func (k Key) valid() bool { return k.master != nil || k.passphrase != nil }
@@ -202,6 +222,43 @@ func (s *Store) keepSalt(i int, salt []byte) {
 	if s.salt == nil {
 		s.salt = slices.Clone(salt)
 	}
+}
+
+// learnSalt looks once, before a passphrase seals for the first time, for a value that it sealed before,
+// and takes its salt: else every process would bring a salt of its own, and reading the store would cost
+// a key for each. A failure costs no more than that.
+func (s *Store) learnSalt(ctx context.Context) {
+	if s.keys[0].passphrase == nil {
+		return
+	}
+	select {
+	case s.learn <- struct{}{}:
+		defer func() { <-s.learn }()
+	case <-ctx.Done():
+		return
+	}
+	if s.learned || s.hasSalt() {
+		return
+	}
+	s.learned = true
+	tries := 0
+	for key, err := range s.inner.List(ctx, store.Filter{}) {
+		if err == nil {
+			var data []byte
+			if data, _, err = s.inner.Load(ctx, key); err == nil {
+				_, _, err = s.open(key, data)
+			}
+		}
+		if tries++; s.hasSalt() || tries == 10 || err != nil && !ofOneRecord(err) {
+			return
+		}
+	}
+}
+
+func (s *Store) hasSalt() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.salt != nil
 }
 
 // master returns the i-th master key, with salt if it is a passphrase.

@@ -9,6 +9,24 @@ import (
 	"syscall"
 )
 
+// openKeyFile opens without following a link and without waiting for a pipe's other end.
+func openKeyFile(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) //nolint:gosec // the caller's choice
+}
+
+// syncDir makes the names in a directory survive the machine.
+func syncDir(dir string) error {
+	d, err := os.Open(dir) //nolint:gosec // the caller's choice
+	if err != nil {
+		return err
+	}
+	defer func() { _ = d.Close() }()
+	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) {
+		return err
+	}
+	return nil
+}
+
 // private reports why a file is not its owner's alone.
 func private(info fs.FileInfo) error {
 	if info.Mode().Perm()&0o077 != 0 {

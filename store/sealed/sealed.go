@@ -5,19 +5,25 @@
 // sealed with AES-256-GCM under a key of its own, derived with HKDF-SHA256 from the master key and the
 // record's key, and bound to that. What stays visible is what a store needs to find a record: its
 // kind, the server's URL, the profile, and when it was saved. Whoever can write to the other store can
-// delete records and bring back older values of the same one.
+// delete records and bring back older values of the same one. Nonces are random, 96 bits of them; since
+// each record has a key of its own, the limit that sets is 2^32 saves of one record.
 //
 // Several keys may be given: the first seals, all of them open, and [Store.Reseal] moves what is
 // stored to the first. A key comes from a file ([KeyFile]), an environment variable ([KeyEnv]), a
 // passphrase ([Passphrase]) or the system's keyring (package keyringstore). A record that is sealed
 // with a key that is not there is a [KeyError]; it is never taken for a damaged or missing one, so
-// no login replaces it.
+// no login replaces it. A value that is not sealed is [ErrNotSealed], unless [Options.AllowPlain] is set.
+//
+// A value names its format and its key's ID, and a passphrase's salt. The cost of a passphrase (Argon2id,
+// 64 MiB, three passes, four lanes) belongs to the format: a later one may raise it, and what this one
+// sealed still opens.
 //
 // Choose it where files are backed up or shared in the clear, and for Redis or PostgreSQL that others
 // may read. On a person's own machine keyringstore does the same with a key nobody has to keep.
 package sealed
 
 import (
+	"bytes"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -36,10 +42,14 @@ import (
 // version is the format of a sealed value.
 const version = 1
 
+// sealedPrefix is how every sealed value begins. What does so is never taken for a plain one.
+const sealedPrefix = `{"sealed":`
+
 // Options configure a [Store]. Nil is the zero value.
 type Options struct {
 	// AllowPlain reads values that are not sealed, and seals them when they are saved next: for moving
 	// an existing store. [Store.Reseal] moves all at once. Without it such a value is ErrNotSealed.
+	// While it is set, whoever can write to the other store can put a record of theirs there.
 	AllowPlain bool
 }
 
@@ -52,6 +62,9 @@ type Store struct {
 	mu   sync.Mutex
 	salt []byte               // the salt that values are sealed with, if the first key is a passphrase
 	made map[string]masterKey // what passphrases became, by salt and position
+
+	learn   chan struct{} // held while the salt is looked for
+	learned bool
 }
 
 // box is a sealed value as it is stored.
@@ -63,7 +76,16 @@ type box struct {
 }
 
 // ErrNotSealed means that a value in the other store is not sealed, and [Options.AllowPlain] is not set.
-var ErrNotSealed = errors.New("the record is not sealed")
+var ErrNotSealed error = notSealed{}
+
+type notSealed struct{}
+
+func (notSealed) Error() string { return "the record is not sealed" }
+
+// HintText says what to do.
+func (notSealed) HintText() string {
+	return "seal what is there once: mcpoauth reseal --seal-plain (Options.AllowPlain and Store.Reseal)"
+}
 
 // KeyError means that a record is sealed with a key that the store was not given.
 type KeyError struct {
@@ -93,7 +115,7 @@ func New(inner store.Store, opt *Options, keys ...Key) (*Store, error) {
 	if len(keys) == 0 {
 		return nil, errors.New("sealed: there is no key")
 	}
-	s := &Store{inner: inner, keys: keys, made: make(map[string]masterKey)}
+	s := &Store{inner: inner, keys: keys, made: make(map[string]masterKey), learn: make(chan struct{}, 1)}
 	if opt != nil {
 		s.opt = *opt
 	}
@@ -121,6 +143,7 @@ func (s *Store) Load(ctx context.Context, key store.Key) ([]byte, store.Revision
 
 // Save implements store.Store.
 func (s *Store) Save(ctx context.Context, key store.Key, data []byte, rev store.Revision) (store.Revision, error) {
+	s.learnSalt(ctx)
 	sealedData, err := s.seal(key, data)
 	if err != nil {
 		return 0, err
@@ -152,35 +175,64 @@ func (s *Store) Probe(ctx context.Context) error {
 }
 
 // Reseal seals again, with the first key, what is sealed with another, and with [Options.AllowPlain]
-// what is not sealed. It returns how many records it moved. Afterwards the other keys can be dropped,
-// once every process has the first. Records that change meanwhile are left to whoever changed them. An
-// error leaves the rest as it was.
+// what is not sealed. It returns how many records it moved. A record that changes meanwhile is looked at
+// again. Records that cannot be opened stay as they are, and the error has the first of them; the others
+// are moved all the same. Once it returns no error, and every process has the first key, the other keys can
+// be dropped.
 func (s *Store) Reseal(ctx context.Context) (moved int, err error) {
+	var first error
+	left := 0
 	for key, err := range s.inner.List(ctx, store.Filter{}) {
-		if err != nil {
-			return moved, err
+		ok := false
+		if err == nil {
+			ok, err = s.reseal(ctx, key)
 		}
-		data, rev, err := s.inner.Load(ctx, key)
-		if errors.Is(err, store.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return moved, err
-		}
-		plain, current, err := s.open(key, data)
-		if err != nil {
-			return moved, err
-		}
-		if current {
-			continue
-		}
-		if _, err = s.Save(ctx, key, plain, rev); err == nil {
+		if ok {
 			moved++
-		} else if !errors.Is(err, store.ErrConflict) {
+		}
+		if err == nil {
+			continue
+		}
+		if !ofOneRecord(err) {
 			return moved, err
+		}
+		if left++; first == nil {
+			first = err
 		}
 	}
-	return moved, nil
+	if left > 1 {
+		return moved, fmt.Errorf("%d records stay as they are, one of them because %w", left, first)
+	}
+	return moved, first
+}
+
+// ofOneRecord reports whether an error says nothing about other records.
+func ofOneRecord(err error) bool {
+	return errors.As(err, new(*KeyError)) || errors.As(err, new(*store.CorruptError)) ||
+		errors.As(err, new(*store.VersionError)) || errors.Is(err, ErrNotSealed) ||
+		errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict)
+}
+
+// reseal moves one record to the first key, and reports whether it was with another.
+func (s *Store) reseal(ctx context.Context, key store.Key) (moved bool, err error) {
+	// Whoever changes it may still have another key first, so it is not enough that it was changed.
+	for range 10 {
+		data, rev, err := s.inner.Load(ctx, key)
+		if errors.Is(err, store.ErrNotFound) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		plain, current, err := s.open(key, data)
+		if err != nil || current {
+			return false, err
+		}
+		if _, err = s.Save(ctx, key, plain, rev); !errors.Is(err, store.ErrConflict) {
+			return err == nil, err
+		}
+	}
+	return false, fmt.Errorf("%v: it changes all the time, and still has another key: %w", key, store.ErrConflict)
 }
 
 // seal returns data as it is stored.
@@ -207,6 +259,9 @@ func (b *box) bound(key store.Key) []byte {
 func (s *Store) open(key store.Key, data []byte) (plain []byte, current bool, err error) {
 	var b box
 	if err := json.Unmarshal(data, &b); err != nil || b.Version == 0 {
+		if bytes.HasPrefix(data, []byte(sealedPrefix)) {
+			return nil, false, &store.CorruptError{Err: errors.New("it is a sealed value, but not a whole one")}
+		}
 		if s.opt.AllowPlain {
 			return data, false, nil
 		}

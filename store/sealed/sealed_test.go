@@ -3,13 +3,17 @@ package sealed_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/mcpoauth/mcpoauth"
+	"github.com/mcpoauth/mcpoauth/authtest"
 	"github.com/mcpoauth/mcpoauth/store"
 	"github.com/mcpoauth/mcpoauth/store/filestore"
 	"github.com/mcpoauth/mcpoauth/store/memstore"
@@ -178,6 +182,60 @@ func TestAPassphraseOpensWhatItSealedInAnotherProcess(t *testing.T) {
 	}
 }
 
+// salts says how many different salts the values of a store have.
+func salts(t *testing.T, inner store.Store) int {
+	t.Helper()
+	seen := map[string]bool{}
+	for key, err := range inner.List(t.Context(), store.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		var v struct {
+			Salt string `json:"salt"`
+		}
+		if err := json.Unmarshal([]byte(load(t, inner, key)), &v); err != nil {
+			t.Fatal(err)
+		}
+		if v.Salt != "" {
+			seen[v.Salt] = true
+		}
+	}
+	return len(seen)
+}
+
+func TestProcessesWithOnePassphraseShareItsSalt(t *testing.T) {
+	inner := memstore.New()
+	save(t, seal(t, inner, nil, sealed.GenerateKey()), two, "another key's, without a salt")
+	for i := range 4 {
+		// A process that logs in somewhere new has opened nothing before.
+		s := seal(t, inner, nil, passphrase(t, "correct horse"))
+		var wg sync.WaitGroup
+		for j := range 4 {
+			wg.Go(func() {
+				id := one
+				id.Profile = fmt.Sprint(i, j)
+				if _, err := s.Save(t.Context(), id, []byte("x"), 0); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	if n := salts(t, inner); n != 1 {
+		t.Errorf("there are %d salts: reading this store makes as many keys of one passphrase", n)
+	}
+	// A salt of somebody who does not know the passphrase is not taken.
+	wrong := seal(t, inner, nil, passphrase(t, "wrong horse"))
+	id := one
+	id.Profile = "wrong"
+	if _, err := wrong.Save(t.Context(), id, []byte("x"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if n := salts(t, inner); n != 2 {
+		t.Errorf("%d salts", n)
+	}
+}
+
 func TestKeysAreChanged(t *testing.T) {
 	inner := memstore.New()
 	old, next := sealed.GenerateKey(), sealed.GenerateKey()
@@ -195,8 +253,118 @@ func TestKeysAreChanged(t *testing.T) {
 	if load(t, after, one) != "one" || load(t, after, two) != "two" {
 		t.Error("the values are others")
 	}
-	if n, err := before.Reseal(t.Context()); n != 0 || err == nil {
+	var key *sealed.KeyError
+	if n, err := before.Reseal(t.Context()); n != 0 || !errors.As(err, &key) {
 		t.Errorf("with the old key alone: %d moved, %v", n, err)
+	}
+}
+
+// meddled is a store in which somebody else saves just before the saves of ours.
+type meddled struct {
+	store.Store
+	before func()
+}
+
+func (m *meddled) Save(ctx context.Context, key store.Key, data []byte, rev store.Revision) (store.Revision, error) {
+	m.before()
+	return m.Store.Save(ctx, key, data, rev)
+}
+
+func TestARecordThatChangesWhileItIsResealedIsNotLeftWithTheOldKey(t *testing.T) {
+	for name, tc := range map[string]struct{ times, moved int }{"once": {1, 1}, "all the time": {1000, 0}} {
+		t.Run(name, func(t *testing.T) {
+			inner := memstore.New()
+			old, next := sealed.GenerateKey(), sealed.GenerateKey()
+			before := seal(t, inner, nil, old)
+			save(t, before, one, "first")
+			n := 0
+			both := seal(t, &meddled{Store: inner, before: func() {
+				if n++; n > tc.times {
+					return
+				}
+				_, rev, err := before.Load(t.Context(), one)
+				if err == nil {
+					_, err = before.Save(t.Context(), one, []byte("refreshed"), rev)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}}, nil, next, old)
+			moved, err := both.Reseal(t.Context())
+			if moved != tc.moved || (err == nil) != (tc.moved == 1) {
+				t.Fatalf("%d moved, %v", moved, err)
+			}
+			if got := load(t, both, one); got != "refreshed" {
+				t.Errorf("got %q: the other process's save is lost", got)
+			}
+			_, _, err = seal(t, inner, nil, next).Load(t.Context(), one)
+			if (err == nil) != (tc.moved == 1) {
+				t.Errorf("with the new key alone: %v", err)
+			}
+		})
+	}
+}
+
+func TestOneRecordThatCannotBeOpenedDoesNotKeepTheOthersFromBeingResealed(t *testing.T) {
+	inner := memstore.New()
+	old, next := sealed.GenerateKey(), sealed.GenerateKey()
+	before, strange := seal(t, inner, nil, old), seal(t, inner, nil, sealed.GenerateKey())
+	id := func(name string, i int) store.Key {
+		return store.Key{Kind: store.KindLogin, ID: "https://mcp.example", Profile: fmt.Sprint(name, i)}
+	}
+	for i := range 8 {
+		save(t, before, id("ours", i), "ours")
+		save(t, strange, id("theirs", i), "theirs")
+		save(t, inner, id("plain", i), "plain")
+	}
+	moved, err := seal(t, inner, nil, next, old).Reseal(t.Context())
+	if moved != 8 || err == nil || !strings.Contains(err.Error(), "16 records") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%d moved, %v", moved, err)
+	}
+	for i := range 8 {
+		if load(t, seal(t, inner, nil, next), id("ours", i)) != "ours" || load(t, strange, id("theirs", i)) != "theirs" || load(t, inner, id("plain", i)) != "plain" {
+			t.Errorf("a value is another")
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := seal(t, inner, nil, sealed.GenerateKey(), next).Reseal(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("an ended context: %v", err)
+	}
+	gone := &unreachable{Store: inner}
+	if n, err := seal(t, gone, nil, sealed.GenerateKey(), next).Reseal(t.Context()); n != 0 || !errors.Is(err, errUnreachable) || gone.loads != 1 {
+		t.Errorf("a store that is gone: %d moved, %v, asked %d times", n, err, gone.loads)
+	}
+}
+
+var errUnreachable = errors.New("unreachable")
+
+// unreachable is a store on a network that went away.
+type unreachable struct {
+	store.Store
+	loads int
+}
+
+func (u *unreachable) Load(context.Context, store.Key) ([]byte, store.Revision, error) {
+	u.loads++
+	return nil, 0, errUnreachable
+}
+
+// The values below were sealed by the first version. They must open for ever.
+func TestValuesSealedByEarlierVersionsOpen(t *testing.T) {
+	keys, err := sealed.ParseKeys("3J2b1mJqDq8VYZcT3vX0x0bqk1o5b0YzqJxw0n0Yb3E=")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for value, k := range map[string]sealed.Key{
+		`{"sealed":1,"key":"0afbdaa373fe","box":"PC9Xx0UEx77L+UoBi3DVr9UPynJ4Heq0OSxOV3iWYpgmBx+o0g=="}`:                                   keys[0],
+		`{"sealed":1,"key":"c657f95fc19c","salt":"+iJdnIYPqNF6AXkn2Y4oTw==","box":"7Ub4dlOXtwdL3pngGLi63LLxk3dxwhl1PcBCG8gsDnSP+ialGw=="}`: passphrase(t, "correct horse"),
+	} {
+		inner := memstore.New()
+		save(t, inner, one, value)
+		if got := load(t, seal(t, inner, nil, k), one); got != "the value" {
+			t.Errorf("%s: %q", value, got)
+		}
 	}
 }
 
@@ -205,8 +373,13 @@ func TestAPlainStoreMovesIn(t *testing.T) {
 	rev := save(t, inner, one, `{"access_token":"x"}`)
 	save(t, inner, two, "not even JSON")
 	key := sealed.GenerateKey()
-	if _, _, err := seal(t, inner, nil, key).Load(t.Context(), one); !errors.Is(err, sealed.ErrNotSealed) {
+	_, _, err := seal(t, inner, nil, key).Load(t.Context(), one)
+	var damaged *store.CorruptError
+	if !errors.Is(err, sealed.ErrNotSealed) || errors.As(err, &damaged) || errors.Is(err, store.ErrNotFound) {
 		t.Errorf("without AllowPlain: %v", err)
+	}
+	if hint := mcpoauth.Hint(err); !strings.Contains(hint, "AllowPlain") || !strings.Contains(hint, "--seal-plain") {
+		t.Errorf("without AllowPlain the hint is %q", hint)
 	}
 	s := seal(t, inner, &sealed.Options{AllowPlain: true}, key)
 	if got := load(t, s, one); got != `{"access_token":"x"}` {
@@ -221,6 +394,27 @@ func TestAPlainStoreMovesIn(t *testing.T) {
 	strict := seal(t, inner, nil, key)
 	if load(t, strict, one) != "new" || load(t, strict, two) != "not even JSON" {
 		t.Error("the values are others")
+	}
+}
+
+func TestATornSealedValueIsDamagedAndNeverPlain(t *testing.T) {
+	key := sealed.GenerateKey()
+	inner := memstore.New()
+	save(t, seal(t, inner, nil, key), one, "one")
+	whole := load(t, inner, one)
+	for _, torn := range []string{whole[:len(whole)-1], whole[:20], whole + "x", strings.Replace(whole, ":1,", ":0,", 1)} {
+		for _, allow := range []bool{false, true} {
+			inner := memstore.New()
+			save(t, inner, one, torn)
+			s := seal(t, inner, &sealed.Options{AllowPlain: allow}, key)
+			var damaged *store.CorruptError
+			if got, _, err := s.Load(t.Context(), one); !errors.As(err, &damaged) {
+				t.Errorf("%q (AllowPlain %t): %q, %v", torn, allow, got, err)
+			}
+			if n, err := s.Reseal(t.Context()); n != 0 || err == nil || load(t, inner, one) != torn {
+				t.Errorf("%q (AllowPlain %t): %d sealed again, %v", torn, allow, n, err)
+			}
+		}
 	}
 }
 
@@ -264,6 +458,103 @@ func TestKeyFiles(t *testing.T) {
 	}
 	if _, err := sealed.KeyFile(path + "-not"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a missing file: %v", err)
+	}
+}
+
+func TestKeyFilesThatAreNotTrusted(t *testing.T) {
+	dir := t.TempDir()
+	good := filepath.Join(dir, "good")
+	if err := sealed.CreateKeyFile(good); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(good, link); err != nil {
+		t.Skip(err)
+	}
+	if _, err := sealed.KeyFile(link); err == nil || !strings.Contains(err.Error(), "symbolic link") {
+		t.Errorf("a symbolic link: %v", err)
+	}
+	// What is cut off may be the key that opens most.
+	long := filepath.Join(dir, "long")
+	if err := os.WriteFile(long, []byte(sealed.GenerateKey().Text()+"\n"+strings.Repeat("#", 64<<10)+"\n"+sealed.GenerateKey().Text()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if keys, err := sealed.KeyFile(long); err == nil {
+		t.Errorf("%d keys of two were read from a long file", len(keys))
+	}
+	if err := sealed.CreateKeyFile(filepath.Join(dir, "missing", "key")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("in a directory that is not there: %v", err)
+	}
+}
+
+// person is a Prompt that plays a person who allows, and counts.
+func person(srv *authtest.Server, asked *int) mcpoauth.Prompt {
+	return func(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
+		*asked++
+		_, err := srv.Browser(ctx, lp.URL)
+		return nil, err
+	}
+}
+
+func TestALoginReplacesADamagedRecordAndNoneThatAnotherKeySealed(t *testing.T) {
+	srv := authtest.New(t, nil)
+	key := sealed.GenerateKey()
+	for _, tc := range []struct {
+		name   string
+		broken func(t *testing.T, inner store.Store, id store.Key) sealed.Key
+		asked  int
+	}{
+		{"another key", func(*testing.T, store.Store, store.Key) sealed.Key { return sealed.GenerateKey() }, 0},
+		{"a plain record", func(t *testing.T, inner store.Store, id store.Key) sealed.Key {
+			_, rev, err := inner.Load(t.Context(), id)
+			if err == nil {
+				_, err = inner.Save(t.Context(), id, []byte(load(t, seal(t, inner, nil, key), id)), rev)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return key
+		}, 0},
+		{"a torn record", func(t *testing.T, inner store.Store, id store.Key) sealed.Key {
+			data, rev, err := inner.Load(t.Context(), id)
+			if err == nil {
+				_, err = inner.Save(t.Context(), id, data[:len(data)/2], rev)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return key
+		}, 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			inner, asked := memstore.New(), 0
+			login := func(k sealed.Key) error {
+				c, err := mcpoauth.New(srv.MCPURL(), &mcpoauth.Options{Store: seal(t, inner, nil, k), Prompt: person(srv, &asked)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = c.Close(context.Background()) }()
+				_, err = c.Login(t.Context(), nil)
+				return err
+			}
+			if err := login(key); err != nil {
+				t.Fatal(err)
+			}
+			var id store.Key
+			for k, err := range inner.List(t.Context(), store.Filter{Kind: store.KindLogin}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				id = k
+			}
+			k := tc.broken(t, inner, id)
+			asked = 0
+			before := load(t, inner, id)
+			err := login(k)
+			if changed := load(t, inner, id) != before; asked != tc.asked || changed != (tc.asked > 0) || (err == nil) != (tc.asked > 0) {
+				t.Errorf("asked %d times, replaced: %t, %v", asked, changed, err)
+			}
+		})
 	}
 }
 
@@ -319,6 +610,12 @@ func FuzzOpen(f *testing.F) {
 			t.Fatal(err)
 		}
 		if got, _, err := seal(t, inner, nil, key...).Load(context.Background(), two); err == nil {
+			t.Errorf("opened %q, sealed for another record or by nobody, as %q", data, got)
+		}
+		if _, err := inner.Save(context.Background(), one, data, 0); err != nil {
+			t.Fatal(err)
+		}
+		if got, _, err := seal(t, inner, nil, key...).Load(context.Background(), one); err == nil && string(got) != "the value" {
 			t.Errorf("opened %q, sealed by nobody, as %q", data, got)
 		}
 	})
