@@ -132,6 +132,11 @@ func (c *Client) loginOnce(ctx context.Context, w want) (*session, error) {
 			c.log.Warn("the login lock could not be released", "server", c.id, "err", err)
 		}
 	}()
+	// What the store cannot give back it must not be asked to replace, and a person not for that.
+	var damaged *store.CorruptError
+	if _, _, err := c.loadRecord(ctx); err != nil && !errors.Is(err, store.ErrNotFound) && !errors.As(err, &damaged) {
+		return nil, err
+	}
 	if now := c.stored(ctx); c.settledElsewhere(w, before, now) {
 		c.current.Store(now)
 		return now, nil

@@ -31,7 +31,7 @@ func (c *Client) Logout(ctx context.Context) (*LogoutResult, error) {
 	if err := c.closed(); err != nil {
 		return nil, err
 	}
-	rec, err := c.forget(ctx)
+	rec, err := c.forget(ctx, false)
 	if err != nil || rec == nil {
 		return &LogoutResult{}, err
 	}
@@ -64,14 +64,15 @@ func (c *Client) Logout(ctx context.Context) (*LogoutResult, error) {
 }
 
 // forget removes the login from the store and returns it, nil if there was none. A refresh under way
-// finds it gone and revokes what it got.
-func (c *Client) forget(ctx context.Context) (*store.Record, error) {
+// finds it gone and revokes what it got. unread removes also what cannot be read here: another key
+// sealed it, or a newer version wrote it.
+func (c *Client) forget(ctx context.Context, unread bool) (*store.Record, error) {
 	c.mu.Lock()
 	c.unsaved = nil
 	c.mu.Unlock()
 	rec, _, err := c.loadRecord(ctx)
 	var damaged *store.CorruptError
-	if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.As(err, &damaged) {
+	if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.As(err, &damaged) && (!unread || errors.Is(err, ErrTemporary)) {
 		return nil, err
 	}
 	if derr := c.store.Delete(ctx, c.key, 0); derr != nil {
@@ -97,7 +98,7 @@ func (c *Client) Clear(ctx context.Context, opts *ClearOptions) error {
 	if err := c.closed(); err != nil {
 		return err
 	}
-	rec, err := c.forget(ctx)
+	rec, err := c.forget(ctx, true)
 	if err != nil || opts == nil || !opts.Registration {
 		return err
 	}

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -122,12 +121,9 @@ func KeyEnv(name string) ([]Key, error) {
 }
 
 // KeyFile reads keys from a file, as [ParseKeys] does. A file that others may read or write, or that
-// belongs to another user than this one and root, is refused, and so is a symbolic link: name the file
-// it leads to.
+// belongs to another user than this one and root, is refused. A symbolic link is followed, since secrets
+// are mounted as such (Kubernetes), and the file that it leads to is judged.
 func KeyFile(path string) ([]Key, error) {
-	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
-		return nil, fmt.Errorf("sealed: the key file %s is a symbolic link: name the file it leads to", path)
-	}
 	f, err := openKeyFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("sealed: the key file: %w", err)

@@ -9,9 +9,9 @@ import (
 	"syscall"
 )
 
-// openKeyFile opens without following a link and without waiting for a pipe's other end.
+// openKeyFile opens without waiting for a pipe's other end.
 func openKeyFile(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) //nolint:gosec // the caller's choice
+	return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) //nolint:gosec // the caller's choice
 }
 
 // syncDir makes the names in a directory survive the machine.

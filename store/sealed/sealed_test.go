@@ -471,8 +471,8 @@ func TestKeyFilesThatAreNotTrusted(t *testing.T) {
 	if err := os.Symlink(good, link); err != nil {
 		t.Skip(err)
 	}
-	if _, err := sealed.KeyFile(link); err == nil || !strings.Contains(err.Error(), "symbolic link") {
-		t.Errorf("a symbolic link: %v", err)
+	if keys, err := sealed.KeyFile(link); err != nil || len(keys) == 0 {
+		t.Errorf("a symbolic link, as secrets are mounted: %d keys, %v", len(keys), err)
 	}
 	// What is cut off may be the key that opens most.
 	long := filepath.Join(dir, "long")
