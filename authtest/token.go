@@ -18,8 +18,8 @@ type accessToken struct {
 type refreshToken struct {
 	*grant
 	spent bool
-	// next is what replaced it.
-	next string
+	// next are those that replaced it.
+	next []string
 }
 
 func tokenLeg(r *http.Request, body []byte) string {
@@ -132,7 +132,7 @@ func (s *Server) issue(w http.ResponseWriter, r *http.Request, form url.Values) 
 		switch {
 		case t == nil || t.dead || t.client.ID != c.ID:
 			return bad("invalid_grant", "the refresh token is unknown or revoked")
-		case t.spent && !(s.opt.GraceForOldRefreshToken && s.refresh[t.next] != nil && !s.refresh[t.next].spent):
+		case t.spent && !(s.opt.GraceForOldRefreshToken && s.unused(t.next)):
 			s.kill(t.grant)
 			s.revoked++
 			return bad("invalid_grant", "the refresh token was used before: all that came from this login is revoked")
@@ -167,10 +167,15 @@ func (s *Server) tokens(g *grant, old *refreshToken) map[string]any {
 		s.refresh[rt] = &refreshToken{grant: g}
 		doc["refresh_token"] = rt
 		if old != nil {
-			old.spent, old.next = true, rt
+			old.spent, old.next = true, append(old.next, rt)
 		}
 	}
 	return doc
+}
+
+// unused reports whether none of these refresh tokens was used; the caller holds the lock.
+func (s *Server) unused(tokens []string) bool {
+	return !slices.ContainsFunc(tokens, func(t string) bool { return s.refresh[t] == nil || s.refresh[t].spent })
 }
 
 // kill ends a login and all its tokens; the caller holds the lock.
