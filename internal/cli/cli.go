@@ -147,7 +147,7 @@ tokens.`,
 			return root
 		}
 	}
-	for _, name := range []string{"login", "token", "headers", "list", "logout", "clear", "proxy", "run", "import", "reseal", "demo", "version"} {
+	for _, name := range []string{"login", "token", "headers", "list", "logout", "clear", "proxy", "run", "setup", "import", "reseal", "demo", "version"} {
 		root.AddCommand(command(name)(f))
 	}
 	return root
@@ -168,6 +168,8 @@ func command(name string) func(*flags) *cobra.Command {
 		return newLogout
 	case "clear":
 		return newClear
+	case "setup":
+		return newSetup
 	case "run":
 		return newRun
 	case "proxy":
