@@ -30,6 +30,9 @@ type demand struct {
 	open bool
 	// page means that the answer was a web page.
 	page bool
+	// status and lines are the answer to a probe: its WWW-Authenticate lines.
+	status int
+	lines  []string
 }
 
 // demandOf reads the challenge of a 401 or 403 (RFC 9110 section 11.6.1, RFC 6750 section 3).
@@ -112,9 +115,11 @@ func (c *Client) probeServer(ctx context.Context) (*demand, error) {
 			return nil, err
 		}
 		if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
-			return demandOf(resp.Header), nil
+			d := demandOf(resp.Header)
+			d.status, d.lines = resp.StatusCode, resp.Header.Values("WWW-Authenticate")
+			return d, nil
 		}
-		last = &demand{open: resp.StatusCode/100 == 2, page: isPage(resp.Header)}
+		last = &demand{open: resp.StatusCode/100 == 2, page: isPage(resp.Header), status: resp.StatusCode}
 		if resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests {
 			return nil, &TemporaryError{RetryAfter: wire.RetryAfter(resp.Header, time.Now()), Err: &DiscoveryError{Fact: Fact{
 				URL: c.id, Status: resp.StatusCode, Message: "the MCP server is in trouble", Hint: "try again later",

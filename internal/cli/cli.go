@@ -51,6 +51,10 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if errors.As(err, &theirs) {
 		return theirs.code // it has said itself what was wrong
 	}
+	var answer *inspected
+	if errors.As(err, &answer) {
+		return answer.code
+	}
 	if err != nil {
 		u.fail(err)
 	}
@@ -147,7 +151,7 @@ tokens.`,
 			return root
 		}
 	}
-	for _, name := range []string{"login", "token", "headers", "list", "logout", "clear", "proxy", "run", "setup", "import", "reseal", "demo", "version"} {
+	for _, name := range []string{"login", "token", "headers", "list", "logout", "clear", "inspect", "proxy", "run", "setup", "import", "reseal", "demo", "version"} {
 		root.AddCommand(command(name)(f))
 	}
 	return root
@@ -168,6 +172,8 @@ func command(name string) func(*flags) *cobra.Command {
 		return newLogout
 	case "clear":
 		return newClear
+	case "inspect":
+		return newInspect
 	case "setup":
 		return newSetup
 	case "run":
