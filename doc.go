@@ -24,6 +24,12 @@
 // [ErrLoginRequired]. [Client.Token] never prompts at all. Faults that may pass are [ErrTemporary]
 // and end no login.
 //
+// # Without a browser, without a person
+//
+// [Options.Grant] is another way to tokens than the authorization code: [DeviceCode] for a person with
+// another device, [ClientCredentials], [WorkloadIdentity] and [EnterpriseManaged] for programs alone. A login
+// of another program is taken over by [Client.Import]; [Client.Inspect] says how a server does OAuth.
+//
 // # Security
 //
 // Tokens go to the origin of the server they were issued for, in the Authorization header, and

@@ -65,7 +65,7 @@ func statusOf(rec *store.Record) *Status {
 	st := &Status{
 		ServerURL: rec.ServerURL, Profile: rec.Profile, Resource: rec.Resource, Issuer: rec.Issuer, ClientID: rec.Registration.ClientID,
 		RegistrationSource: rec.Registration.Source, Scopes: slices.Clone(rec.Scopes), Expiry: rec.Expiry, LoggedInAt: rec.IssuedAt,
-		CanRefresh: rec.RefreshToken != "", Reason: rec.LoginRequired,
+		CanRefresh: rec.RefreshToken != "" || rec.Grant != "", Reason: rec.LoginRequired,
 	}
 	switch {
 	case rec.LoginRequired != "":
