@@ -65,9 +65,9 @@ func TestTokenCost(t *testing.T) {
 		}
 		return d.Seconds() * 1000
 	}
-	// A busy machine can spoil a comparison, but not three in a row.
+	// A busy machine can spoil a comparison, but not all of them.
 	var ratio float64
-	for range 3 {
+	for range 6 {
 		var us, base []float64
 		for range 101 { // interleaved, so that a busy moment meets both
 			us = append(us, took(token, "token", srv.MCPURL()))
@@ -75,8 +75,9 @@ func TestTokenCost(t *testing.T) {
 		}
 		slices.Sort(us)
 		slices.Sort(base)
-		ratio = us[50] / base[50]
-		t.Logf("mcpoauth token %.2f ms, a program with net/http %.2f ms: %.2f times", us[50], base[50], ratio)
+		// The fifth that was least disturbed by whatever else the machine does.
+		ratio = us[20] / base[20]
+		t.Logf("mcpoauth token %.2f ms, a program with net/http %.2f ms: %.2f times", us[20], base[20], ratio)
 		if ratio <= maxCost {
 			return
 		}
