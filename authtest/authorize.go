@@ -1,7 +1,9 @@
 package authtest
 
 import (
+	"crypto/sha256"
 	_ "embed" // the consent page
+	"encoding/base64"
 	"html"
 	"net/http"
 	"net/url"
@@ -33,6 +35,7 @@ type code struct {
 	*grant
 	redirectURI, challenge string
 	until                  time.Time
+	spent, used            bool // presented, and with success
 }
 
 type consent struct {
@@ -46,9 +49,10 @@ type pushed struct {
 	until  time.Time
 }
 
-// push is RFC 9126 section 2.
+// push is RFC 9126 section 2: what is wrong is said here, not at the authorization endpoint.
 func (s *Server) push(w http.ResponseWriter, r *http.Request) {
 	form := formOf(r)
+	f := s.fault()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.authenticate(w, r, form)
@@ -57,6 +61,20 @@ func (s *Server) push(w http.ResponseWriter, r *http.Request) {
 	}
 	form.Set("client_id", c.ID)
 	form.Del("client_secret")
+	for k, v := range form {
+		if len(v) > 1 || k == "request_uri" {
+			oauthError(w, http.StatusBadRequest, "invalid_request", k+" occurs twice, or must not be pushed")
+			return
+		}
+	}
+	if !s.mayUse(c, form.Get("redirect_uri")) {
+		oauthError(w, http.StatusBadRequest, "invalid_request", "the redirect URI is not one of this client's")
+		return
+	}
+	if code, description := s.wrong(form, f); code != "" {
+		oauthError(w, http.StatusBadRequest, code, description)
+		return
+	}
 	uri := "urn:ietf:params:oauth:request_uri:" + random(12)
 	s.pushed[uri] = pushed{form, c, s.now().Add(pushedLife)}
 	writeJSON(w, http.StatusCreated, map[string]any{"request_uri": uri, "expires_in": int(pushedLife.Seconds())})
@@ -95,7 +113,11 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 		s.dead(w, "The redirect URI is not one of this client's.")
 		return
 	}
-	if code, description := s.wrong(q, f); code != "" {
+	code, description := s.wrong(q, f)
+	if f.AuthorizeError != "" {
+		code, description = f.AuthorizeError, "as the test wants it"
+	}
+	if code != "" {
 		s.sendBack(w, r, q, url.Values{"error": {code}, "error_description": {description}}, f)
 		return
 	}
@@ -120,18 +142,17 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 
 // wrong checks an authorization request whose client and redirect URI are sound.
 func (s *Server) wrong(q url.Values, f Faults) (code, description string) {
+	challenge, err := base64.RawURLEncoding.DecodeString(q.Get("code_challenge"))
 	switch {
-	case f.AuthorizeError != "":
-		return f.AuthorizeError, "as the test wants it"
 	case q.Get("response_type") != "code":
 		return "unsupported_response_type", "only code is supported"
 	case q.Get("state") == "" && !s.opt.Lenient:
 		return "invalid_request", "state is missing"
-	case q.Get("code_challenge_method") != "S256" || len(q.Get("code_challenge")) != 43:
+	case q.Get("code_challenge_method") != "S256" || err != nil || len(challenge) != sha256.Size:
 		return "invalid_request", "PKCE with S256 is required"
 	case f.RejectResource && q.Has("resource"):
 		return "invalid_target", "AADSTS9010010: The resource parameter provided in the request doesn't match with the requested scopes."
-	case !f.RejectResource && q.Get("resource") != s.mcpURL && !(s.opt.Lenient && sameButSlash(q.Get("resource"), s.mcpURL)):
+	case !f.RejectResource && !f.AnyResource && q.Get("resource") != s.mcpURL && !(s.opt.Lenient && sameButSlash(q.Get("resource"), s.mcpURL)):
 		return "invalid_target", "the resource must be " + s.mcpURL
 	}
 	for k, v := range f.RequiredAuthorizeParams {
@@ -154,6 +175,11 @@ func sameButSlash(got, want string) bool {
 
 // decide receives the consent form.
 func (s *Server) decide(w http.ResponseWriter, r *http.Request) {
+	// The form's hidden value cannot be guessed; a browser says on top of it who sends the form.
+	if err := new(http.CrossOriginProtection).Check(r); err != nil {
+		s.dead(w, "Another site sent this form.")
+		return
+	}
 	form := formOf(r)
 	f := s.fault()
 	s.mu.Lock()

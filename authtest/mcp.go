@@ -21,23 +21,24 @@ func mcpLeg(r *http.Request, _ []byte) string {
 // mcp is the protected MCP server, Streamable HTTP.
 func (s *Server) mcp(w http.ResponseWriter, r *http.Request) {
 	f := s.fault()
-	g, why := s.bearer(r, f)
-	if g == nil {
+	t, why := s.bearer(r, f)
+	if t == nil {
 		s.challenge(w, f, why)
 		return
 	}
 	for _, scope := range append(slices.Clone(s.opt.RequiredScopes), strings.Fields(f.AlwaysNeedScope)...) {
-		if !slices.Contains(g.scope, scope) {
-			s.needScope(w, scope)
+		if !slices.Contains(t.scope, scope) {
+			s.needScope(w, f, scope)
 			return
 		}
+	}
+	if id := r.Header.Get("Mcp-Session-Id"); !s.session(id, r.Method == http.MethodDelete) {
+		w.WriteHeader(http.StatusNotFound)
+		return
 	}
 	switch r.Method {
 	case http.MethodPost:
 	case http.MethodDelete:
-		s.mu.Lock()
-		delete(s.sessions, r.Header.Get("Mcp-Session-Id"))
-		s.mu.Unlock()
 		w.WriteHeader(http.StatusOK)
 		return
 	default:
@@ -59,12 +60,12 @@ func (s *Server) mcp(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer := map[string]any{"jsonrpc": "2.0", "id": msg.ID}
-	switch result, scope, err := s.handle(w, g, msg.Method, msg.Params); {
+	switch result, scope, err := s.handle(w, t.scope, msg.Method, msg.Params); {
 	case scope != "":
-		s.needScope(w, scope)
+		s.needScope(w, f, scope)
 		return
 	case err != nil:
-		answer["error"] = map[string]any{"code": -32601, "message": err.Error()}
+		answer["error"] = err
 	default:
 		answer["result"] = result
 	}
@@ -77,8 +78,21 @@ func (s *Server) mcp(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintf(w, "event: message\ndata: %s\n\n", b)
 }
 
-// bearer returns the grant of the request's token, or why there is none.
-func (s *Server) bearer(r *http.Request, f Faults) (*grant, string) {
+// session reports whether a session is alive, and ends it if wanted. A client need not have one, but
+// there is none to end then.
+func (s *Server) session(id string, end bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	alive := s.sessions[id] || id == "" && !end
+	if end {
+		delete(s.sessions, id)
+	}
+	return alive
+}
+
+// bearer returns the request's token, or why there is none. A token without a resource is good: it
+// comes from a login to which the fault RejectResource or a lenient server allowed none.
+func (s *Server) bearer(r *http.Request, f Faults) (*accessToken, string) {
 	header := r.Header.Get("Authorization")
 	if header == "" {
 		return nil, ""
@@ -87,10 +101,10 @@ func (s *Server) bearer(r *http.Request, f Faults) (*grant, string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.access[token]
-	if !ok || t == nil || t.dead || f.AlwaysUnauthorized || !s.now().Before(t.until) {
+	if !ok || t == nil || t.dead || f.AlwaysUnauthorized || !s.now().Before(t.until) || !sameButSlash(t.resource, s.mcpURL) {
 		return nil, "invalid_token"
 	}
-	return t.grant, ""
+	return t, ""
 }
 
 // challenge is RFC 6750 section 3 with RFC 9728 section 5.1.
@@ -106,14 +120,10 @@ func (s *Server) challenge(w http.ResponseWriter, f Faults, why string) {
 	}
 	var params []string
 	if !f.ChallengeWithoutMetadata {
-		p := "/.well-known/oauth-protected-resource/mcp"
-		if f.ResourceMetadataAtRoot {
-			p = "/.well-known/oauth-protected-resource"
-		}
-		params = append(params, fmt.Sprintf("resource_metadata=%q", s.mcpBase+p))
+		params = append(params, fmt.Sprintf("resource_metadata=%q", s.metadataURL(f)))
 	}
 	if why != "" {
-		params = append(params, `error="invalid_token"`, `error_description="the token is unknown, revoked or too old, scope=\"none\""`)
+		params = append(params, `error="invalid_token"`, `error_description="the token is unknown, revoked, too old or for another server, scope=\"none\""`)
 	}
 	if s.opt.Lenient {
 		h.Set("WWW-Authenticate", strings.TrimSpace("Bearer "+strings.Join(params, ", ")))
@@ -122,17 +132,32 @@ func (s *Server) challenge(w http.ResponseWriter, f Faults, why string) {
 	h["Www-Authenticate"] = []string{`Basic realm="not for you, resource_metadata=\"https://evil.invalid/\"", Digest realm="nor this"`, strings.TrimSpace("bEARER  " + strings.Join(params, " ,"))}
 }
 
-func (s *Server) needScope(w http.ResponseWriter, scope string) {
+// metadataURL is where the resource metadata lies.
+func (s *Server) metadataURL(f Faults) string {
+	if f.ResourceMetadataAtRoot {
+		return s.mcpBase + "/.well-known/oauth-protected-resource"
+	}
+	return s.mcpBase + "/.well-known/oauth-protected-resource/mcp"
+}
+
+// needScope names what is missing only: what was granted already is the client's to remember.
+func (s *Server) needScope(w http.ResponseWriter, f Faults, scope string) {
 	value := fmt.Sprintf(`Bearer error="insufficient_scope", scope=%q`, scope)
-	if !s.fault().ChallengeWithoutMetadata {
-		value += fmt.Sprintf(`, resource_metadata=%q`, s.mcpBase+"/.well-known/oauth-protected-resource/mcp")
+	if !f.ChallengeWithoutMetadata {
+		value += fmt.Sprintf(`, resource_metadata=%q`, s.metadataURL(f))
 	}
 	w.Header().Set("WWW-Authenticate", value)
 	w.WriteHeader(http.StatusForbidden)
 }
 
+// rpcError is JSON-RPC's.
+type rpcError struct {
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+}
+
 // handle answers one MCP request: a result, the scope that it needs, or an error.
-func (s *Server) handle(w http.ResponseWriter, g *grant, method string, params json.RawMessage) (result any, scope string, err error) {
+func (s *Server) handle(w http.ResponseWriter, granted []string, method string, params json.RawMessage) (result any, scope string, err *rpcError) {
 	info := map[string]any{"name": "authtest", "version": "1"}
 	capabilities := map[string]any{"tools": map[string]any{}}
 	switch method {
@@ -168,15 +193,16 @@ func (s *Server) handle(w http.ResponseWriter, g *grant, method string, params j
 		_ = json.Unmarshal(params, &p)
 		switch p.Name {
 		case "whoami":
-			return text("You may: " + strings.Join(g.scope, " ")), "", nil
+			return text("You may: " + strings.Join(granted, " ")), "", nil
 		case "write_note":
-			if !slices.Contains(g.scope, "mcp:write") {
+			if !slices.Contains(granted, "mcp:write") {
 				return nil, "mcp:write", nil
 			}
 			return text("Written."), "", nil
 		}
+		return nil, "", &rpcError{-32602, "there is no tool " + p.Name}
 	}
-	return nil, "", fmt.Errorf("there is no %s", method)
+	return nil, "", &rpcError{-32601, "there is no method " + method}
 }
 
 func text(s string) map[string]any {

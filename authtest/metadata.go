@@ -2,8 +2,12 @@ package authtest
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 )
+
+// authMethods are the ways of client authentication it knows.
+var authMethods = []string{"none", "client_secret_basic", "client_secret_post"}
 
 func (s *Server) authHandler() http.Handler {
 	mux := http.NewServeMux()
@@ -75,7 +79,7 @@ func (s *Server) wellKnown(w http.ResponseWriter, r *http.Request) {
 	p := s.opt.IssuerPath
 	oauth := r.URL.Path == "/.well-known/oauth-authorization-server"+p
 	openID := r.URL.Path == "/.well-known/openid-configuration"+p || r.URL.Path == p+"/.well-known/openid-configuration"
-	if f.OnlyOpenID && !openID || !oauth && !openID {
+	if f.NoServerMetadata || f.OnlyOpenID && !openID || !oauth && !openID {
 		http.NotFound(w, r)
 		return
 	}
@@ -86,7 +90,8 @@ func (s *Server) wellKnown(w http.ResponseWriter, r *http.Request) {
 		"pushed_authorization_request_endpoint": as + s.paths.par, "require_pushed_authorization_requests": f.RequirePAR,
 		"scopes_supported": s.opt.Scopes, "response_types_supported": []string{"code"},
 		"grant_types_supported":                          []string{"authorization_code", "refresh_token"},
-		"token_endpoint_auth_methods_supported":          []string{"none", "client_secret_basic", "client_secret_post"},
+		"token_endpoint_auth_methods_supported":          authMethods,
+		"revocation_endpoint_auth_methods_supported":     authMethods,
 		"code_challenge_methods_supported":               []string{"S256"},
 		"authorization_response_iss_parameter_supported": true,
 		"client_id_metadata_document_supported":          s.opt.MetadataDocuments != nil,
@@ -97,9 +102,18 @@ func (s *Server) wellKnown(w http.ResponseWriter, r *http.Request) {
 		doc["jwks_uri"] = as + "/jwks"
 	}
 	if !s.opt.Lenient {
-		doc["token_endpoint_auth_methods_supported"] = []string{"none", "client_secret_basic", "client_secret_post", "telepathy"}
+		doc["token_endpoint_auth_methods_supported"] = append(slices.Clone(authMethods), "telepathy")
 		doc["x_surprise"] = []any{map[string]any{"deep": nil}}
 		doc["op_policy_uri"] = nil
+	}
+	if f.Issuer != "" {
+		doc["issuer"] = f.Issuer
+	}
+	if f.NoPKCE {
+		delete(doc, "code_challenge_methods_supported")
+	}
+	if f.NoRegistration {
+		delete(doc, "registration_endpoint")
 	}
 	if f.ServerMetadata != nil {
 		f.ServerMetadata(doc)

@@ -57,8 +57,16 @@ type Client struct {
 
 // Faults are what a [Server] does wrong. The zero value is none. See [Server.Set].
 type Faults struct {
-	// Intercept answers requests of a leg instead of the server, if it returns true.
+	// Intercept answers requests of a leg instead of the server, if it returns true. The legs are those
+	// of [Server.Count].
 	Intercept map[string]func(w http.ResponseWriter, r *http.Request) bool
+	// Delay waits before requests of a leg are looked at. Drop closes that many connections of a leg
+	// without an answer. Fail answers a leg with this status and a page of HTML: a proxy's error page,
+	// or with 200 a captive portal. All three come before any work is done; RetryAfter goes with Fail.
+	Delay      map[string]time.Duration
+	Drop       map[string]int
+	Fail       map[string]int
+	RetryAfter string
 
 	// BareChallenge sends 401 without WWW-Authenticate; ChallengeWithoutMetadata without
 	// resource_metadata; Challenge sends these header lines instead.
@@ -76,11 +84,17 @@ type Faults struct {
 	// ResourceScopes replaces scopes_supported there; an empty one is sent as such.
 	ResourceScopes []string
 
-	// OnlyOpenID serves server metadata in OpenID's place only.
-	OnlyOpenID bool
+	// NoServerMetadata answers 404; OnlyOpenID serves server metadata in OpenID's place only.
+	NoServerMetadata, OnlyOpenID bool
+	// Issuer replaces the document's issuer.
+	Issuer string
+	// NoPKCE does not announce PKCE, which is required all the same.
+	NoPKCE bool
 	// ServerMetadata changes the document before it is sent.
 	ServerMetadata func(map[string]any)
 
+	// NoRegistration announces no registration endpoint and has a page of HTML in its place.
+	NoRegistration bool
 	// RegistrationAuthMethod is forced on new clients. SecretLifetime ends their secrets.
 	RegistrationAuthMethod string
 	SecretLifetime         time.Duration
@@ -96,8 +110,9 @@ type Faults struct {
 	RequirePAR bool
 	// RequiredAuthorizeParams must come with the authorization request.
 	RequiredAuthorizeParams map[string]string
-	// RejectResource answers invalid_target to any resource parameter.
-	RejectResource bool
+	// RejectResource answers invalid_target to any resource parameter. AnyResource accepts every one,
+	// and the MCP server refuses tokens that are for another.
+	RejectResource, AnyResource bool
 
 	// TokenAnswer changes a successful token response before it is sent.
 	TokenAnswer func(map[string]any)
@@ -106,7 +121,8 @@ type Faults struct {
 	TokenStatus int
 	// TokenDelay waits before the answer, after the work is done.
 	TokenDelay time.Duration
-	// DropTokenAnswers closes that many connections after the work is done.
+	// DropTokenAnswers closes that many connections after the work is done, so that a client cannot know
+	// that its refresh token is spent.
 	DropTokenAnswers int
 	// UnauthorizedInvalidGrant sends invalid_grant with 401.
 	UnauthorizedInvalidGrant bool

@@ -2,6 +2,7 @@ package authtest
 
 import (
 	"encoding/json"
+	"mime"
 	"net"
 	"net/http"
 	"net/url"
@@ -13,13 +14,22 @@ import (
 // client is a registered client.
 type client struct {
 	Client
-	native       bool
+	refresh      bool // it may have refresh tokens
 	secretExpiry time.Time
 	manage       string // its registration access token
 }
 
 // register is RFC 7591 section 3.
 func (s *Server) register(w http.ResponseWriter, r *http.Request) {
+	f := s.fault()
+	if f.NoRegistration {
+		failPage(w, http.StatusNotFound, "")
+		return
+	}
+	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); !s.opt.Lenient && (err != nil || t != "application/json") {
+		oauthError(w, http.StatusBadRequest, "invalid_client_metadata", "client metadata is application/json")
+		return
+	}
 	var req struct {
 		RedirectURIs    []string `json:"redirect_uris"`
 		AuthMethod      string   `json:"token_endpoint_auth_method"`
@@ -50,18 +60,31 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	f := s.fault()
 	method := req.AuthMethod
 	if method == "" {
 		method = "client_secret_basic"
 	}
+	if !slices.Contains(authMethods, method) {
+		oauthError(w, http.StatusBadRequest, "invalid_client_metadata", "the authentication method "+method+" is not supported")
+		return
+	}
 	if f.RegistrationAuthMethod != "" {
 		method = f.RegistrationAuthMethod
 	}
-	c := &client{Client: Client{ID: "client-" + random(9), AuthMethod: method, RedirectURIs: req.RedirectURIs}, native: native, manage: "manage-" + random(18)}
+	// Without grant_types a client has asked for authorization_code alone (RFC 7591 section 2).
+	grants := []string{"authorization_code"}
+	if s.opt.Lenient || slices.Contains(req.GrantTypes, "refresh_token") {
+		grants = append(grants, "refresh_token")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := &client{
+		Client:  Client{ID: "client-" + random(9), AuthMethod: method, RedirectURIs: req.RedirectURIs},
+		refresh: len(grants) > 1, manage: "manage-" + random(18),
+	}
 	doc := map[string]any{
-		"client_id": c.ID, "client_id_issued_at": time.Now().Unix(), "redirect_uris": req.RedirectURIs, "client_name": req.ClientName,
-		"token_endpoint_auth_method": method, "grant_types": []string{"authorization_code", "refresh_token"}, "response_types": []string{"code"},
+		"client_id": c.ID, "client_id_issued_at": s.now().Unix(), "redirect_uris": req.RedirectURIs, "client_name": req.ClientName,
+		"token_endpoint_auth_method": method, "grant_types": grants, "response_types": []string{"code"},
 		"registration_access_token": c.manage, "registration_client_uri": s.asOrigin() + s.paths.client + c.ID,
 		// More than was asked for: what may be asked, not what was.
 		"scope": strings.Join(s.opt.Scopes, " "),
@@ -69,8 +92,6 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) {
 	if !s.opt.Lenient {
 		doc["client_uri"], doc["jwks_uri"], doc["x_surprise"] = "", nil, []int{1}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if method != "none" {
 		c.Secret = "secret-" + random(18) + "+/=:%"
 		doc["client_secret"] = c.Secret
@@ -89,7 +110,7 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusCreated, doc)
 }
 
-// deleteClient is RFC 7592 section 2.3.
+// deleteClient is RFC 7592 section 2.3: its logins end with it.
 func (s *Server) deleteClient(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,6 +121,12 @@ func (s *Server) deleteClient(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	delete(s.clients, c.ID)
+	for _, t := range s.access {
+		t.dead = t.dead || t.client == c
+	}
+	for _, t := range s.refresh {
+		t.dead = t.dead || t.client == c
+	}
 	w.WriteHeader(http.StatusNoContent)
 }
 
@@ -115,7 +142,7 @@ func (s *Server) client(id string) *client {
 		return c
 	}
 	if uris, ok := s.opt.MetadataDocuments[id]; ok {
-		return &client{Client: Client{ID: id, AuthMethod: "none", RedirectURIs: uris}, native: true}
+		return &client{Client: Client{ID: id, AuthMethod: "none", RedirectURIs: uris}, refresh: true}
 	}
 	return nil
 }

@@ -1,7 +1,9 @@
 package authtest
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
@@ -24,7 +26,9 @@ type Server struct {
 	mcpURL  string
 	mcpBase string
 	servers []*http.Server
-	done    sync.WaitGroup
+	done    sync.WaitGroup // the listeners
+	conns   sync.WaitGroup // their connections
+	stop    context.CancelFunc
 	paths   paths
 
 	mu       sync.Mutex
@@ -47,15 +51,17 @@ type paths struct{ authorize, consent, token, register, revoke, par, client stri
 
 // Request is one request that the servers received.
 type Request struct {
-	// Time it came, Leg it belongs to, what was asked and answered.
-	Time   time.Time
-	Leg    string
+	// Time it came, by the system's clock, and Leg it belongs to; see [Server.Count].
+	Time time.Time
+	Leg  string
+	// What was asked. Form is the body, if it is a form.
 	Method string
 	Path   string
 	Query  url.Values
 	Form   url.Values
 	Body   []byte
 	Header http.Header
+	// Status is what was answered, 0 until then and if the connection was closed instead.
 	Status int
 }
 
@@ -111,9 +117,11 @@ func Start(opt *Options) (*Server, error) {
 	s.issuer = "http://" + as.Addr().String() + s.opt.IssuerPath
 	s.mcpBase = "http://" + rs.Addr().String()
 	s.mcpURL = s.mcpBase + "/mcp"
-	s.serve(as, s.authHandler())
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.serve(ctx, as, s.authHandler())
 	if rs != as {
-		s.serve(rs, s.mcpHandler())
+		s.serve(ctx, rs, s.mcpHandler())
 	}
 	return s, nil
 }
@@ -122,18 +130,30 @@ func listen() (net.Listener, error) {
 	return net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it does not block
 }
 
-func (s *Server) serve(ln net.Listener, h http.Handler) {
+func (s *Server) serve(ctx context.Context, ln net.Listener, h http.Handler) {
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
+	srv.BaseContext = func(net.Listener) context.Context { return ctx }
+	srv.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			s.conns.Add(1)
+		case http.StateClosed, http.StateHijacked:
+			s.conns.Done()
+		}
+	}
 	s.servers = append(s.servers, srv)
 	s.done.Go(func() { _ = srv.Serve(ln) })
 }
 
-// Close ends the servers and their connections.
+// Close ends the servers and their connections, and waits for the requests under way: an interceptor
+// that waits must heed its request's context.
 func (s *Server) Close() {
+	s.stop()
 	for _, srv := range s.servers {
 		_ = srv.Close()
 	}
 	s.done.Wait()
+	s.conns.Wait()
 }
 
 // MCPURL returns the protected MCP server's URL.
@@ -169,7 +189,7 @@ func (s *Server) Requests() []Request {
 
 // Count returns how many requests of a leg were received: "challenge" (an MCP request without a
 // token), "mcp", "resource-metadata", "server-metadata", "registration", "par", "authorize",
-// "consent", "token", "refresh", "revocation", "client-deletion" or "other".
+// "consent", "token" (a code), "refresh", "revocation", "client-deletion" or "other".
 func (s *Server) Count(leg string) int {
 	n := 0
 	for _, r := range s.Requests() {
@@ -180,12 +200,12 @@ func (s *Server) Count(leg string) int {
 	return n
 }
 
-// Secrets returns every token, code, verifier, state and secret that was issued or seen. None of
-// them belongs into any output.
+// Secrets returns every token, code, verifier, state and secret that was issued or seen, sorted. None
+// of them belongs into any output. What an interceptor answers is not among them.
 func (s *Server) Secrets() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Collect(maps.Keys(s.secrets))
+	return slices.Sorted(maps.Keys(s.secrets))
 }
 
 // secret notes a secret; the caller holds the lock.
@@ -228,14 +248,21 @@ func (s *Server) ForgetClients() {
 	clear(s.clients)
 }
 
-// Revoked returns how many logins were revoked because an old refresh token came back.
+// ForgetSessions forgets every MCP session, as servers do that are deployed anew.
+func (s *Server) ForgetSessions() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.sessions)
+}
+
+// Revoked returns how many logins were revoked because a code or an old refresh token came back.
 func (s *Server) Revoked() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.revoked
 }
 
-// AddClient registers a client beforehand.
+// AddClient registers a client beforehand. It works while the server runs, too.
 func (s *Server) AddClient(c Client) {
 	if c.AuthMethod == "" {
 		c.AuthMethod = "none"
@@ -245,7 +272,7 @@ func (s *Server) AddClient(c Client) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.clients[c.ID] = &client{Client: c, native: true}
+	s.clients[c.ID] = &client{Client: c, refresh: true}
 	s.secret(c.Secret)
 }
 
@@ -272,17 +299,68 @@ func (s *Server) record(leg func(*http.Request, []byte) string, h http.HandlerFu
 			s.secret(rec.Query.Get(k))
 			s.secret(rec.Form.Get(k))
 		}
-		intercept := s.faults.Intercept[rec.Leg]
+		if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+			s.secret(token)
+		}
+		if _, pass, ok := r.BasicAuth(); ok {
+			if pass, err := url.QueryUnescape(pass); err == nil {
+				s.secret(pass)
+			}
+		}
+		f := s.faults
+		delay, fail, drop := f.Delay[rec.Leg], f.Fail[rec.Leg], f.Drop[rec.Leg] > 0
+		if drop {
+			f.Drop[rec.Leg]--
+		}
+		intercept := f.Intercept[rec.Leg]
 		s.mu.Unlock()
 		sw := &statusWriter{ResponseWriter: w, status: http.StatusOK}
-		if intercept == nil || !intercept(sw, r) {
+		defer func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.requests[at].Status = sw.status
+		}()
+		wait(r, delay)
+		switch {
+		case drop:
+			hangUp(sw)
+		case fail != 0:
+			failPage(sw, fail, f.RetryAfter)
+		case intercept == nil || !intercept(sw, r):
 			r.Body = io.NopCloser(bytes.NewReader(body))
 			h(sw, r)
 		}
-		s.mu.Lock()
-		s.requests[at].Status = sw.status
-		s.mu.Unlock()
 	}
+}
+
+// wait waits, but not for a client that has gone.
+func wait(r *http.Request, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.Context().Done():
+	}
+}
+
+// hangUp closes the connection without an answer.
+func hangUp(w http.ResponseWriter) {
+	if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+		_ = conn.Close()
+	}
+}
+
+// failPage answers as something between the client and the server does.
+func failPage(w http.ResponseWriter, status int, retryAfter string) {
+	if retryAfter != "" {
+		w.Header().Set("Retry-After", retryAfter)
+	}
+	w.Header().Set("Content-Type", "text/html")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, "<!doctype html>\n<title>Sorry</title>\n<h1>Something is in the way</h1>\n")
 }
 
 type statusWriter struct {
@@ -293,6 +371,12 @@ type statusWriter struct {
 func (w *statusWriter) WriteHeader(status int) {
 	w.status = status
 	w.ResponseWriter.WriteHeader(status)
+}
+
+// Hijack gives the connection away: there will be no answer.
+func (w *statusWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.status = 0
+	return http.NewResponseController(w.ResponseWriter).Hijack()
 }
 
 // Unwrap lets http.ResponseController reach the connection.

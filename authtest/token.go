@@ -12,6 +12,7 @@ import (
 
 type accessToken struct {
 	*grant
+	scope []string // that of the login, or less
 	until time.Time
 }
 
@@ -43,11 +44,9 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f := s.fault()
-	time.Sleep(f.TokenDelay)
+	wait(r, f.TokenDelay)
 	if s.dropAnswer() {
-		if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
-			_ = conn.Close()
-		}
+		hangUp(w)
 		return
 	}
 	if code != "" {
@@ -60,7 +59,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 	if f.TokenAnswer != nil {
 		f.TokenAnswer(doc)
 		s.mu.Lock()
-		for _, k := range []string{"access_token", "refresh_token"} {
+		for _, k := range []string{"access_token", "refresh_token", "id_token"} {
 			if v, ok := doc[k].(string); ok {
 				s.secret(v)
 			}
@@ -100,8 +99,10 @@ func (s *Server) issue(w http.ResponseWriter, r *http.Request, form url.Values) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// A code is spent by whoever presents it, authenticated or not.
-	presented := s.codes[form.Get("code")]
-	delete(s.codes, form.Get("code"))
+	presented, again := s.codes[form.Get("code")], false
+	if presented != nil {
+		again, presented.spent = presented.spent, true
+	}
 	c := s.authenticate(w, r, form)
 	if c == nil {
 		return nil, 0, "", ""
@@ -115,18 +116,29 @@ func (s *Server) issue(w http.ResponseWriter, r *http.Request, form url.Values) 
 	}
 	switch form.Get("grant_type") {
 	case "authorization_code":
-		sum := sha256.Sum256([]byte(form.Get("code_verifier")))
+		verifier := form.Get("code_verifier")
+		sum := sha256.Sum256([]byte(verifier))
 		switch {
+		case again:
+			// RFC 6749 section 4.1.2: somebody else may have the tokens.
+			if presented.used && !presented.dead {
+				s.kill(presented.grant)
+				s.revoked++
+			}
+			return bad("invalid_grant", "the code was presented before: all that came from it is revoked")
 		case presented == nil || presented.client.ID != c.ID || s.now().After(presented.until):
-			return bad("invalid_grant", "the code is unknown, spent or too old")
+			return bad("invalid_grant", "the code is unknown or too old")
 		case form.Get("redirect_uri") != presented.redirectURI:
 			return bad("invalid_grant", "the redirect_uri is another one than before")
+		case len(verifier) < 43 || len(verifier) > 128:
+			return bad("invalid_grant", "the code_verifier has not 43 to 128 characters")
 		case base64.RawURLEncoding.EncodeToString(sum[:]) != presented.challenge:
 			return bad("invalid_grant", "the code_verifier is wrong")
 		case resource != presented.resource && !(s.opt.Lenient && resource == ""):
 			return bad("invalid_target", "the resource is another one than before")
 		}
-		return s.tokens(presented.grant, nil), http.StatusOK, "", ""
+		presented.used = true
+		return s.tokens(presented.grant, presented.scope, nil), http.StatusOK, "", ""
 	case "refresh_token":
 		t := s.refresh[form.Get("refresh_token")]
 		switch {
@@ -139,27 +151,30 @@ func (s *Server) issue(w http.ResponseWriter, r *http.Request, form url.Values) 
 		case resource != t.resource && !(s.opt.Lenient && resource == ""):
 			return bad("invalid_target", "the resource is another one than before")
 		}
-		if scope := form.Get("scope"); scope != "" {
-			for one := range strings.FieldsSeq(scope) {
-				if !slices.Contains(t.scope, one) {
+		scope := t.scope
+		if narrow := strings.Fields(form.Get("scope")); len(narrow) > 0 {
+			for _, one := range narrow {
+				if !slices.Contains(scope, one) {
 					return bad("invalid_scope", "a refresh cannot widen the scope")
 				}
 			}
+			scope = narrow // of the access token; the next refresh may ask for all again
 		}
-		return s.tokens(t.grant, t), http.StatusOK, "", ""
+		return s.tokens(t.grant, scope, t), http.StatusOK, "", ""
 	}
 	return bad("unsupported_grant_type", "only authorization_code and refresh_token are supported")
 }
 
 // tokens issues a pair; old is the refresh token it replaces, if any.
-func (s *Server) tokens(g *grant, old *refreshToken) map[string]any {
+func (s *Server) tokens(g *grant, scope []string, old *refreshToken) map[string]any {
 	at := s.secret("access-" + random(24))
-	s.access[at] = &accessToken{g, s.now().Add(s.opt.AccessTokenLifetime)}
-	doc := map[string]any{"access_token": at, "token_type": "Bearer", "expires_in": int(s.opt.AccessTokenLifetime.Seconds()), "scope": strings.Join(g.scope, " ")}
+	s.access[at] = &accessToken{g, scope, s.now().Add(s.opt.AccessTokenLifetime)}
+	doc := map[string]any{"access_token": at, "token_type": "Bearer", "expires_in": int(s.opt.AccessTokenLifetime.Seconds()), "scope": strings.Join(scope, " ")}
 	if !s.opt.Lenient {
 		doc["token_type"], doc["x_surprise"] = "bEARER", map[string]any{"a": []any{nil}}
 	}
 	switch {
+	case !g.client.refresh:
 	case old != nil && s.opt.NoRotation:
 	case old == nil && s.opt.RefreshNeedsOfflineAccess && !slices.Contains(g.scope, "offline_access"):
 	default:
@@ -195,11 +210,18 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v := form.Get("token")
-	if t := s.refresh[v]; t != nil && t.client.ID == c.ID {
-		s.kill(t.grant)
-	}
-	if t := s.access[v]; t != nil && t.client.ID == c.ID {
-		delete(s.access, v)
+	rt, at := s.refresh[v], s.access[v]
+	switch {
+	case v == "" || len(form["token"]) > 1:
+		oauthError(w, http.StatusBadRequest, "invalid_request", "there must be one token")
+		return
+	case rt != nil && rt.client.ID != c.ID || at != nil && at.client.ID != c.ID:
+		oauthError(w, http.StatusBadRequest, "invalid_grant", "the token was issued to another client")
+		return
+	case rt != nil:
+		s.kill(rt.grant)
+	default:
+		delete(s.access, v) // one that is unknown is as good as revoked
 	}
 	w.WriteHeader(http.StatusOK)
 }
