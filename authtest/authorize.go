@@ -134,8 +134,12 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	if scopes.Len() == 0 {
 		scopes.WriteString("whatever is needed")
 	}
+	program := html.EscapeString(c.ID)
+	if c.name != "" {
+		program = html.EscapeString(c.name) + "<small>" + program + "</small>"
+	}
 	showPage(w, http.StatusOK, "Allow access?", strings.NewReplacer(
-		"{client}", html.EscapeString(c.ID), "{server}", html.EscapeString(s.mcpURL), "{scopes}", scopes.String(),
+		"{client}", program, "{server}", html.EscapeString(s.mcpURL), "{scopes}", scopes.String(),
 		"{back}", html.EscapeString(q.Get("redirect_uri")), "{action}", html.EscapeString(s.paths.consent), "{id}", html.EscapeString(id),
 	).Replace(askHTML))
 }
@@ -152,7 +156,7 @@ func (s *Server) wrong(q url.Values, f Faults) (code, description string) {
 		return "invalid_request", "PKCE with S256 is required"
 	case f.RejectResource && q.Has("resource"):
 		return "invalid_target", "AADSTS9010010: The resource parameter provided in the request doesn't match with the requested scopes."
-	case !f.RejectResource && !f.AnyResource && q.Get("resource") != s.mcpURL && !(s.opt.Lenient && sameButSlash(q.Get("resource"), s.mcpURL)):
+	case !f.RejectResource && !f.AnyResource && !s.isUs(q.Get("resource")):
 		return "invalid_target", "the resource must be " + s.mcpURL
 	}
 	for k, v := range f.RequiredAuthorizeParams {
@@ -168,9 +172,10 @@ func (s *Server) wrong(q url.Values, f Faults) (code, description string) {
 	return "", ""
 }
 
-// sameButSlash is what lenient servers compare by: nothing at all is fine too.
-func sameButSlash(got, want string) bool {
-	return got == "" || strings.TrimSuffix(got, "/") == strings.TrimSuffix(want, "/")
+// isUs reports whether a resource is the MCP server. A lenient server forgives a slash at the end, and
+// nothing at all.
+func (s *Server) isUs(resource string) bool {
+	return resource == s.mcpURL || s.opt.Lenient && (resource == "" || strings.TrimSuffix(resource, "/") == s.mcpURL)
 }
 
 // decide receives the consent form.
@@ -234,7 +239,7 @@ func (s *Server) sendBack(w http.ResponseWriter, r *http.Request, q, answer url.
 	back.RawQuery = all.Encode()
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Referrer-Policy", "no-referrer")
-	http.Redirect(w, r, back.String(), http.StatusFound)
+	http.Redirect(w, r, back.String(), http.StatusSeeOther) // RFC 9700 section 4.12
 }
 
 // dead shows an error that must not be sent to a redirect URI (RFC 6749 section 4.1.2.1).

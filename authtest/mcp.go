@@ -90,8 +90,8 @@ func (s *Server) session(id string, end bool) bool {
 	return alive
 }
 
-// bearer returns the request's token, or why there is none. A token without a resource is good: it
-// comes from a login to which the fault RejectResource or a lenient server allowed none.
+// bearer returns the request's token, or why there is none. A token without a resource is good: such
+// a login was allowed by the fault RejectResource, or by a lenient server.
 func (s *Server) bearer(r *http.Request, f Faults) (*accessToken, string) {
 	header := r.Header.Get("Authorization")
 	if header == "" {
@@ -101,7 +101,7 @@ func (s *Server) bearer(r *http.Request, f Faults) (*accessToken, string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.access[token]
-	if !ok || t == nil || t.dead || f.AlwaysUnauthorized || !s.now().Before(t.until) || !sameButSlash(t.resource, s.mcpURL) {
+	if !ok || t == nil || t.dead || f.AlwaysUnauthorized || !s.now().Before(t.until) || t.resource != "" && !s.isUs(t.resource) {
 		return nil, "invalid_token"
 	}
 	return t, ""

@@ -3,7 +3,6 @@ package authtest
 import (
 	"net/http"
 	"slices"
-	"strings"
 )
 
 // authMethods are the ways of client authentication it knows.
@@ -12,13 +11,10 @@ var authMethods = []string{"none", "client_secret_basic", "client_secret_post"}
 func (s *Server) authHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/.well-known/", s.record(fixed("server-metadata"), s.wellKnown))
-	mux.HandleFunc("/", s.record(fixed("other"), func(w http.ResponseWriter, r *http.Request) {
-		if s.opt.IssuerPath != "" && strings.HasPrefix(r.URL.Path, s.opt.IssuerPath+"/.well-known/") {
-			s.wellKnown(w, r)
-			return
-		}
-		http.NotFound(w, r)
-	}))
+	if s.opt.IssuerPath != "" {
+		mux.HandleFunc(s.opt.IssuerPath+"/.well-known/", s.record(fixed("server-metadata"), s.wellKnown))
+	}
+	mux.HandleFunc("/", s.record(fixed("other"), http.NotFound))
 	mux.HandleFunc("GET "+s.paths.authorize, s.record(fixed("authorize"), s.authorize))
 	mux.HandleFunc("POST "+s.paths.consent, s.record(fixed("consent"), s.decide))
 	mux.HandleFunc("POST "+s.paths.token, s.record(tokenLeg, s.token))

@@ -14,7 +14,8 @@ import (
 // client is a registered client.
 type client struct {
 	Client
-	refresh      bool // it may have refresh tokens
+	name         string // what it says of itself
+	refresh      bool   // it may have refresh tokens
 	secretExpiry time.Time
 	manage       string // its registration access token
 }
@@ -79,8 +80,8 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := &client{
-		Client:  Client{ID: "client-" + random(9), AuthMethod: method, RedirectURIs: req.RedirectURIs},
-		refresh: len(grants) > 1, manage: "manage-" + random(18),
+		Client: Client{ID: "client-" + random(9), AuthMethod: method, RedirectURIs: req.RedirectURIs},
+		name:   req.ClientName, refresh: len(grants) > 1, manage: "manage-" + random(18),
 	}
 	doc := map[string]any{
 		"client_id": c.ID, "client_id_issued_at": s.now().Unix(), "redirect_uris": req.RedirectURIs, "client_name": req.ClientName,

@@ -139,6 +139,7 @@ func (s *Server) serve(ctx context.Context, ln net.Listener, h http.Handler) {
 			s.conns.Add(1)
 		case http.StateClosed, http.StateHijacked:
 			s.conns.Done()
+		default:
 		}
 	}
 	s.servers = append(s.servers, srv)
@@ -148,10 +149,10 @@ func (s *Server) serve(ctx context.Context, ln net.Listener, h http.Handler) {
 // Close ends the servers and their connections, and waits for the requests under way: an interceptor
 // that waits must heed its request's context.
 func (s *Server) Close() {
-	s.stop()
 	for _, srv := range s.servers {
 		_ = srv.Close()
 	}
+	s.stop() // after that, lest what stops waiting is answered
 	s.done.Wait()
 	s.conns.Wait()
 }
