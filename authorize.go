@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"net/url"
 	"slices"
 	"time"
@@ -118,6 +119,10 @@ func sameState(got, want string) bool {
 // begin makes the pending login and the authorization URL. From here on the login uses what
 // discovery found before, whatever the server says later.
 func (c *Client) begin(ctx context.Context, f *facts, reg *store.Registration, redirectURI string, w want) (*store.Pending, string, error) {
+	key, err := c.bindingKey(ctx, f)
+	if err != nil {
+		return nil, "", err
+	}
 	verifier, codeChallenge := grant.NewVerifier()
 	scopes := c.scopesFor(ctx, f, w)
 	p := &store.Pending{
@@ -126,10 +131,17 @@ func (c *Client) begin(ctx context.Context, f *facts, reg *store.Registration, r
 		TokenEndpoint: f.Server.TokenEndpoint, RevocationEndpoint: f.Server.RevocationEndpoint, ServerMetadataURL: f.ServerMetadataURL,
 		IssParameterPromised: f.Server.AuthorizationResponseIssParameterSupported, Registration: *reg,
 	}
+	var thumbprint string
+	if key != nil {
+		if p.DPoPKey, err = key.Text(); err != nil {
+			return nil, "", fmt.Errorf("mcpoauth: %w", err)
+		}
+		thumbprint = key.Thumbprint()
+	}
 	extra := cloneValues(c.opts.AuthorizeParams)
 	r := grant.AuthorizationRequest{
 		Endpoint: p.AuthorizationEndpoint, ClientID: reg.ClientID, RedirectURI: redirectURI, State: p.State, Challenge: codeChallenge,
-		Resource: p.Resource, Scopes: scopes, Extra: extra,
+		Resource: p.Resource, Scopes: scopes, KeyThumbprint: thumbprint, Extra: extra,
 	}
 	if slices.Contains(scopes, offlineAccess) && extra.Get("prompt") == "" {
 		// OpenID Connect Core 1.0 section 11: offline_access without consent may be ignored.
@@ -169,8 +181,12 @@ func (c *Client) finish(ctx context.Context, p *store.Pending, values url.Values
 	if cb.Error != "" {
 		return nil, authorizationRefused(p, cb)
 	}
+	auth, err := c.boundAuth(&p.Registration, p.DPoPKey)
+	if err != nil {
+		return nil, err
+	}
 	tok, auth, err := grant.ExchangeCode(ctx, c.http, grant.CodeRequest{
-		Endpoint: p.TokenEndpoint, Auth: c.clientAuth(&p.Registration), Code: cb.Code, Verifier: secret.New(p.Verifier),
+		Endpoint: p.TokenEndpoint, Auth: auth, Code: cb.Code, Verifier: secret.New(p.Verifier),
 		RedirectURI: p.RedirectURI, Resource: p.Resource, Extra: c.opts.TokenParams,
 	})
 	if err != nil {
@@ -181,7 +197,7 @@ func (c *Client) finish(ctx context.Context, p *store.Pending, values url.Values
 		ServerURL: c.id, Profile: c.opts.Profile, ResourceOverride: c.opts.Resource, Resource: p.Resource, Issuer: p.Issuer,
 		Scopes: p.Scopes, RequestedScopes: p.Scopes, AuthorizationEndpoint: p.AuthorizationEndpoint, TokenEndpoint: p.TokenEndpoint,
 		RevocationEndpoint: p.RevocationEndpoint, ServerMetadataURL: p.ServerMetadataURL, IssParameterPromised: p.IssParameterPromised,
-		Registration: p.Registration,
+		Registration: p.Registration, DPoPKey: p.DPoPKey,
 	}
 	rec.Registration.AuthMethod = auth.Method
 	rec.Registration.Unanswered = false

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mcpoauth/mcpoauth/internal/dpop"
 	"github.com/mcpoauth/mcpoauth/internal/flight"
 	"github.com/mcpoauth/mcpoauth/internal/netguard"
 	"github.com/mcpoauth/mcpoauth/internal/registration"
@@ -54,6 +55,7 @@ type Client struct {
 	current atomic.Pointer[session]
 	tokens  flight.Group[*session]
 	logins  flight.Group[*session]
+	nonces  dpop.Nonces
 
 	// life ends with Close, and with it a login under way.
 	life context.Context //nolint:containedctx // bounds detached work, see Close
@@ -180,6 +182,9 @@ func (c *Client) copyOptions() error {
 		if err := o.Grant.check(o); err != nil {
 			return err
 		}
+	}
+	if o.DPoP < DPoPAuto || o.DPoP > DPoPNever {
+		return optionError("DPoP", fmt.Errorf("%d is no mode", o.DPoP), "use DPoPAuto, DPoPAlways or DPoPNever")
 	}
 	if o.ClientSecret != "" && o.ClientID == "" {
 		return optionError("ClientSecret", errors.New("there is no ClientID"), "give both")

@@ -49,7 +49,14 @@ func (c *Client) authorizeDevice(ctx context.Context, f *facts, w want, deadline
 		}
 	}
 	scopes := c.scopesFor(ctx, f, w)
-	auth := c.clientAuth(id.reg)
+	rec := c.newRecord(f, id.reg, scopes)
+	if rec.DPoPKey, err = c.newDPoPKey(ctx, f); err != nil {
+		return nil, id.reused, err
+	}
+	auth, err := c.boundAuth(id.reg, rec.DPoPKey)
+	if err != nil {
+		return nil, id.reused, err
+	}
 	d, err := grant.StartDevice(ctx, c.http, grant.DeviceRequest{Endpoint: endpoint, Auth: auth, Scopes: scopes, Resource: f.Resource, Extra: c.opts.AuthorizeParams})
 	if err != nil {
 		return nil, id.reused, publicError(err)
@@ -58,7 +65,6 @@ func (c *Client) authorizeDevice(ctx context.Context, f *facts, w want, deadline
 	if err != nil {
 		return nil, id.reused, err
 	}
-	rec := c.newRecord(f, id.reg, scopes)
 	applyToken(rec, tok)
 	c.notes(tok.Notes)
 	s, err = c.replace(ctx, rec)

@@ -25,7 +25,10 @@ type demand struct {
 	scopeGiven  bool
 	code        string
 	description string
-	bearer      bool
+	// bearer means that there is a challenge for a token; dpop that it is for a token bound to a key and no
+	// other, dpopAlgs which algorithms it lists.
+	bearer, dpop bool
+	dpopAlgs     []string
 	// open means that the server answered a request without a token.
 	open bool
 	// page means that the answer was a web page.
@@ -38,7 +41,8 @@ type demand struct {
 // demandOf reads the challenge of a 401 or 403 (RFC 9110 section 11.6.1, RFC 6750 section 3).
 func demandOf(h http.Header) *demand {
 	b := challenge.FindBearer(h)
-	d := &demand{metadataURL: b.ResourceMetadata, code: b.Error, description: wire.Clean(b.ErrorDescription), bearer: b.Found}
+	d := &demand{metadataURL: b.ResourceMetadata, code: b.Error, description: wire.Clean(b.ErrorDescription), bearer: b.Found || b.DPoP}
+	d.dpop, d.dpopAlgs = b.DPoP && !b.Found, strings.Fields(b.Algorithms)
 	if scopes, err := wire.ParseScope(b.Scope); err == nil && b.Scope != "" {
 		d.scopes, d.scopeGiven = scopes, true
 	}

@@ -103,6 +103,23 @@ func stored(t *testing.T, st store.Store, c *mcpoauth.Client) *store.Record {
 	return rec
 }
 
+// overwrite puts another record in the place of a client's login.
+func overwrite(t *testing.T, st store.Store, c *mcpoauth.Client, rec *store.Record) {
+	t.Helper()
+	data, err := rec.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := store.Key{Kind: store.KindLogin, ID: c.ServerURL()}
+	_, rev, err := st.Load(t.Context(), key)
+	if err == nil {
+		_, err = st.Save(t.Context(), key, data, rev)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func legs(srv *authtest.Server) []string {
 	var out []string
 	for _, r := range srv.Requests() {

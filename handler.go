@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
+
+	"github.com/mcpoauth/mcpoauth/internal/dpop"
 )
 
 // tokenTimeout bounds an adapter's call that has no context of its own.
@@ -20,7 +22,8 @@ type tokenSource struct {
 
 // TokenSource returns the Client as an oauth2.TokenSource. ctx is used for its values only: that it
 // ends does not end the source. Each call takes at most a minute. The tokens carry no refresh token;
-// refreshing stays with the Client.
+// refreshing stays with the Client. A token that is bound to a key is of no use here: the error is a
+// [BoundTokenError].
 func (c *Client) TokenSource(ctx context.Context) oauth2.TokenSource {
 	return &tokenSource{c: c, ctx: context.WithoutCancel(ctx)}
 }
@@ -32,6 +35,9 @@ func (t *tokenSource) Token() (*oauth2.Token, error) {
 	tok, err := t.c.Token(ctx, nil)
 	if err != nil {
 		return nil, err
+	}
+	if tok.Type() == dpop.TokenType {
+		return nil, &BoundTokenError{ServerURL: t.c.id}
 	}
 	return &oauth2.Token{AccessToken: tok.AccessToken(), TokenType: tok.Type(), Expiry: tok.Expiry()}, nil
 }
@@ -46,12 +52,15 @@ func (c *Client) Handler() *Handler { return &Handler{c: c} }
 
 // TokenSource returns the source of the tokens to send, nil while there is no login.
 func (h *Handler) TokenSource(ctx context.Context) (oauth2.TokenSource, error) {
-	_, err := h.c.obtain(ctx, 0)
+	s, err := h.c.obtain(ctx, 0)
 	if errors.Is(err, ErrLoginRequired) {
 		return nil, nil //nolint:nilnil // what the SDK expects for "send without"
 	}
 	if err != nil {
 		return nil, err
+	}
+	if s.binding != nil {
+		return nil, &BoundTokenError{ServerURL: h.c.id}
 	}
 	return &sdkSource{tokenSource{c: h.c, ctx: context.WithoutCancel(ctx)}}, nil
 }

@@ -35,19 +35,20 @@ var rules = map[string]rule{
 	"": {
 		ours: []string{
 			"store", "store/filestore", "internal/challenge", "internal/discovery", "internal/registration", "internal/grant",
-			"internal/resource", "internal/wire", "internal/netguard", "internal/loopback", "internal/browser", "internal/flight", "internal/secret",
+			"internal/resource", "internal/wire", "internal/netguard", "internal/dpop", "internal/loopback", "internal/browser", "internal/flight", "internal/secret",
 		},
 		others: []string{"golang.org/x/oauth2", "github.com/go-jose/go-jose"},
 	},
 	"internal/challenge":    {ours: stageHelpers},
 	"internal/discovery":    {ours: stageHelpers, others: []string{"golang.org/x/net"}},
 	"internal/registration": {ours: stageHelpers},
-	"internal/grant":        {ours: stageHelpers, others: []string{"github.com/go-jose/go-jose"}},
+	"internal/grant":        {ours: append([]string{"internal/dpop"}, stageHelpers...), others: []string{"github.com/go-jose/go-jose"}},
 	"internal/wire":         {ours: []string{"internal/secret"}},
 	"internal/resource":     {others: []string{"golang.org/x/net"}},
 	"internal/netguard":     {ours: []string{"internal/resource", "internal/wire"}, others: []string{"golang.org/x/net"}},
 	"internal/loopback":     {ours: []string{"internal/wire"}},
 	"internal/browser":      {},
+	"internal/dpop":         {ours: []string{"internal/resource"}, others: []string{"github.com/go-jose/go-jose"}},
 	"internal/flight":       {},
 	"internal/secret":       {},
 

@@ -67,6 +67,8 @@ type InspectedLogin struct {
 	Registration string   `json:"registration"`
 	Grant        string   `json:"grant"`
 	Scopes       []string `json:"scopes"`
+	// DPoP means that the tokens would be bound to a key (RFC 9449).
+	DPoP bool `json:"dpop"`
 }
 
 // Severity of a finding.
@@ -108,7 +110,7 @@ var findings = map[string]Finding{
 	"no-iss":                {Severity: SeverityInfo, Message: "callbacks do not say which issuer they are of", Reference: "RFC 9207", Fix: "send iss and promise it in the metadata"},
 	"par-required":          {Severity: SeverityInfo, Message: "authorization requests must be pushed", Reference: "RFC 9126", Fix: "nothing; not every client can"},
 	"many-scopes":           {Severity: SeverityInfo, Message: "more than fifty scopes are listed", Reference: "RFC 9728 section 2", Fix: "list those that clients need"},
-	"dpop":                  {Severity: SeverityInfo, Message: "the server knows DPoP, which this client does not use", Reference: "RFC 9449", Fix: "nothing, unless it is required"},
+	"dpop":                  {Severity: SeverityInfo, Message: "the MCP server takes only tokens that are bound to a key (DPoP): a token alone is of no use, and few clients can bind one", Reference: "RFC 9449; MCP extension io.modelcontextprotocol/auth/dpop", Fix: "nothing; take Bearer tokens too if every client is to get in"},
 	"pkce-unannounced":      {Severity: SeverityWarning, Message: "PKCE with S256 is not announced; it was let pass", Reference: "MCP authorization; RFC 8414 section 2", Fix: "list S256 in code_challenge_methods_supported"},
 	"foreign-endpoints":     {Severity: SeverityInfo, Message: "the endpoints lie on other hosts than the issuer", Reference: "RFC 8414 section 2", Fix: "nothing, if they are the owner's"},
 	"login-impossible":      {Severity: SeverityError},
@@ -212,7 +214,12 @@ func (c *Client) inspectFacts(ctx context.Context, in *Inspection, d *demand, f 
 	in.find("no-iss", !m.AuthorizationResponseIssParameterSupported && !c.machine())
 	in.find("par-required", m.RequirePushedAuthorizationRequests)
 	in.find("many-scopes", len(m.ScopesSupported) > maxRegisteredScopes)
-	in.find("dpop", len(m.DPoPSigningAlgValuesSupported) > 0)
+	key, err := c.bindingKey(ctx, f)
+	if err != nil {
+		in.stop(err)
+	}
+	in.Login.DPoP = key != nil
+	in.find("dpop", d.dpop || f.ResourceMetadata != nil && f.ResourceMetadata.DPoPBoundAccessTokensRequired)
 	in.find("pkce-unannounced", !slices.Contains(m.CodeChallengeMethodsSupported, "S256") && !c.machine() && !f.Guessed)
 	in.find("foreign-endpoints", m.TokenEndpoint != "" && !sameOrigin(m.TokenEndpoint, f.Issuer))
 }

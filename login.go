@@ -47,7 +47,11 @@ func (c *Client) Login(ctx context.Context, opts *LoginOptions) (*Token, error) 
 		}
 	}
 	if c.machine() {
-		s, err := c.acquireFor(ctx, w.scopes)
+		var d *demand
+		if len(w.scopes) > 0 {
+			d = &demand{scopes: w.scopes, scopeGiven: true, bearer: true}
+		}
+		s, err := c.acquireFor(ctx, d)
 		if err != nil {
 			return nil, err
 		}

@@ -251,6 +251,9 @@ func (c *Client) acquire(ctx context.Context, before *session, d *demand) (*sess
 			TokenEndpoint: f.Server.TokenEndpoint, RevocationEndpoint: f.Server.RevocationEndpoint, ServerMetadataURL: f.ServerMetadataURL,
 			Registration: store.Registration{Issuer: f.Issuer, ClientID: c.opts.ClientID, Source: sourcePreRegistered, AuthMethod: c.machineMethod(f)},
 		}
+		if rec.DPoPKey, err = c.newDPoPKey(ctx, f); err != nil {
+			return nil, err
+		}
 	}
 	rec.Grant, rec.RequestedScopes, rec.Scopes = c.opts.Grant.name(), scopes, scopes
 	assertion, err := c.opts.Grant.assertion(ctx, c, asked{rec.Issuer, rec.Resource, scopes})
@@ -261,10 +264,14 @@ func (c *Client) acquire(ctx context.Context, before *session, d *demand) (*sess
 	if err != nil {
 		return nil, &TokenError{Fact{Message: err.Error(), Err: err, Hint: "check where the assertion comes from"}}
 	}
+	auth, err := c.boundAuth(&rec.Registration, rec.DPoPKey)
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
 	defer cancel()
 	tok, err := grant.Machine(ctx, c.http, grant.MachineRequest{
-		Endpoint: rec.TokenEndpoint, Auth: c.clientAuth(&rec.Registration), Type: rec.Grant, Assertion: secret.New(assertion),
+		Endpoint: rec.TokenEndpoint, Auth: auth, Type: rec.Grant, Assertion: secret.New(assertion),
 		Resource: rec.Resource, Scopes: scopes, Extra: c.opts.TokenParams,
 	})
 	if err != nil {
@@ -285,9 +292,13 @@ func (c *Client) sameMachine(rec *store.Record) bool {
 		(c.opts.Scopes == nil || covers(rec.RequestedScopes, c.opts.Scopes))
 }
 
-// acquireFor obtains a token under the lock, with scopes beyond those that there are.
-func (c *Client) acquireFor(ctx context.Context, scopes []string) (*session, error) {
-	return c.tokens.Do(ctx, "acquire "+strings.Join(scopes, " "), func(ctx context.Context) (*session, error) {
+// acquireFor obtains a token under the lock, as the server demands; nil is without a demand.
+func (c *Client) acquireFor(ctx context.Context, d *demand) (*session, error) {
+	what := "acquire"
+	if d != nil {
+		what += " " + strings.Join(d.scopes, " ")
+	}
+	return c.tokens.Do(ctx, what, func(ctx context.Context) (*session, error) {
 		ctx, cancel := context.WithTimeout(ctx, lockWait+exchangeTimeout)
 		defer cancel()
 		_, unlock, err := c.store.Lock(ctx, c.key, refreshLock)
@@ -299,10 +310,7 @@ func (c *Client) acquireFor(ctx context.Context, scopes []string) (*session, err
 		if err != nil && !errors.Is(err, ErrLoginRequired) {
 			return nil, err
 		}
-		if len(scopes) == 0 {
-			return c.acquire(ctx, s, nil)
-		}
-		return c.acquire(ctx, s, &demand{scopes: scopes, scopeGiven: true, bearer: true})
+		return c.acquire(ctx, s, d)
 	})
 }
 

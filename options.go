@@ -54,6 +54,8 @@ type Options struct {
 	ClientKey *ClientKey
 	// Grant is another way to obtain tokens. Nil is the authorization code grant.
 	Grant Grant
+	// DPoP says when tokens are bound to a key of the login.
+	DPoP DPoPMode
 	// ClientIssuer is the issuer that ClientID belongs to. When set, the client is shown to no
 	// other authorization server.
 	ClientIssuer string

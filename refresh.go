@@ -111,7 +111,7 @@ func (c *Client) look(ctx context.Context) (*session, error) {
 		c.current.Store(s)
 	}
 	if !s.usable(time.Now()) && !s.renewable() {
-		return nil, c.loginRequired(endedBecause(rec), nil)
+		return nil, c.loginRequired(endedBecause(s.rec), nil)
 	}
 	return s, nil
 }
@@ -222,10 +222,14 @@ func (c *Client) post(ctx, held context.Context, s *session) (*session, error) {
 }
 
 func (c *Client) sendRefresh(ctx context.Context, rec *store.Record) (*wire.Token, error) {
+	auth, err := c.boundAuth(&rec.Registration, rec.DPoPKey)
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
 	defer cancel()
 	return grant.Refresh(ctx, c.http, grant.RefreshRequest{
-		Endpoint: rec.TokenEndpoint, Auth: c.clientAuth(&rec.Registration),
+		Endpoint: rec.TokenEndpoint, Auth: auth,
 		RefreshToken: secret.New(rec.RefreshToken), Resource: rec.Resource, Extra: c.opts.TokenParams,
 	})
 }
@@ -260,6 +264,9 @@ func (c *Client) refreshFailed(ctx context.Context, s *session, mark *attempt, e
 		pause := c.backOff(fault.RetryAfter)
 		c.answered(ctx, mark, fault, pause)
 		return nil, &TemporaryError{RetryAfter: fault.RetryAfter, Err: publicError(fault)}
+	case errors.Is(err, grant.ErrNotBound):
+		c.clearMark(ctx)
+		return nil, c.ended(ctx, s, "the server no longer binds tokens to the key of this login (DPoP)", publicError(fault))
 	case fault.Code == "invalid_grant":
 		c.clearMark(ctx)
 		if now, lerr := c.look(ctx); lerr == nil && now.rec.RefreshToken != s.rec.RefreshToken && now.usable(time.Now()) {

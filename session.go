@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/mcpoauth/mcpoauth/internal/dpop"
 	"github.com/mcpoauth/mcpoauth/store"
 )
 
@@ -26,6 +27,8 @@ type session struct {
 	rec   *store.Record
 	rev   store.Revision
 	token *Token
+	// binding is nil unless the token is bound to a key.
+	binding *binding
 	// header is the value of Authorization, made once: a request with a good token shares it.
 	header []string
 	// until is when the token is taken for ended, renewAt when a refresh starts ahead of that.
@@ -35,6 +38,15 @@ type session struct {
 
 func newSession(rec *store.Record, rev store.Revision) *session {
 	s := &session{rec: rec, rev: rev, token: newToken(rec)}
+	if rec.DPoPKey != "" {
+		key, err := dpop.ParseKey(rec.DPoPKey)
+		if err != nil {
+			ended := *rec
+			ended.LoginRequired = err.Error()
+			s.rec = &ended
+		}
+		s.binding = &binding{key, dpop.Hash(rec.AccessToken)}
+	}
 	s.header = []string{s.token.Header()}
 	if rec.Expiry.IsZero() {
 		return s

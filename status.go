@@ -23,6 +23,8 @@ type Status struct {
 	// Expiry is when the access token ends; the zero time is unknown. LoggedInAt is when the token
 	// was received.
 	Expiry, LoggedInAt time.Time
+	// Bound reports whether the tokens are bound to a key (DPoP): alone they are of no use.
+	Bound bool
 	// CanRefresh reports whether there is a refresh token.
 	CanRefresh bool
 	// State is one of the State constants.
@@ -62,10 +64,12 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 
 func statusOf(rec *store.Record) *Status {
 	s := newSession(rec, 0)
+	rec = s.rec
 	st := &Status{
 		ServerURL: rec.ServerURL, Profile: rec.Profile, Resource: rec.Resource, Issuer: rec.Issuer, ClientID: rec.Registration.ClientID,
 		RegistrationSource: rec.Registration.Source, Scopes: slices.Clone(rec.Scopes), Expiry: rec.Expiry, LoggedInAt: rec.IssuedAt,
 		CanRefresh: rec.RefreshToken != "" || rec.Grant != "", Reason: rec.LoginRequired,
+		Bound: s.binding != nil,
 	}
 	switch {
 	case rec.LoginRequired != "":

@@ -27,7 +27,8 @@ func newToken(r *store.Record) *Token {
 // AccessToken returns the secret itself.
 func (t *Token) AccessToken() string { return t.access.Reveal() }
 
-// Type returns the token type: "Bearer" (RFC 6750).
+// Type returns the token type: "Bearer" (RFC 6750), or "DPoP" for a token that is of no use without the
+// proofs that [Client.HTTPClient] and [Transport] send with it (RFC 9449).
 func (t *Token) Type() string { return t.typ }
 
 // Expiry returns when the token ends. The zero time means that the server did not say.

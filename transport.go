@@ -192,7 +192,7 @@ func (e errReader) Read([]byte) (int, error) {
 
 // finishTrip sends r with s's token and deals with a refusal. req is the caller's own request.
 func (c *Client) finishTrip(base http.RoundTripper, req, r *http.Request, replay func() (io.ReadCloser, error), s *session) (*http.Response, error) {
-	resp, err := c.send(base, r, s)
+	resp, err := c.send(base, r, s, replay)
 	if err != nil || !refusal(resp.StatusCode) {
 		return resp, err
 	}
@@ -207,10 +207,10 @@ func (c *Client) finishTrip(base http.RoundTripper, req, r *http.Request, replay
 	}
 	discard(resp.Body)
 	for range 2 {
-		if r.Body, err = replay(); err != nil {
-			return nil, fmt.Errorf("mcpoauth: the request's body cannot be had again: %w", err)
+		if r, err = again(r, replay); err != nil {
+			return nil, err
 		}
-		resp, err = c.send(base, r, next)
+		resp, err = c.send(base, r, next, replay)
 		if err != nil || !refusal(resp.StatusCode) {
 			if err == nil {
 				c.welcomed()
@@ -235,22 +235,39 @@ func refusal(status int) bool {
 	return status == http.StatusUnauthorized || status == http.StatusForbidden
 }
 
-// send attaches the token and sends.
-func (c *Client) send(base http.RoundTripper, r *http.Request, s *session) (*http.Response, error) {
-	if s != nil {
-		r.Header["Authorization"] = s.header
-	} else {
-		delete(r.Header, "Authorization")
+// again returns a copy of a request that was sent, for another try. Whatever still writes the first one must
+// not see the body of the second.
+func again(r *http.Request, replay func() (io.ReadCloser, error)) (*http.Request, error) {
+	body, err := replay()
+	if err != nil {
+		return nil, fmt.Errorf("mcpoauth: the request's body cannot be had again: %w", err)
 	}
+	r2 := *r
+	r2.Header, r2.Body = maps.Clone(r.Header), body
+	return &r2, nil
+}
+
+// send attaches the token and sends.
+func (c *Client) send(base http.RoundTripper, r *http.Request, s *session, replay func() (io.ReadCloser, error)) (*http.Response, error) {
+	leg := "mcp"
+	switch {
+	case s == nil:
+		delete(r.Header, "Authorization")
+		leg = "challenge"
+	case s.binding != nil:
+		return c.sendBound(base, r, s, replay)
+	default:
+		r.Header["Authorization"] = s.header
+	}
+	return c.sendOnce(base, r, leg)
+}
+
+func (c *Client) sendOnce(base http.RoundTripper, r *http.Request, leg string) (*http.Response, error) {
 	if len(c.opts.Header) > 0 {
 		r = c.withHeader(r)
 	}
 	if c.opts.Trace.Exchange == nil {
 		return base.RoundTrip(r)
-	}
-	leg := "mcp"
-	if s == nil {
-		leg = "challenge"
 	}
 	return c.exchange(leg, base, r)
 }
@@ -305,10 +322,13 @@ func (c *Client) answer(ctx context.Context, resp *http.Response, d *demand, s *
 		}
 	}
 	if s == nil {
-		return c.loginFor(ctx, d, "not logged in", "")
+		return c.loginFor(ctx, d, c.whyNone(ctx), "")
 	}
 	if err := c.calmed(); err != nil {
 		return nil, err
+	}
+	if d.dpop && s.binding == nil && c.opts.DPoP != DPoPNever {
+		return c.bind(ctx, d, s)
 	}
 	next, err := c.renew(ctx, s.rec.AccessToken)
 	if errors.Is(err, ErrLoginRequired) {
@@ -323,6 +343,15 @@ func (c *Client) answer(ctx context.Context, resp *http.Response, d *demand, s *
 		return c.loginFor(ctx, d, reason, s.rec.AccessToken)
 	}
 	return next, err
+}
+
+// whyNone says why there is no usable login.
+func (c *Client) whyNone(ctx context.Context) string {
+	var lr *LoginRequiredError
+	if _, err := c.look(ctx); errors.As(err, &lr) {
+		return lr.Reason
+	}
+	return "not logged in"
 }
 
 // answerAgain decides what follows the refusal of a token just received. A refreshed one may be
@@ -421,7 +450,7 @@ func (c *Client) stepUp(ctx context.Context, d *demand, s *session) (*session, e
 		return nil, &ScopeError{ServerURL: c.id, Missing: d.scopes, Asked: true}
 	}
 	if c.machine() {
-		return c.acquireFor(ctx, d.scopes)
+		return c.acquireFor(ctx, d)
 	}
 	return c.joinLogin(ctx, want{scopes: d.scopes, challenge: d, force: true, refused: s.rec.AccessToken}, nil)
 }

@@ -28,6 +28,7 @@ type grant struct {
 	client   *client
 	scope    []string
 	resource string
+	key      string // thumbprint of the key that the tokens are bound to
 	dead     bool
 }
 
@@ -208,9 +209,13 @@ func (s *Server) allow(w http.ResponseWriter, r *http.Request, q url.Values, c *
 	if len(scope) == 0 {
 		scope = slices.Clone(s.opt.RequiredScopes)
 	}
+	key := q.Get("dpop_jkt")
+	if !s.opt.DPoP {
+		key = ""
+	}
 	v := s.secret("code-" + random(18))
 	s.codes[v] = &code{
-		grant:       &grant{client: c, scope: scope, resource: q.Get("resource")},
+		grant:       &grant{client: c, scope: scope, resource: q.Get("resource"), key: key},
 		redirectURI: q.Get("redirect_uri"), challenge: q.Get("code_challenge"), until: s.now().Add(codeLife),
 	}
 	s.sendBack(w, r, q, url.Values{"code": {v}}, f)

@@ -31,6 +31,8 @@
 //     wants it. Refresh tokens only for those who registered the grant.
 //   - A code is burnt by the first attempt, good or bad; the second revokes what came from it. Refresh
 //     tokens rotate; when an old one comes back, all that came from the same login is revoked.
+//   - With [Options.DPoP] a proof for each token and MCP request, with ES256, never the same twice, for the key
+//     that the login began with (RFC 9449).
 //   - The consent form, sent from its own page, once.
 //
 // # What makes it awkward
@@ -54,6 +56,7 @@
 //   - authorization: an error, a wrong issuer or none, pushed requests only, extra parameters wanted,
 //     the resource refused or any accepted;
 //   - tokens: changed, form-encoded, with another status, late, or lost after the work was done;
+//   - DPoP: nonces that are used up, or never good enough; tokens that are not bound after all;
 //   - revocation: a form field that must be there.
 //
 // [Server.Expire], [Server.RevokeAll], [Server.ForgetClients], [Server.ForgetSessions] and

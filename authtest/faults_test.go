@@ -17,6 +17,7 @@ import (
 
 // faultCase shows what a fault does: what a client sees without it, with it, and without it again.
 type faultCase struct {
+	opt    *authtest.Options
 	set    func(*authtest.Faults)
 	normal string
 	faulty string
@@ -424,6 +425,40 @@ var faultCases = map[string]faultCase{
 			return sprint(without, with)
 		},
 	},
+	"NonceUses": {
+		opt:    &authtest.Options{DPoP: true},
+		set:    func(f *authtest.Faults) { f.NonceUses = 1 },
+		normal: "DPoP|200", faulty: "400|use_dpop_nonce|true|200|400",
+		see: func(c *client, on bool) string {
+			first := useBound(c)
+			if !on {
+				return first
+			}
+			s := newSigner(c.t)
+			s.nonce = c.exchangeBound(s).header.Get("DPoP-Nonce")
+			return sprint(first, c.exchangeBound(s).status, c.exchangeBound(s).status)
+		},
+	},
+	"NonceLoop": {
+		opt:    &authtest.Options{DPoP: true},
+		set:    func(f *authtest.Faults) { f.NonceUses, f.NonceLoop = 1, true },
+		normal: "DPoP|200", faulty: "400|true",
+		see: func(c *client, on bool) string {
+			if !on {
+				return useBound(c)
+			}
+			s := newSigner(c.t)
+			s.nonce = c.exchangeBound(s).header.Get("DPoP-Nonce")
+			a := c.exchangeBound(s)
+			return sprint(a.status, a.header.Get("DPoP-Nonce") != s.nonce)
+		},
+	},
+	"UnboundTokens": {
+		opt:    &authtest.Options{DPoP: true},
+		set:    func(f *authtest.Faults) { f.UnboundTokens = true },
+		normal: "DPoP|200", faulty: "bEARER|401",
+		see: func(c *client, _ bool) string { return useBound(c) },
+	},
 }
 
 func visit(ctx context.Context, target string) error {
@@ -450,7 +485,7 @@ func TestEveryFault(t *testing.T) {
 			if !ok {
 				t.Fatal("no test shows what it does")
 			}
-			srv := authtest.New(t, nil)
+			srv := authtest.New(t, tc.opt)
 			c := newClient(t, srv)
 			if got := tc.see(c, false); got != tc.normal {
 				t.Errorf("without it: %q, want %q", got, tc.normal)

@@ -21,7 +21,7 @@ func mcpLeg(r *http.Request, _ []byte) string {
 // mcp is the protected MCP server, Streamable HTTP.
 func (s *Server) mcp(w http.ResponseWriter, r *http.Request) {
 	f := s.fault()
-	t, why := s.bearer(r, f)
+	t, why := s.bearer(w, r, f)
 	if t == nil {
 		s.challenge(w, f, why)
 		return
@@ -92,17 +92,29 @@ func (s *Server) session(id string, end bool) bool {
 
 // bearer returns the request's token, or why there is none. A token without a resource is good: such
 // a login was allowed by the fault RejectResource, or by a lenient server.
-func (s *Server) bearer(r *http.Request, f Faults) (*accessToken, string) {
+func (s *Server) bearer(w http.ResponseWriter, r *http.Request, f Faults) (*accessToken, string) {
 	header := r.Header.Get("Authorization")
 	if header == "" {
 		return nil, ""
 	}
-	token, ok := strings.CutPrefix(header, "Bearer ")
+	scheme := "Bearer "
+	if s.opt.DPoP {
+		scheme = "DPoP "
+	}
+	token, ok := strings.CutPrefix(header, scheme)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.access[token]
 	if !ok || t == nil || t.dead || f.AlwaysUnauthorized || !s.now().Before(t.until) || t.resource != "" && !s.isUs(t.resource) {
 		return nil, "invalid_token"
+	}
+	if s.opt.DPoP {
+		switch key, code, _ := s.proven(w, r, s.mcpBase, token); {
+		case code != "":
+			return nil, code
+		case key == "" || key != t.key:
+			return nil, "invalid_token"
+		}
 	}
 	return t, ""
 }
@@ -123,14 +135,22 @@ func (s *Server) challenge(w http.ResponseWriter, f Faults, why string) {
 		params = append(params, fmt.Sprintf("resource_metadata=%q", s.metadataURL(f)))
 	}
 	if why != "" {
-		params = append(params, `error="invalid_token"`, `error_description="the token is unknown, revoked, too old or for another server, scope=\"none\""`)
+		params = append(params, fmt.Sprintf("error=%q", why), `error_description="the token is unknown, revoked, too old or for another server, scope=\"none\""`)
+	}
+	scheme := "Bearer "
+	if s.opt.DPoP {
+		scheme = "DPoP "
+		params = append(params, `algs="ES256 RS256"`)
 	}
 	if s.opt.Lenient {
-		h.Set("WWW-Authenticate", strings.TrimSpace("Bearer "+strings.Join(params, ", ")))
+		h.Set("WWW-Authenticate", strings.TrimSpace(scheme+strings.Join(params, ", ")))
 		return
 	}
-	h["Www-Authenticate"] = []string{`Basic realm="not for you, resource_metadata=\"https://evil.invalid/\"", Digest realm="nor this"`, strings.TrimSpace("bEARER  " + strings.Join(params, " ,"))}
+	h["Www-Authenticate"] = []string{`Basic realm="not for you, resource_metadata=\"https://evil.invalid/\"", Digest realm="nor this"`, strings.TrimSpace(awkward(scheme) + " " + strings.Join(params, " ,"))}
 }
+
+// awkward spells a scheme as nobody does: its case means nothing (RFC 9110 section 11.1).
+func awkward(scheme string) string { return strings.ToLower(scheme[:1]) + strings.ToUpper(scheme[1:]) }
 
 // metadataURL is where the resource metadata lies.
 func (s *Server) metadataURL(f Faults) string {
@@ -142,7 +162,11 @@ func (s *Server) metadataURL(f Faults) string {
 
 // needScope names what is missing only: what was granted already is the client's to remember.
 func (s *Server) needScope(w http.ResponseWriter, f Faults, scope string) {
-	value := fmt.Sprintf(`Bearer error="insufficient_scope", scope=%q`, scope)
+	scheme := "Bearer"
+	if s.opt.DPoP {
+		scheme = "DPoP"
+	}
+	value := fmt.Sprintf(`%s error="insufficient_scope", scope=%q`, scheme, scope)
 	if !f.ChallengeWithoutMetadata {
 		value += fmt.Sprintf(`, resource_metadata=%q`, s.metadataURL(f))
 	}

@@ -63,6 +63,9 @@ func (s *Server) resourceMetadata(w http.ResponseWriter, r *http.Request) {
 	if f.AuthorizationServers != nil {
 		doc["authorization_servers"] = f.AuthorizationServers
 	}
+	if s.opt.DPoP {
+		doc["dpop_signing_alg_values_supported"] = []string{"ES256"}
+	}
 	if f.ResourceScopes != nil {
 		doc["scopes_supported"] = f.ResourceScopes
 	}
@@ -101,6 +104,9 @@ func (s *Server) wellKnown(w http.ResponseWriter, r *http.Request) {
 		doc["token_endpoint_auth_methods_supported"] = append(slices.Clone(authMethods), "telepathy")
 		doc["x_surprise"] = []any{map[string]any{"deep": nil}}
 		doc["op_policy_uri"] = nil
+	}
+	if s.opt.DPoP {
+		doc["dpop_signing_alg_values_supported"] = []string{"RS256", "ES256"}
 	}
 	if f.Issuer != "" {
 		doc["issuer"] = f.Issuer

@@ -36,6 +36,9 @@ type Options struct {
 	Scopes []string
 	// RequiredScopes are needed for any MCP request; nil is mcp:read.
 	RequiredScopes []string
+	// DPoP makes the MCP server ask for tokens that are bound to a key (RFC 9449), with ES256 and nothing
+	// else, and the authorization server bind them where a client shows one.
+	DPoP bool
 	// SSE answers MCP requests as event streams.
 	SSE bool
 	// MetadataDocuments are the Client ID Metadata Documents it knows, by URL, with their redirect
@@ -126,6 +129,12 @@ type Faults struct {
 	DropTokenAnswers int
 	// UnauthorizedInvalidGrant sends invalid_grant with 401.
 	UnauthorizedInvalidGrant bool
+
+	// NonceUses makes both servers ask for a DPoP nonce, each good for so many requests. NonceLoop takes
+	// none of them. UnboundTokens ignores the key that a client shows to the authorization server.
+	NonceUses     int
+	NonceLoop     bool
+	UnboundTokens bool
 
 	// RevocationNeedsSecretField insists on a client_secret field, which may be empty.
 	RevocationNeedsSecretField bool

@@ -145,6 +145,13 @@ var optionCases = map[string]optionCase{
 			return sprint(announced, first, status, elsewhere, c.callback())
 		},
 	},
+	"DPoP": {
+		opt:  authtest.Options{DPoP: true},
+		want: [2]string{"<nil>|bEARER|401", "[ES256]|DPoP|200"},
+		see: func(c *client) string {
+			return sprint(c.resourceMetadata().json["dpop_signing_alg_values_supported"], useBound(c))
+		},
+	},
 	"Now": {
 		opt:  authtest.Options{Now: func() time.Time { return aDay }},
 		want: [2]string{"false", "true"},

@@ -44,6 +44,8 @@ type Server struct {
 	refresh  map[string]*refreshToken
 	revoked  int
 	sessions map[string]bool
+	proofs   map[string]bool
+	nonces   map[string]*nonce
 }
 
 // paths of the authorization server's endpoints.
@@ -81,6 +83,7 @@ func Start(opt *Options) (*Server, error) {
 	s := &Server{
 		secrets: map[string]bool{}, clients: map[string]*client{}, pushed: map[string]pushed{}, codes: map[string]*code{},
 		consents: map[string]*consent{}, access: map[string]*accessToken{}, refresh: map[string]*refreshToken{}, sessions: map[string]bool{},
+		proofs: map[string]bool{}, nonces: map[string]*nonce{},
 	}
 	if opt != nil {
 		s.opt = *opt

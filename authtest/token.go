@@ -98,6 +98,12 @@ func (s *Server) dropAnswer() bool {
 func (s *Server) issue(w http.ResponseWriter, r *http.Request, form url.Values) (doc map[string]any, status int, code, description string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var key string
+	if s.opt.DPoP && !s.faults.UnboundTokens {
+		if key, code, description = s.proven(w, r, s.asOrigin(), ""); code != "" {
+			return nil, http.StatusBadRequest, code, description
+		}
+	}
 	// A code is spent by whoever presents it, authenticated or not.
 	presented, again := s.codes[form.Get("code")], false
 	if presented != nil {
@@ -136,8 +142,11 @@ func (s *Server) issue(w http.ResponseWriter, r *http.Request, form url.Values) 
 			return bad("invalid_grant", "the code_verifier is wrong")
 		case resource != presented.resource && !(s.opt.Lenient && resource == ""):
 			return bad("invalid_target", "the resource is another one than before")
+		case presented.key != "" && presented.key != key && !s.faults.UnboundTokens:
+			return bad("invalid_grant", "the key is another one than dpop_jkt promised")
 		}
 		presented.used = true
+		presented.key = key
 		return s.tokens(presented.grant, presented.scope, nil), http.StatusOK, "", ""
 	case "refresh_token":
 		t := s.refresh[form.Get("refresh_token")]
@@ -150,6 +159,8 @@ func (s *Server) issue(w http.ResponseWriter, r *http.Request, form url.Values) 
 			return bad("invalid_grant", "the refresh token was used before: all that came from this login is revoked")
 		case resource != t.resource && !(s.opt.Lenient && resource == ""):
 			return bad("invalid_target", "the resource is another one than before")
+		case t.key != key && !s.faults.UnboundTokens:
+			return bad("invalid_dpop_proof", "the refresh token is bound to another key, or to none")
 		}
 		scope := t.scope
 		if narrow := strings.Fields(form.Get("scope")); len(narrow) > 0 {
@@ -172,6 +183,9 @@ func (s *Server) tokens(g *grant, scope []string, old *refreshToken) map[string]
 	doc := map[string]any{"access_token": at, "token_type": "Bearer", "expires_in": int(s.opt.AccessTokenLifetime.Seconds()), "scope": strings.Join(scope, " ")}
 	if !s.opt.Lenient {
 		doc["token_type"], doc["x_surprise"] = "bEARER", map[string]any{"a": []any{nil}}
+	}
+	if g.key != "" && !s.faults.UnboundTokens {
+		doc["token_type"] = "DPoP"
 	}
 	switch {
 	case !g.client.refresh:

@@ -42,7 +42,7 @@ func TestConformance(t *testing.T) {
 		t.Errorf("%d runs, want 44", runs)
 	}
 	// The extensions that are supported.
-	for _, scenario := range []string{"auth/client-credentials-jwt", "auth/client-credentials-basic", "auth/wif-jwt-bearer", "auth/enterprise-managed-authorization"} {
+	for _, scenario := range []string{"auth/client-credentials-jwt", "auth/client-credentials-basic", "auth/wif-jwt-bearer", "auth/enterprise-managed-authorization", "auth/dpop", "auth/dpop-nonce"} {
 		t.Run(scenario, func(t *testing.T) {
 			t.Parallel()
 			passes(t, n, suite, client, "--scenario", scenario)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -130,8 +131,8 @@ func startOIDCProvider(t *testing.T, env ...string) (mcpURL, issuer string) {
 	issuer = "http://127.0.0.1:" + strconv.Itoa(port)
 	rs := "http://127.0.0.1:" + strconv.Itoa(port+1)
 	env = append(env, "MCP="+rs+"/mcp")
-	start(t, issuer+"/jwks", append(env, "PORT="+strconv.Itoa(port)), n, "oidc-provider.mjs")
-	start(t, rs+"/mcp", []string{"PORT=" + strconv.Itoa(port+1), "AS=" + issuer}, n, "mcp-server.mjs")
+	start(t, issuer+"/jwks", append(slices.Clone(env), "PORT="+strconv.Itoa(port)), n, "oidc-provider.mjs")
+	start(t, rs+"/mcp", append(slices.Clone(env), "PORT="+strconv.Itoa(port+1), "AS="+issuer), n, "mcp-server.mjs")
 	return rs + "/mcp", issuer
 }
 

@@ -55,6 +55,9 @@ type Record struct {
 	// else the grant type of a machine.
 	Grant string `json:"grant,omitempty"`
 
+	// DPoPKey is the private key that the tokens are bound to, a JWK; "" if they are not (RFC 9449).
+	DPoPKey string `json:"dpop_key,omitempty"`
+
 	// LoginRequired is why the login has ended, "" while it has not.
 	LoginRequired   string    `json:"login_required,omitempty"`
 	LoginRequiredAt time.Time `json:"login_required_at,omitzero"`
@@ -107,6 +110,7 @@ type Pending struct {
 	RevocationEndpoint    string       `json:"revocation_endpoint,omitempty"`
 	ServerMetadataURL     string       `json:"server_metadata_url,omitempty"`
 	IssParameterPromised  bool         `json:"iss_parameter_promised,omitempty"`
+	DPoPKey               string       `json:"dpop_key,omitempty"`
 	Registration          Registration `json:"registration"`
 
 	extra map[string]json.RawMessage

@@ -220,6 +220,10 @@ func (c *Challenge) add(name, value string, fine bool) {
 type Bearer struct {
 	// Found reports a Bearer challenge, DPoP one of that scheme.
 	Found, DPoP bool
+	// WantNonce: one of them asks for a DPoP nonce (RFC 9449 section 9).
+	WantNonce bool
+	// Algorithms are those that a DPoP challenge lists for proofs (RFC 9449 section 7.1), "" if it lists none.
+	Algorithms string
 	// The parameters of RFC 6750 section 3, RFC 9728 section 5.1 and RFC 9470 section 3, "" if absent.
 	ResourceMetadata, Scope, Error, ErrorDescription, ErrorURI, Realm, ACRValues, MaxAge, Claims string
 }
@@ -238,6 +242,10 @@ func FindBearer(h http.Header) Bearer {
 			b.DPoP = b.DPoP || scheme == "dpop"
 			if c.Broken {
 				continue
+			}
+			b.WantNonce = b.WantNonce || c.Params["error"] == "use_dpop_nonce"
+			if scheme == "dpop" && b.Algorithms == "" {
+				b.Algorithms = c.Params["algs"]
 			}
 			for name, at := range map[string]*string{
 				"resource_metadata": &b.ResourceMetadata, "scope": &b.Scope, "error": &b.Error, "error_description": &b.ErrorDescription,

@@ -44,6 +44,7 @@ type flags struct {
 	clientAuthMethod, clientIssuer          string
 	clientMetadataURL, clientName           string
 	initialTokenFile, softwareStatementFile string
+	dpop                                    string
 
 	callbackHost, callbackPath string
 	callbackPort               int
@@ -110,6 +111,7 @@ func (f *flags) addAll(cmd *cobra.Command) {
 		fs.StringVar(&f.assertionFile, "assertion-file", "", "`FILE` with the workload's token, read each time")
 		fs.StringVar(&f.assertionEnv, "assertion-env", "", "environment `VARIABLE` with the workload's token")
 		fs.StringArrayVar(&f.assertionCommand, "assertion-command", nil, "`WORD` of the command that prints the workload's token; {audience} is replaced (repeat for each word)")
+		fs.StringVar(&f.dpop, "dpop", "auto", "`WHEN` tokens are bound to a key (DPoP): auto (where the server asks for it), always or never")
 		fs.StringVar(&f.clientIssuer, "client-issuer", "", "`ISSUER` that the client is for, and no other")
 		fs.StringVar(&f.clientMetadataURL, "client-metadata-url", "", "`URL` of a hosted client metadata document")
 		fs.StringVar(&f.clientName, "client-name", "", "`NAME` shown on the consent page")
@@ -223,7 +225,7 @@ func (f *flags) options(cmd *cobra.Command) (*mcpoauth.Options, error) {
 		return nil, &usageError{"--resource and --no-resource exclude each other", "give one of them"}
 	}
 	steps := []func(*mcpoauth.Options) error{
-		f.setStore, f.setOffline, f.setSecrets, f.setGrant, f.setParams, f.setHeaders, f.setTLS, f.setLogger,
+		f.setStore, f.setOffline, f.setDPoP, f.setSecrets, f.setGrant, f.setParams, f.setHeaders, f.setTLS, f.setLogger,
 	}
 	for _, set := range steps {
 		if err := set(o); err != nil {
@@ -248,6 +250,19 @@ func (f *flags) setOffline(o *mcpoauth.Options) error {
 		o.OfflineAccess = mcpoauth.OfflineNever
 	default:
 		return &usageError{"--offline-access does not know " + quote(f.offline), "use auto, always or never"}
+	}
+	return nil
+}
+
+func (f *flags) setDPoP(o *mcpoauth.Options) error {
+	switch f.dpop {
+	case "", "auto":
+	case "always":
+		o.DPoP = mcpoauth.DPoPAlways
+	case "never":
+		o.DPoP = mcpoauth.DPoPNever
+	default:
+		return &usageError{"--dpop does not know " + quote(f.dpop), "use auto, always or never"}
 	}
 	return nil
 }

@@ -30,6 +30,7 @@ type entryJSON struct {
 	ExpiresAt    *time.Time `json:"expires_at"` // of the access token; null: unknown
 	LoggedInAt   *time.Time `json:"logged_in_at"`
 	CanRefresh   bool       `json:"can_refresh"`
+	Bound        bool       `json:"bound"` // to a key (DPoP): of no use to token and headers
 }
 
 func newList(f *flags) *cobra.Command {
@@ -85,7 +86,7 @@ func (u *ui) printList(found []*mcpoauth.Status, problems []error, asJSON bool) 
 			doc.Logins = append(doc.Logins, entryJSON{
 				Server: clean(st.ServerURL), Profile: clean(st.Profile), State: string(st.State), Reason: clean(reason(st)),
 				Issuer: clean(st.Issuer), Resource: clean(st.Resource), ClientID: clean(st.ClientID), Registration: st.RegistrationSource,
-				Scopes: cleanAll(st.Scopes), ExpiresAt: timeJSON(st.Expiry), LoggedInAt: timeJSON(st.LoggedInAt), CanRefresh: st.CanRefresh,
+				Scopes: cleanAll(st.Scopes), ExpiresAt: timeJSON(st.Expiry), LoggedInAt: timeJSON(st.LoggedInAt), CanRefresh: st.CanRefresh, Bound: st.Bound,
 			})
 		}
 		for _, err := range problems {

@@ -65,6 +65,12 @@ func setup(env *testscript.Env) error {
 	}
 	env.Defer(srv.Close)
 	env.Values[serverKey{}] = srv
+	bound, err := authtest.Start(&authtest.Options{DPoP: true})
+	if err != nil {
+		return err
+	}
+	env.Defer(bound.Close)
+	bound.Set(func(f *authtest.Faults) { f.NonceUses = 2 })
 
 	bin, err := exec.LookPath("testbrowser")
 	if err != nil {
@@ -91,7 +97,7 @@ func setup(env *testscript.Env) error {
 	env.Defer(escapes.Close)
 
 	for k, v := range map[string]string{
-		"MCP": srv.MCPURL(), "CLOSED": closed.URL + "/mcp", "OPEN": open.URL + "/mcp", "HTML": page.URL + "/mcp", "ESCAPES": escapes.URL + "/mcp",
+		"MCP": srv.MCPURL(), "BOUND": bound.MCPURL(), "CLOSED": closed.URL + "/mcp", "OPEN": open.URL + "/mcp", "HTML": page.URL + "/mcp", "ESCAPES": escapes.URL + "/mcp",
 		"BROWSER": "testbrowser", "TESTBROWSER": "", "HOME": env.WorkDir, "MCPOAUTH_DIR": filepath.Join(env.WorkDir, "logins"),
 		"GORACE": noRaceSleep, "BIN": filepath.Dir(bin), "SSH_CONNECTION": "", "USER": "ann", "NO_PROXY": "127.0.0.1,localhost",
 	} {

@@ -43,6 +43,9 @@ func (f *flags) withToken(ctx context.Context, server string, o *mcpoauth.Option
 		if err != nil {
 			return err
 		}
+		if t.Type() == "DPoP" {
+			return &mcpoauth.BoundTokenError{ServerURL: server}
+		}
 		if left := time.Until(t.Expiry()); minValidity > 0 && !t.Expiry().IsZero() && left < minValidity {
 			f.u.warn("the token ends in %s, earlier than asked for", short(left))
 		}

@@ -26,6 +26,8 @@ type AuthorizationRequest struct {
 	// Resource and Scopes are left out when empty.
 	Resource string
 	Scopes   []string
+	// KeyThumbprint is of the key that the code will be bound to (RFC 9449 section 10), "" for none.
+	KeyThumbprint string
 	// Prompt is OpenID Connect's, "" for none.
 	Prompt string
 	// Extra parameters; those of the protocol cannot be replaced.
@@ -41,7 +43,7 @@ func (r *AuthorizationRequest) parameters() url.Values {
 		"response_type": {"code"}, "client_id": {r.ClientID}, "redirect_uri": {r.RedirectURI}, "state": {r.State},
 		"code_challenge": {r.Challenge}, "code_challenge_method": {"S256"},
 	}
-	for k, v := range map[string]string{"resource": r.Resource, "scope": strings.Join(r.Scopes, " "), "prompt": r.Prompt} {
+	for k, v := range map[string]string{"resource": r.Resource, "scope": strings.Join(r.Scopes, " "), "prompt": r.Prompt, "dpop_jkt": r.KeyThumbprint} {
 		if v != "" {
 			q.Set(k, v)
 		}

@@ -131,15 +131,14 @@ func Machine(ctx context.Context, c *netguard.Client, r MachineRequest) (*wire.T
 		form.Set("scope", strings.Join(r.Scopes, " "))
 	}
 	addExtra(form, r.Extra)
-	a, err := send(ctx, c, "token", r.Endpoint, r.Auth, form)
-	if err != nil {
-		return nil, stage(err, "token", r.Endpoint)
-	}
-	tok, err := wire.ParseToken(a.Status, a.Header, a.Body, a.Received)
+	tok, a, err := sendForToken(ctx, c, "token", r.Endpoint, r.Auth, form)
 	if err == nil {
 		return tok, nil
 	}
 	f := stage(err, "token", r.Endpoint)
+	if a == nil {
+		return nil, f
+	}
 	signed := r.Auth.Method == methodAssertion || r.Type == TypeJWTBearer
 	switch f.Code {
 	case "invalid_client":

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mcpoauth/mcpoauth/internal/dpop"
 	"github.com/mcpoauth/mcpoauth/internal/netguard"
 	"github.com/mcpoauth/mcpoauth/internal/secret"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
@@ -33,6 +34,8 @@ type ClientAuth struct {
 	// where a server insists on that.
 	Signer   *Signer
 	Audience string
+	// Prover proves the possession of the key that tokens are bound to (RFC 9449). Nil: they are not bound.
+	Prover *dpop.Prover
 }
 
 func (a ClientAuth) apply(form url.Values, h http.Header) error {
@@ -77,7 +80,7 @@ func (a ClientAuth) other() (ClientAuth, bool) {
 // reserved are the parameters that extra ones cannot set.
 var reserved = []string{
 	"grant_type", "code", "redirect_uri", "client_id", "client_secret", "code_verifier", "refresh_token", "scope", "resource", "state",
-	"client_assertion", "client_assertion_type", "assertion", "response_type", "code_challenge", "code_challenge_method", "request_uri", "request", "token", "token_type_hint",
+	"client_assertion", "client_assertion_type", "assertion", "response_type", "dpop_jkt", "code_challenge", "code_challenge_method", "request_uri", "request", "token", "token_type_hint",
 }
 
 func addExtra(form, extra url.Values) {
@@ -146,23 +149,92 @@ func Refresh(ctx context.Context, c *netguard.Client, r RefreshRequest) (*wire.T
 }
 
 func post(ctx context.Context, c *netguard.Client, leg, endpoint string, auth ClientAuth, form url.Values) (*wire.Token, error) {
-	a, err := send(ctx, c, leg, endpoint, auth, form)
-	if err != nil {
-		return nil, stage(err, "token", endpoint)
-	}
-	tok, err := wire.ParseToken(a.Status, a.Header, a.Body, a.Received)
+	tok, _, err := sendForToken(ctx, c, leg, endpoint, auth, form)
 	if err != nil {
 		return nil, explain(stage(err, "token", endpoint), form)
 	}
 	return tok, nil
 }
 
+// sendForToken makes a token request and reads the answer, which is nil if none came.
+func sendForToken(ctx context.Context, c *netguard.Client, leg, endpoint string, auth ClientAuth, form url.Values) (*wire.Token, *netguard.Answer, error) {
+	for try := 0; ; try++ {
+		h := http.Header{}
+		renewed, err := prove(auth.Prover, endpoint, h)
+		if err != nil {
+			return nil, nil, &wire.Fault{Message: "the DPoP proof cannot be signed: " + err.Error(), Err: err, Unsent: true}
+		}
+		a, err := sendWith(ctx, c, leg, endpoint, auth, form, h)
+		if err != nil {
+			return nil, nil, err
+		}
+		another := renewed(a.Header)
+		tok, err := wire.ParseToken(a.Status, a.Header, a.Body, a.Received)
+		var f *wire.Fault
+		switch {
+		case err == nil:
+			if f := bound(tok, auth.Prover); f != nil {
+				f.Status = a.Status
+				return nil, a, f
+			}
+			return tok, a, nil
+		case !errors.As(err, &f) || auth.Prover == nil:
+		case f.Code == dpop.WantNonce && another && try < maxNonces:
+			continue // RFC 9449 section 8: nothing of the request was used up
+		case f.Code == dpop.WantNonce:
+			f.Message = "the server asks for one DPoP nonce after the other"
+			f.Hint = "the server is at fault; --dpop never (Options.DPoP) does without, where it lets"
+		case f.Code == "invalid_dpop_proof":
+			f.Message = "the server does not accept the DPoP proof"
+			if off := skew(a.Header, a.Received); off != 0 {
+				f.Hint = fmt.Sprintf("the clocks of this machine and the server differ by %v: set this one right", off)
+			}
+		}
+		return nil, a, err
+	}
+}
+
+// maxNonces is how often one request is repeated with the nonce that the server asks for.
+const maxNonces = 3
+
+// prove adds a proof to a token request. The returned function takes the nonce of the answer, and reports
+// whether it is another one.
+func prove(p *dpop.Prover, endpoint string, h http.Header) (func(http.Header) bool, error) {
+	if p == nil {
+		return func(http.Header) bool { return false }, nil
+	}
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return nil, err
+	}
+	proof, nonce, err := p.Prove(http.MethodPost, u, "")
+	h[dpop.Header] = []string{proof}
+	return func(answer http.Header) bool { return p.Nonces.Learn(u, answer, nonce) }, err
+}
+
+// ErrNotBound means that a token bound to a key was asked for, and one came that anybody can use.
+var ErrNotBound = errors.New("the token is not bound to the key (DPoP)")
+
+// bound reports a token that is not of the kind that was asked for.
+func bound(tok *wire.Token, p *dpop.Prover) *wire.Fault {
+	switch {
+	case p != nil && tok.TokenType != dpop.TokenType:
+		return &wire.Fault{Message: "the server gave out a token that is not bound to the key of this login (DPoP)", Err: ErrNotBound, Hint: "ask its owner why it does not bind tokens; --dpop never (Options.DPoP) asks for none that is bound"}
+	case p == nil && tok.TokenType == dpop.TokenType:
+		return &wire.Fault{Message: "the server gave out a token of the type DPoP, for which no key was shown", Hint: "the server is at fault; --dpop always (Options.DPoP) shows it a key"}
+	}
+	return nil
+}
+
 func send(ctx context.Context, c *netguard.Client, leg, endpoint string, auth ClientAuth, form url.Values) (*netguard.Answer, error) {
+	return sendWith(ctx, c, leg, endpoint, auth, form, http.Header{})
+}
+
+func sendWith(ctx context.Context, c *netguard.Client, leg, endpoint string, auth ClientAuth, form url.Values, h http.Header) (*netguard.Answer, error) {
 	body := make(url.Values, len(form)+2)
 	for k, v := range form {
 		body[k] = v
 	}
-	h := http.Header{}
 	if auth.Audience == "" {
 		auth.Audience = endpoint
 	}

@@ -278,12 +278,12 @@ func TestEveryMemberOfMetadata(t *testing.T) {
 		t.Errorf("got %+v", m)
 	}
 	r, err := ParseResourceMetadata([]byte(`{"resource":"1","authorization_servers":["2"],"scopes_supported":["3"],"bearer_methods_supported":["4"],"resource_name":"5","resource_documentation":"6",
-		"dpop_bound_access_tokens_required":true}`))
+		"dpop_bound_access_tokens_required":true,"dpop_signing_alg_values_supported":["7"]}`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Raw = nil
-	if want := (&ResourceMetadata{"1", []string{"2"}, []string{"3"}, []string{"4"}, "5", "6", true, nil}); !reflect.DeepEqual(r, want) {
+	if want := (&ResourceMetadata{"1", []string{"2"}, []string{"3"}, []string{"4"}, "5", "6", true, []string{"7"}, nil}); !reflect.DeepEqual(r, want) {
 		t.Errorf("got %+v", r)
 	}
 	if r, err = ParseResourceMetadata([]byte("{}")); err != nil || r.AuthorizationServers != nil || r.Resource != "" || len(r.Raw) != 0 {

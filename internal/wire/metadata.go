@@ -86,8 +86,9 @@ type ResourceMetadata struct {
 	BearerMethodsSupported []string
 	ResourceName           string
 	ResourceDocumentation  string
-	// DPoPBoundAccessTokensRequired as in RFC 9449.
+	// DPoPBoundAccessTokensRequired and DPoPSigningAlgValuesSupported are RFC 9449's.
 	DPoPBoundAccessTokensRequired bool
+	DPoPSigningAlgValuesSupported []string
 	// Raw holds every member of the document.
 	Raw map[string]json.RawMessage
 }
@@ -102,6 +103,7 @@ func ParseResourceMetadata(b []byte) (*ResourceMetadata, error) {
 	return &ResourceMetadata{
 		Resource: o.String("resource"), AuthorizationServers: o.Strings("authorization_servers"), ScopesSupported: o.Scopes("scopes_supported"),
 		BearerMethodsSupported: o.Strings("bearer_methods_supported"), ResourceName: o.String("resource_name"),
-		ResourceDocumentation: o.String("resource_documentation"), DPoPBoundAccessTokensRequired: o.Bool("dpop_bound_access_tokens_required"), Raw: o,
+		ResourceDocumentation: o.String("resource_documentation"), DPoPBoundAccessTokensRequired: o.Bool("dpop_bound_access_tokens_required"),
+		DPoPSigningAlgValuesSupported: o.Strings("dpop_signing_alg_values_supported"), Raw: o,
 	}, nil
 }

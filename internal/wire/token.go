@@ -28,7 +28,7 @@ const (
 type Token struct {
 	// AccessToken is never empty; RefreshToken and IDToken are if the server sent none.
 	AccessToken, RefreshToken, IDToken secret.String
-	// TokenType is canonical: "Bearer".
+	// TokenType is canonical: "Bearer", or "DPoP" for one that is bound to a key (RFC 9449 section 5).
 	TokenType string
 	// Expiry is absolute, by the local clock, without monotonic reading; the zero time is unknown. A
 	// lifetime of 0 or less is the time of the answer.
@@ -141,12 +141,14 @@ func ParseToken(status int, h http.Header, body []byte, received time.Time) (*To
 	}
 	switch typ := o.String("token_type"); {
 	case len(typ) == len("bearer") && strings.EqualFold(typ, "bearer"):
+	case len(typ) == len("DPoP") && strings.EqualFold(typ, "DPoP"):
+		t.TokenType = "DPoP"
 	case !o.Has("token_type"):
 		t.note("the token response has no token_type (RFC 6749 section 5.1); it is taken for Bearer")
 	default:
 		return nil, &Fault{
 			Stage: "token", Status: status, Message: fmt.Sprintf("the token is of the type %q, which cannot be used", CleanN(typ, 40)),
-			Hint: "ask the server's owner for Bearer tokens",
+			Hint: "ask the server's owner for Bearer or DPoP tokens",
 		}
 	}
 	t.RefreshToken, t.IDToken = t.optional(o, "refresh_token"), t.optional(o, "id_token")

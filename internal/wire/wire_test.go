@@ -154,7 +154,7 @@ func TestTheExpiryIsAWallClockTime(t *testing.T) {
 func TestTokenTypes(t *testing.T) {
 	for lit, ok := range map[string]bool{
 		`"bearer"`: true, `"BEARER"`: true, `"Bearer"`: true, `null`: true,
-		`""`: false, `"DPoP"`: false, `"N_A"`: false, `"mac"`: false, `"Basic"`: false, `"Bearer\r\nX-Evil: 1"`: false, `7`: false, `"bea` + "\u027f" + `er"`: false, `["Bearer"]`: false,
+		`"DPoP"`: true, `"dpop"`: true, `""`: false, `"N_A"`: false, `"mac"`: false, `"Basic"`: false, `"Bearer\r\nX-Evil: 1"`: false, `7`: false, `"bea` + "\u027f" + `er"`: false, `["Bearer"]`: false,
 	} {
 		tok, err := ParseToken(200, asJSON, []byte(`{"access_token":"a","token_type":`+lit+`}`), received)
 		if (err == nil) != ok {
@@ -163,7 +163,11 @@ func TestTokenTypes(t *testing.T) {
 		if err != nil && strings.ContainsAny(err.Error(), "\r\n") {
 			t.Errorf("%s: the error has several lines", lit)
 		}
-		if ok && tok.TokenType != "Bearer" {
+		want := "Bearer"
+		if strings.EqualFold(lit, `"dpop"`) {
+			want = "DPoP"
+		}
+		if ok && tok.TokenType != want {
 			t.Errorf("%s: became %q", lit, tok.TokenType)
 		}
 	}
