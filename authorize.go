@@ -139,6 +139,9 @@ func (c *Client) begin(ctx context.Context, f *facts, reg *store.Registration, r
 		thumbprint = key.Thumbprint()
 	}
 	extra := cloneValues(c.opts.AuthorizeParams)
+	if c.provider {
+		extra = url.Values{"nonce": {nonceOf(p.Verifier)}}
+	}
 	r := grant.AuthorizationRequest{
 		Endpoint: p.AuthorizationEndpoint, ClientID: reg.ClientID, RedirectURI: redirectURI, State: p.State, Challenge: codeChallenge,
 		Resource: p.Resource, Scopes: scopes, KeyThumbprint: thumbprint, Extra: extra,
@@ -202,6 +205,11 @@ func (c *Client) finish(ctx context.Context, p *store.Pending, values url.Values
 	rec.Registration.AuthMethod = auth.Method
 	rec.Registration.Unanswered = false
 	applyToken(rec, tok)
+	if c.provider {
+		if err := c.takeIDToken(rec, tok, nonceOf(p.Verifier)); err != nil {
+			return nil, err
+		}
+	}
 	if lost := missing(rec.Scopes, rec.RequestedScopes); len(lost) > 0 {
 		c.note("the server granted fewer scopes than asked for")
 	}

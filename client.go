@@ -56,6 +56,10 @@ type Client struct {
 	tokens  flight.Group[*session]
 	logins  flight.Group[*session]
 	nonces  dpop.Nonces
+	// idp is the Client of the login at the identity provider that the grant needs, nil if it needs none. Its
+	// provider is true: such a login is for an issuer, and lasts as long as its ID token.
+	idp      *Client
+	provider bool
 
 	// life ends with Close, and with it a login under way.
 	life context.Context //nolint:containedctx // bounds detached work, see Close
@@ -120,6 +124,9 @@ func New(serverURL string, opts *Options) (*Client, error) {
 		return nil, fmt.Errorf("mcpoauth: %w", err)
 	}
 	c.life, c.end = context.WithCancel(context.Background())
+	if err := c.openIdentityProvider(); err != nil {
+		return nil, err
+	}
 	return c, nil
 }
 
@@ -242,6 +249,9 @@ func (c *Client) Close(ctx context.Context) error {
 	}
 	if serr := c.saveUnsaved(ctx); serr != nil {
 		err = errors.Join(err, serr)
+	}
+	if c.idp != nil {
+		err = errors.Join(err, c.idp.Close(ctx))
 	}
 	return err
 }

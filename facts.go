@@ -57,7 +57,10 @@ type facts struct {
 
 // discover finds out how the server does OAuth. Without a challenge in hand it provokes one.
 func (c *Client) discover(ctx context.Context, d *demand) (*facts, error) {
-	if d == nil {
+	switch {
+	case c.provider:
+		d = &demand{}
+	case d == nil:
 		var err error
 		if d, err = c.probeServer(ctx); err != nil {
 			return nil, err
@@ -87,7 +90,7 @@ func (c *Client) discoveryRequest(metadataURL, preferredIssuer string) discovery
 		ServerURL: c.id, ResourceOverride: c.opts.Resource, NoResource: c.opts.NoResource, MetadataURL: metadataURL,
 		PinnedIssuer: c.opts.AuthServer, AllowGuessedEndpoints: c.opts.AllowGuessedEndpoints,
 		AllowCrossOriginMetadata: c.opts.AllowCrossOriginMetadata, AllowMissingPKCE: c.opts.AllowMissingPKCE,
-		AllowForeignEndpoints: c.opts.AllowForeignEndpoints, ProtocolVersion: protocolVersion, Machine: c.opts.Grant != nil,
+		AllowForeignEndpoints: c.opts.AllowForeignEndpoints, IssuerOnly: c.provider, ProtocolVersion: protocolVersion, Machine: c.opts.Grant != nil,
 	}
 	for _, issuer := range []string{c.opts.ClientIssuer, preferredIssuer} {
 		if issuer != "" {

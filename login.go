@@ -46,6 +46,13 @@ func (c *Client) Login(ctx context.Context, opts *LoginOptions) (*Token, error) 
 			return nil, err
 		}
 	}
+	if c.idp != nil {
+		other := c.idp.stored(ctx)
+		force := opts.Force || other != nil && other.rec.Registration.ClientID != c.idp.opts.ClientID
+		if _, err := c.idp.Login(ctx, &LoginOptions{Force: force}); err != nil {
+			return nil, c.absentAtProvider(err)
+		}
+	}
 	if c.machine() {
 		var d *demand
 		if len(w.scopes) > 0 {
@@ -204,6 +211,9 @@ func (c *Client) probeStore(ctx context.Context) error {
 // authorize does a login with a loopback listener. A registration that the server turns out to
 // have forgotten is replaced once.
 func (c *Client) authorize(ctx context.Context, w want, deadline time.Time) (*session, error) {
+	if c.idp != nil {
+		return c.authorizeByProvider(ctx, w)
+	}
 	facts, err := c.discover(ctx, w.challenge)
 	if err != nil {
 		return nil, err

@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -36,9 +34,9 @@ type Grant interface {
 
 // asked is what an assertion is for.
 type asked struct {
-	// audience is the authorization server's issuer.
-	audience, resource string
-	scopes             []string
+	// issuer is the authorization server's.
+	issuer, tokenEndpoint, resource string
+	scopes                          []string
 }
 
 // ClientCredentials is the client credentials grant (RFC 6749 section 4.4; MCP extension
@@ -55,85 +53,6 @@ func (ClientCredentials) check(o *Options) error {
 		return optionError("Grant", errors.New("client credentials need a client ID and its secret or key"), "set --client-id with --client-secret-env, --client-secret-file or --client-key-file (Options.ClientID, ClientSecret, ClientKey)")
 	}
 	return nil
-}
-
-// WorkloadIdentity is the JWT bearer grant (RFC 7523 section 2.1, SEP-1933): a token that the platform
-// gives to the program stands for it. [Options.ClientID] may be empty.
-type WorkloadIdentity struct {
-	// Assertion returns the platform's token. It is called for each token request. It must not be nil.
-	Assertion AssertionSource
-}
-
-// AssertionSource returns a JWT for an audience, the authorization server's issuer. Sources that cannot
-// choose the audience ignore it; a server refuses a JWT that is for another.
-type AssertionSource func(ctx context.Context, audience string) (string, error)
-
-func (WorkloadIdentity) name() string { return grant.TypeJWTBearer }
-
-func (w WorkloadIdentity) assertion(ctx context.Context, _ *Client, a asked) (string, error) {
-	text, err := w.Assertion(ctx, a.audience)
-	if err != nil {
-		return "", err
-	}
-	if text = strings.TrimSpace(text); strings.Count(text, ".") != 2 || strings.ContainsAny(text, " \t\r\n") {
-		return "", errors.New("the assertion is not a JWT")
-	}
-	return text, nil
-}
-
-func (w WorkloadIdentity) check(*Options) error {
-	if w.Assertion == nil {
-		return optionError("Grant", errors.New("a workload identity needs a source of assertions"), "set --assertion-file, --assertion-env or --assertion-command (WorkloadIdentity.Assertion)")
-	}
-	return nil
-}
-
-// maxAssertion bounds a platform's token, bytes.
-const maxAssertion = 64 << 10
-
-// AssertionFile reads the assertion from a file each time: platforms replace it (Kubernetes).
-func AssertionFile(path string) AssertionSource {
-	return func(context.Context, string) (string, error) {
-		f, err := os.Open(path) //nolint:gosec // the caller's choice
-		if err != nil {
-			return "", fmt.Errorf("the assertion: %w", err)
-		}
-		defer func() { _ = f.Close() }()
-		b, err := io.ReadAll(io.LimitReader(f, maxAssertion))
-		return string(b), err
-	}
-}
-
-// AssertionEnv takes the assertion from an environment variable.
-func AssertionEnv(name string) AssertionSource {
-	return func(context.Context, string) (string, error) {
-		v := os.Getenv(name)
-		if v == "" {
-			return "", fmt.Errorf("the assertion: the environment variable %q is not set", name)
-		}
-		return v, nil
-	}
-}
-
-// AssertionCommand runs a program and takes what it prints. The word {audience} in an argument is
-// replaced by the audience.
-func AssertionCommand(argv ...string) AssertionSource {
-	return func(ctx context.Context, audience string) (string, error) {
-		if len(argv) == 0 {
-			return "", errors.New("the assertion: there is no command")
-		}
-		args := slices.Clone(argv[1:])
-		for i := range args {
-			args[i] = strings.ReplaceAll(args[i], "{audience}", audience)
-		}
-		cmd := exec.CommandContext(ctx, argv[0], args...) //nolint:gosec // the caller's choice
-		cmd.WaitDelay = time.Second
-		out, err := cmd.Output()
-		if err != nil {
-			return "", fmt.Errorf("the assertion: %s: %w", argv[0], err)
-		}
-		return string(out), nil
-	}
 }
 
 // ClientKey is a private key by which a client authenticates (private_key_jwt, RFC 7523 section 2.2). It
@@ -256,12 +175,20 @@ func (c *Client) acquire(ctx context.Context, before *session, d *demand) (*sess
 		}
 	}
 	rec.Grant, rec.RequestedScopes, rec.Scopes = c.opts.Grant.name(), scopes, scopes
-	assertion, err := c.opts.Grant.assertion(ctx, c, asked{rec.Issuer, rec.Resource, scopes})
+	assertion, err := c.opts.Grant.assertion(ctx, c, asked{rec.Issuer, rec.TokenEndpoint, rec.Resource, scopes})
 	var fault *wire.Fault
-	if errors.As(err, &fault) {
+	var refused *TokenError
+	var absent *DiscoveryError
+	switch {
+	case err == nil:
+	case errors.As(err, &fault):
 		return nil, c.acquireFailed(err)
-	}
-	if err != nil {
+	case errors.Is(err, ErrTemporary):
+		c.backOff(0)
+		return nil, err
+	case errors.Is(err, ErrLoginRequired), errors.As(err, &refused), errors.As(err, &absent):
+		return nil, err
+	default:
 		return nil, &TokenError{Fact{Message: err.Error(), Err: err, Hint: "check where the assertion comes from"}}
 	}
 	auth, err := c.boundAuth(&rec.Registration, rec.DPoPKey)

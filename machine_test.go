@@ -13,8 +13,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -276,7 +274,7 @@ func TestAClientThatSigns(t *testing.T) {
 		srv := startRobots(t, func(map[string]string, *http.Request) string { return "invalid_client" })
 		srv.clock = -10 * time.Minute
 		_, err := newClient(t, srv.url(), mcpoauth.Options{ClientID: "robot", ClientKey: key, Grant: mcpoauth.ClientCredentials{}}).Token(t.Context(), nil)
-		if h := mcpoauth.Hint(err); !strings.Contains(h, "clocks") || !strings.Contains(h, "10m") {
+		if h := mcpoauth.Hint(err); !strings.Contains(h, "clock is 10m") || !strings.Contains(h, "ahead of") {
 			t.Errorf("%v (%s)", err, h)
 		}
 	})
@@ -301,45 +299,6 @@ func TestAClientThatSigns(t *testing.T) {
 	key, _ := mcpoauth.ParseClientKey(pkcs8(ec), "", "")
 	if out := fmt.Sprintf("%v %+v %#v %s", key, key, key, key); strings.Contains(out, ec.D.String()) { //nolint:staticcheck // the secret itself
 		t.Errorf("the key was printed: %s", out)
-	}
-}
-
-func TestAWorkloadsIdentity(t *testing.T) {
-	const good = "eyJhbGciOiJub25lIn0.e30."
-	file := filepath.Join(t.TempDir(), "token")
-	if err := os.WriteFile(file, []byte(good+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("WORKLOAD_TOKEN", good)
-	judge := func(form map[string]string, _ *http.Request) string {
-		if form["grant_type"] != "urn:ietf:params:oauth:grant-type:jwt-bearer" || form["assertion"] != good {
-			return "invalid_grant"
-		}
-		return ""
-	}
-	for name, source := range map[string]mcpoauth.AssertionSource{
-		"a file": mcpoauth.AssertionFile(file), "the environment": mcpoauth.AssertionEnv("WORKLOAD_TOKEN"), "a command": mcpoauth.AssertionCommand("echo", good),
-	} {
-		srv := startRobots(t, judge)
-		if s := ping(t, newClient(t, srv.url(), mcpoauth.Options{Grant: mcpoauth.WorkloadIdentity{Assertion: source}})); s != 200 {
-			t.Errorf("%s: status %d", name, s)
-		}
-	}
-	srv := startRobots(t, judge)
-	c := newClient(t, srv.url(), mcpoauth.Options{Grant: mcpoauth.WorkloadIdentity{Assertion: mcpoauth.AssertionCommand("echo", "{audience}")}})
-	if _, err := c.Token(t.Context(), nil); err == nil || srv.tokens != 0 {
-		t.Errorf("what is no JWT was sent: %v", err)
-	}
-	for name, source := range map[string]mcpoauth.AssertionSource{
-		"no file": mcpoauth.AssertionFile(file + "-not"), "no variable": mcpoauth.AssertionEnv("NO_SUCH"), "a command that fails": mcpoauth.AssertionCommand("false"), "no command": mcpoauth.AssertionCommand(),
-		"a JWT that the server refuses": mcpoauth.AssertionCommand("echo", "a.b.c"),
-	} {
-		srv := startRobots(t, judge)
-		_, err := newClient(t, srv.url(), mcpoauth.Options{Grant: mcpoauth.WorkloadIdentity{Assertion: source}}).Token(t.Context(), nil)
-		var te *mcpoauth.TokenError
-		if !errors.As(err, &te) || te.Hint == "" || srv.tokens > 1 {
-			t.Errorf("%s: %v, %d token requests", name, err, srv.tokens)
-		}
 	}
 }
 

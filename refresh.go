@@ -207,6 +207,12 @@ func (c *Client) post(ctx, held context.Context, s *session) (*session, error) {
 	rec := *s.rec
 	applyToken(&rec, tok)
 	c.notes(tok.Notes)
+	if c.provider {
+		if err := c.takeIDToken(&rec, tok, ""); err != nil {
+			c.clearMark(ctx)
+			return nil, c.ended(ctx, newSession(&rec, s.rev), "the identity provider renewed no ID token", err)
+		}
+	}
 	fresh, err := c.adopt(ctx, &rec, s.rev)
 	if err != nil {
 		return nil, err

@@ -23,6 +23,8 @@ type Status struct {
 	// Expiry is when the access token ends; the zero time is unknown. LoggedInAt is when the token
 	// was received.
 	Expiry, LoggedInAt time.Time
+	// IdentityProvider reports that it is a login at an identity provider: see [EnterpriseManaged].
+	IdentityProvider bool
 	// Bound reports whether the tokens are bound to a key (DPoP): alone they are of no use.
 	Bound bool
 	// CanRefresh reports whether there is a refresh token.
@@ -93,15 +95,22 @@ func List(ctx context.Context, opts *Options) iter.Seq2[*Status, error] {
 			yield(nil, err)
 			return
 		}
-		for key, err := range st.List(ctx, store.Filter{Kind: store.KindLogin}) {
-			if err != nil {
-				if !yield(nil, storeError("list", err)) {
+		for _, kind := range []store.Kind{store.KindLogin, store.KindIdentityProvider} {
+			for key, err := range st.List(ctx, store.Filter{Kind: kind}) {
+				if err != nil {
+					if !yield(nil, storeError("list", err)) {
+						return
+					}
+					continue
+				}
+				s := listed(ctx, st, key)
+				if s == nil {
+					continue
+				}
+				s.IdentityProvider = kind == store.KindIdentityProvider
+				if !yield(s, nil) {
 					return
 				}
-				continue
-			}
-			if s := listed(ctx, st, key); s != nil && !yield(s, nil) {
-				return
 			}
 		}
 	}
@@ -130,7 +139,7 @@ func ClearAll(ctx context.Context, opts *Options, clearOpts *ClearOptions) (int,
 	if err != nil {
 		return 0, err
 	}
-	kinds := []store.Kind{store.KindLogin, store.KindPending}
+	kinds := []store.Kind{store.KindLogin, store.KindIdentityProvider, store.KindPending}
 	if clearOpts != nil && clearOpts.Registration {
 		kinds = append(kinds, store.KindRegistration)
 	}
@@ -143,7 +152,7 @@ func ClearAll(ctx context.Context, opts *Options, clearOpts *ClearOptions) (int,
 			}
 			if err != nil {
 				failures = append(failures, storeError("remove", err))
-			} else if kind == store.KindLogin {
+			} else if kind != store.KindPending && kind != store.KindRegistration {
 				n++
 			}
 		}

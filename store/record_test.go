@@ -310,7 +310,7 @@ func TestTimes(t *testing.T) {
 // it does not know.
 func TestUnknownMembersSurvive(t *testing.T) {
 	unknown := map[string]string{
-		"dpop_key":     `{"kty":"EC","d":"x","nested":{"deep":[1,[2,{"a":null}]]}}`,
+		"a_later_key":  `{"kty":"EC","d":"x","nested":{"deep":[1,[2,{"a":null}]]}}`,
 		"a_number":     `12345678901234567890.10e1`,
 		"a_null":       `null`,
 		"a_bool":       `false`,

@@ -37,6 +37,10 @@ type flags struct {
 	clientKeyFile, clientKeyAlg, grant          string
 	assertionFile, assertionEnv                 string
 	assertionCommand                            []string
+	assertionURL, assertionPlatform             string
+	assertionAudience                           string
+	assertionHeaders                            []string
+	idp                                         string
 	idpTokenEndpoint, idpClientID, idpSecretEnv string
 	// clientSecret and clientMetadata have no flag of their own, but aliases of proxy's.
 	clientSecret                            string
@@ -105,13 +109,18 @@ func (f *flags) addAll(cmd *cobra.Command) {
 		fs.StringVar(&f.clientKeyAlg, "client-key-alg", "", "`ALGORITHM` to sign with, if not the key's usual one: PS256 for example")
 		fs.StringVar(&f.clientAuthMethod, "client-auth-method", "", "`HOW` it authenticates: none, client_secret_basic, client_secret_post or private_key_jwt")
 		fs.StringVar(&f.grant, "grant", "", "`HOW` tokens are obtained: client-credentials, workload-identity, enterprise-managed or device-code; else by a browser")
-		fs.StringVar(&f.idpTokenEndpoint, "idp-token-endpoint", "", "`URL` of the company's identity provider, for --grant enterprise-managed")
+		fs.StringVar(&f.idp, "idp", "", "`ISSUER` of the company's identity provider, for --grant enterprise-managed")
+		fs.StringVar(&f.idpTokenEndpoint, "idp-token-endpoint", "", "`URL` of its token endpoint, where the ID token comes from elsewhere (--assertion-…)")
 		fs.StringVar(&f.idpClientID, "idp-client-id", "", "`ID` of the client there")
 		fs.StringVar(&f.idpSecretEnv, "idp-client-secret-env", "", "environment `VARIABLE` that holds its secret")
 		fs.StringVar(&f.assertionFile, "assertion-file", "", "`FILE` with the workload's token, read each time")
 		fs.StringVar(&f.assertionEnv, "assertion-env", "", "environment `VARIABLE` with the workload's token")
 		fs.StringArrayVar(&f.assertionCommand, "assertion-command", nil, "`WORD` of the command that prints the workload's token; {audience} is replaced (repeat for each word)")
 		fs.StringVar(&f.dpop, "dpop", "auto", "`WHEN` tokens are bound to a key (DPoP): auto (where the server asks for it), always or never")
+		fs.StringVar(&f.assertionURL, "assertion-url", "", "`URL` that answers with the workload's token; {audience} is replaced")
+		fs.StringArrayVar(&f.assertionHeaders, "assertion-header", nil, "`\"Name: value\"` for it; ${VAR} is taken from the environment (repeatable)")
+		fs.StringVar(&f.assertionPlatform, "assertion-platform", "", "`NAME` of the platform to ask for the workload's token: "+strings.Join(mcpoauth.Platforms(), ", "))
+		fs.StringVar(&f.assertionAudience, "assertion-audience", "", "`WHO` the workload's token must be for (the authorization server unless given)")
 		fs.StringVar(&f.clientIssuer, "client-issuer", "", "`ISSUER` that the client is for, and no other")
 		fs.StringVar(&f.clientMetadataURL, "client-metadata-url", "", "`URL` of a hosted client metadata document")
 		fs.StringVar(&f.clientName, "client-name", "", "`NAME` shown on the consent page")
@@ -319,17 +328,31 @@ func (f *flags) setGrant(o *mcpoauth.Options) error {
 	if len(f.assertionCommand) > 0 {
 		sources = append(sources, mcpoauth.AssertionCommand(f.assertionCommand...))
 	}
+	if f.assertionURL != "" {
+		header, err := parseHeaders("--assertion-header", f.assertionHeaders)
+		if err != nil {
+			return err
+		}
+		sources = append(sources, mcpoauth.AssertionURL(f.assertionURL, header))
+	}
+	if f.assertionPlatform != "" {
+		source, err := mcpoauth.AssertionPlatform(f.assertionPlatform)
+		if err != nil {
+			return newFailed(err)
+		}
+		sources = append(sources, source)
+	}
 	switch {
 	case len(sources) > 1:
-		return &usageError{"there is more than one source of assertions", "give one of --assertion-file, --assertion-env and --assertion-command"}
+		return &usageError{"there is more than one source of assertions", "give one of --assertion-file, --assertion-env, --assertion-command, --assertion-url and --assertion-platform"}
 	case f.grant == "enterprise-managed":
-		e := mcpoauth.EnterpriseManaged{TokenEndpoint: f.idpTokenEndpoint, ClientID: f.idpClientID, ClientSecret: os.Getenv(f.idpSecretEnv)}
+		e := mcpoauth.EnterpriseManaged{Issuer: f.idp, TokenEndpoint: f.idpTokenEndpoint, ClientID: f.idpClientID, ClientSecret: os.Getenv(f.idpSecretEnv)}
 		if len(sources) == 1 {
 			e.IDToken = sources[0]
 		}
 		o.Grant = e
 	case len(sources) == 1 && (f.grant == "" || f.grant == "workload-identity"):
-		o.Grant = mcpoauth.WorkloadIdentity{Assertion: sources[0]}
+		o.Grant = mcpoauth.WorkloadIdentity{Assertion: sources[0], Audience: f.assertionAudience}
 	case len(sources) == 1:
 		return &usageError{"an assertion belongs to --grant workload-identity", "leave it out, or the other --grant"}
 	case f.grant == "device-code":
@@ -408,27 +431,34 @@ func params(flag string, list []string) (url.Values, error) {
 	return v, nil
 }
 
-func (f *flags) setHeaders(o *mcpoauth.Options) error {
-	for _, line := range f.headers {
+func (f *flags) setHeaders(o *mcpoauth.Options) (err error) {
+	o.Header, err = parseHeaders("--header", f.headers)
+	return err
+}
+
+// parseHeaders reads header lines, nil if there are none.
+func parseHeaders(flag string, lines []string) (http.Header, error) {
+	var h http.Header
+	for _, line := range lines {
 		name, value, ok := strings.Cut(line, ":")
 		name = strings.TrimSpace(name)
 		if !ok || name == "" || strings.ContainsAny(name, " \t\r\n") {
-			return &usageError{"--header needs \"Name: value\"", "as in --header 'X-Api-Key: ${API_KEY}'; the shell must not expand it, mcpoauth does"}
+			return nil, &usageError{flag + " needs \"Name: value\"", "as in " + flag + " 'X-Api-Key: ${API_KEY}'; the shell must not expand it, mcpoauth does"}
 		}
-		value, err := expand(strings.TrimSpace(value))
+		value, err := expand(flag, strings.TrimSpace(value))
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if o.Header == nil {
-			o.Header = http.Header{}
+		if h == nil {
+			h = http.Header{}
 		}
-		o.Header.Add(name, value)
+		h.Add(name, value)
 	}
-	return nil
+	return h, nil
 }
 
 // expand replaces ${NAME} by the environment variable, so that a secret need not be an argument.
-func expand(s string) (string, error) {
+func expand(flag, s string) (string, error) {
 	var b strings.Builder
 	for {
 		before, rest, ok := strings.Cut(s, "${")
@@ -439,7 +469,7 @@ func expand(s string) (string, error) {
 		name, after, ok := strings.Cut(rest, "}")
 		value := os.Getenv(name)
 		if !ok || value == "" {
-			return "", &usageError{"--header: the environment variable " + quote(name) + " is not set", "set it, or write the value without ${…}"}
+			return "", &usageError{flag + ": the environment variable " + quote(name) + " is not set", "set it, or write the value without ${…}"}
 		}
 		b.WriteString(value)
 		s = after

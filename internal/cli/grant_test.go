@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"net/http"
@@ -18,7 +19,7 @@ import (
 // TestAMachineInACronJob has no display, no terminal, no browser and no HOME: environment variables are
 // all that it is given.
 func TestAMachineInACronJob(t *testing.T) {
-	secret := "s3cret"
+	secret, workload := "s3cret", ""
 	var srv *httptest.Server
 	srv = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -31,7 +32,7 @@ func TestAMachineInACronJob(t *testing.T) {
 		case "/token":
 			_ = r.ParseForm()
 			switch {
-			case r.PostForm.Get("client_secret") == secret, r.PostForm.Get("client_assertion") != "", r.PostForm.Get("assertion") == "a.b.c":
+			case r.PostForm.Get("client_secret") == secret, r.PostForm.Get("client_assertion") != "", r.PostForm.Get("assertion") == workload:
 				answer(map[string]any{"access_token": "machine-token", "token_type": "Bearer", "expires_in": 3600})
 			default:
 				w.WriteHeader(http.StatusUnauthorized)
@@ -57,6 +58,8 @@ func TestAMachineInACronJob(t *testing.T) {
 	for _, name := range []string{"HOME", "DISPLAY", "WAYLAND_DISPLAY", "BROWSER", "XDG_STATE_HOME", "TERM"} {
 		t.Setenv(name, "")
 	}
+	claims := base64.RawURLEncoding.EncodeToString([]byte(`{"aud":"` + srv.URL + `"}`))
+	workload = "e30." + claims + ".c2ln"
 	for name, tc := range map[string]struct {
 		env  map[string]string
 		code int
@@ -64,7 +67,7 @@ func TestAMachineInACronJob(t *testing.T) {
 	}{
 		"a secret":       {map[string]string{"MCPOAUTH_GRANT": "client-credentials", "MCPOAUTH_CLIENT_ID": "robot", "MCPOAUTH_CLIENT_SECRET": secret}, exitDone, ""},
 		"a key":          {map[string]string{"MCPOAUTH_GRANT": "client-credentials", "MCPOAUTH_CLIENT_ID": "robot", "MCPOAUTH_CLIENT_KEY_FILE": pemFile}, exitDone, ""},
-		"a workload":     {map[string]string{"MCPOAUTH_ASSERTION_ENV": "PLATFORM_TOKEN", "PLATFORM_TOKEN": "a.b.c"}, exitDone, ""},
+		"a workload":     {map[string]string{"MCPOAUTH_ASSERTION_ENV": "PLATFORM_TOKEN", "PLATFORM_TOKEN": workload}, exitDone, ""},
 		"a wrong secret": {map[string]string{"MCPOAUTH_GRANT": "client-credentials", "MCPOAUTH_CLIENT_ID": "robot", "MCPOAUTH_CLIENT_SECRET": "wrong"}, exitDenied, "hint: check the client ID and its secret or key"},
 		"no assertion":   {map[string]string{"MCPOAUTH_ASSERTION_ENV": "NO_SUCH"}, exitFailed, "NO_SUCH"},
 		"no client":      {map[string]string{"MCPOAUTH_GRANT": "client-credentials"}, exitUsage, "--client-id"},

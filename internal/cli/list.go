@@ -30,7 +30,8 @@ type entryJSON struct {
 	ExpiresAt    *time.Time `json:"expires_at"` // of the access token; null: unknown
 	LoggedInAt   *time.Time `json:"logged_in_at"`
 	CanRefresh   bool       `json:"can_refresh"`
-	Bound        bool       `json:"bound"` // to a key (DPoP): of no use to token and headers
+	Bound        bool       `json:"bound"`             // to a key (DPoP): of no use to token and headers
+	Provider     bool       `json:"identity_provider"` // a login there, and not at an MCP server
 }
 
 func newList(f *flags) *cobra.Command {
@@ -86,7 +87,7 @@ func (u *ui) printList(found []*mcpoauth.Status, problems []error, asJSON bool) 
 			doc.Logins = append(doc.Logins, entryJSON{
 				Server: clean(st.ServerURL), Profile: clean(st.Profile), State: string(st.State), Reason: clean(reason(st)),
 				Issuer: clean(st.Issuer), Resource: clean(st.Resource), ClientID: clean(st.ClientID), Registration: st.RegistrationSource,
-				Scopes: cleanAll(st.Scopes), ExpiresAt: timeJSON(st.Expiry), LoggedInAt: timeJSON(st.LoggedInAt), CanRefresh: st.CanRefresh, Bound: st.Bound,
+				Scopes: cleanAll(st.Scopes), ExpiresAt: timeJSON(st.Expiry), LoggedInAt: timeJSON(st.LoggedInAt), CanRefresh: st.CanRefresh, Bound: st.Bound, Provider: st.IdentityProvider,
 			})
 		}
 		for _, err := range problems {
@@ -113,8 +114,12 @@ func (u *ui) printList(found []*mcpoauth.Status, problems []error, asJSON bool) 
 	rows := [][]cell{row(cell{"SERVER", bold}, cell{"PROFILE", bold}, cell{"STATE", bold}, cell{"ACCESS TOKEN", bold}, cell{"SCOPES", bold})}
 	now := time.Now()
 	for _, st := range found {
+		server := clean(st.ServerURL)
+		if st.IdentityProvider {
+			server = clean(st.Issuer) + " (identity provider)"
+		}
 		rows = append(rows, row(
-			cell{clean(st.ServerURL), ""}, cell{clean(st.Profile), ""}, cell{string(st.State), stateColour(st.State)},
+			cell{server, ""}, cell{clean(st.Profile), ""}, cell{string(st.State), stateColour(st.State)},
 			cell{lifetime(st, now), ""}, cell{clean(strings.Join(st.Scopes, " ")), dim},
 		))
 	}

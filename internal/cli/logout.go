@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -24,7 +25,7 @@ func newLogout(f *flags) *cobra.Command {
 		Use:   "logout URL",
 		Short: "revoke a login at the server, then forget it",
 		Long: `Revoke a login at the server, then forget it. It is forgotten here in any case; if the server could
-not be told, the exit code is 5. The registered client stays, see mcpoauth clear --client.`,
+not be told, the exit code is 5. A login at a company's identity provider ends in the same way, by its issuer. The registered client stays, see mcpoauth clear --client.`,
 		Args:              exactURL,
 		ValidArgsFunction: f.complete,
 	}
@@ -33,6 +34,9 @@ not be told, the exit code is 5. The registered client stays, see mcpoauth clear
 	cmd.RunE = f.run(true, func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
 		return f.withClient(ctx, args[0], o, func(c *mcpoauth.Client) error {
 			res, err := c.Logout(ctx)
+			if res != nil && !res.WasLoggedIn && err == nil {
+				res, err = logoutProvider(ctx, args[0], o)
+			}
 			f.u.endWait()
 			if res == nil {
 				return err
@@ -59,4 +63,14 @@ not be told, the exit code is 5. The registered client stays, see mcpoauth clear
 		})
 	})
 	return cmd
+}
+
+// logoutProvider logs out of an identity provider, if the URL is the issuer of one.
+func logoutProvider(ctx context.Context, issuer string, o *mcpoauth.Options) (*mcpoauth.LogoutResult, error) {
+	c, err := mcpoauth.NewIdentityProvider(issuer, o)
+	if err != nil {
+		return nil, err
+	}
+	res, err := c.Logout(ctx)
+	return res, errors.Join(err, c.Close(ctx))
 }

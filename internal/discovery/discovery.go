@@ -48,6 +48,8 @@ type Request struct {
 	AllowMissingPKCE bool
 	// Machine: no person takes part, so neither an authorization endpoint nor PKCE is needed.
 	Machine bool
+	// IssuerOnly: PinnedIssuer is an identity provider, and there is no MCP server.
+	IssuerOnly bool
 	// AllowForeignEndpoints: the endpoints need not share a registrable domain.
 	AllowForeignEndpoints bool
 	// ProtocolVersion is sent as MCP-Protocol-Version with the resource metadata requests.
@@ -114,6 +116,13 @@ func Discover(ctx context.Context, c *netguard.Client, r Request) (*Result, erro
 }
 
 func (d *run) discover() (*Result, error) {
+	if d.r.IssuerOnly {
+		m, at, fault := d.serverMetadata(d.r.PinnedIssuer)
+		if fault != nil {
+			return nil, fault
+		}
+		return &Result{Announced: d.r.PinnedIssuer, Issuer: m.Issuer, Server: m, ServerMetadataURL: at}, nil
+	}
 	prm, at, err := d.resourceMetadata()
 	if err != nil {
 		return nil, err

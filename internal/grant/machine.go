@@ -155,9 +155,18 @@ func Machine(ctx context.Context, c *netguard.Client, r MachineRequest) (*wire.T
 		f.Hint = "choose others with --scope (Options.Scopes)"
 	}
 	if off := skew(a.Header, a.Received); signed && off != 0 {
-		f.Hint = fmt.Sprintf("the clocks of this machine and the server differ by %v: an assertion is only good for a minute", off)
+		f.Hint = clockHint(off) + ": an assertion is only good for a minute"
 	}
 	return nil, f
+}
+
+// clockHint says how far this machine's clock is ahead.
+func clockHint(off time.Duration) string {
+	where := "ahead of"
+	if off < 0 {
+		where = "behind"
+	}
+	return fmt.Sprintf("this machine's clock is %v %s the server's: set it right", off.Abs(), where)
 }
 
 // skew returns how far our clock is ahead of the server's, 0 if it says nothing or it is little.

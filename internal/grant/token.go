@@ -187,7 +187,7 @@ func sendForToken(ctx context.Context, c *netguard.Client, leg, endpoint string,
 		case f.Code == "invalid_dpop_proof":
 			f.Message = "the server does not accept the DPoP proof"
 			if off := skew(a.Header, a.Received); off != 0 {
-				f.Hint = fmt.Sprintf("the clocks of this machine and the server differ by %v: set this one right", off)
+				f.Hint = clockHint(off)
 			}
 		}
 		return nil, a, err
