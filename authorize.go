@@ -171,7 +171,7 @@ func (c *Client) finish(ctx context.Context, p *store.Pending, values url.Values
 	}
 	tok, auth, err := grant.ExchangeCode(ctx, c.http, grant.CodeRequest{
 		Endpoint: p.TokenEndpoint, Auth: c.clientAuth(&p.Registration), Code: cb.Code, Verifier: secret.New(p.Verifier),
-		RedirectURI: p.RedirectURI, Resource: p.Resource, Extra: c.opts.TokenParams,
+		RedirectURI: p.RedirectURI, Resource: p.Resource, Extra: c.opts.TokenParams, Dialect: c.dialect(&store.Record{}),
 	})
 	if err != nil {
 		return nil, publicError(err)
@@ -181,7 +181,7 @@ func (c *Client) finish(ctx context.Context, p *store.Pending, values url.Values
 		ServerURL: c.id, Profile: c.opts.Profile, ResourceOverride: c.opts.Resource, Resource: p.Resource, Issuer: p.Issuer,
 		Scopes: p.Scopes, RequestedScopes: p.Scopes, AuthorizationEndpoint: p.AuthorizationEndpoint, TokenEndpoint: p.TokenEndpoint,
 		RevocationEndpoint: p.RevocationEndpoint, ServerMetadataURL: p.ServerMetadataURL, IssParameterPromised: p.IssParameterPromised,
-		Registration: p.Registration,
+		Registration: p.Registration, TokenMember: c.opts.TokenMember, BearerType: c.opts.AllowTokenType,
 	}
 	rec.Registration.AuthMethod = auth.Method
 	rec.Registration.Unanswered = false

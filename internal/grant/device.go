@@ -95,7 +95,7 @@ func PollDevice(ctx context.Context, c *netguard.Client, endpoint string, auth C
 		form.Set("resource", resource)
 	}
 	addExtra(form, extra)
-	tok, err = post(ctx, c, "token", endpoint, auth, form)
+	tok, err = post(ctx, c, "token", endpoint, auth, form, Dialect{})
 	if err == nil {
 		return tok, false, nil
 	}

@@ -92,6 +92,12 @@ func addExtra(form, extra url.Values) {
 	}
 }
 
+// Dialect is how a server's token responses differ from RFC 6749 section 5.1. The zero value is not at all.
+type Dialect struct {
+	// Member holds the response; BearerType is what it calls Bearer.
+	Member, BearerType string
+}
+
 // CodeRequest exchanges an authorization code (RFC 6749 section 4.1.3, RFC 7636, RFC 8707).
 type CodeRequest struct {
 	Endpoint              string
@@ -99,6 +105,7 @@ type CodeRequest struct {
 	Code, Verifier        secret.String
 	RedirectURI, Resource string
 	Extra                 url.Values
+	Dialect               Dialect
 }
 
 // ExchangeCode exchanges a code and returns the token and the client authentication that worked. After
@@ -110,7 +117,7 @@ func ExchangeCode(ctx context.Context, c *netguard.Client, r CodeRequest) (*wire
 		form.Set("resource", r.Resource)
 	}
 	addExtra(form, r.Extra)
-	tok, err := post(ctx, c, "token", r.Endpoint, r.Auth, form)
+	tok, err := post(ctx, c, "token", r.Endpoint, r.Auth, form, r.Dialect)
 	var f *wire.Fault
 	if err == nil || !errors.As(err, &f) || f.Code != "invalid_client" {
 		return tok, r.Auth, err
@@ -119,7 +126,7 @@ func ExchangeCode(ctx context.Context, c *netguard.Client, r CodeRequest) (*wire
 	if !ok {
 		return nil, r.Auth, err
 	}
-	tok, second := post(ctx, c, "token", r.Endpoint, auth, form)
+	tok, second := post(ctx, c, "token", r.Endpoint, auth, form, r.Dialect)
 	if second != nil {
 		return nil, r.Auth, err
 	}
@@ -133,6 +140,7 @@ type RefreshRequest struct {
 	RefreshToken secret.String
 	Resource     string
 	Extra        url.Values
+	Dialect      Dialect
 }
 
 // Refresh sends a refresh token, exactly once whatever happens. The error is a *wire.Fault.
@@ -142,15 +150,15 @@ func Refresh(ctx context.Context, c *netguard.Client, r RefreshRequest) (*wire.T
 		form.Set("resource", r.Resource)
 	}
 	addExtra(form, r.Extra)
-	return post(ctx, c, "refresh", r.Endpoint, r.Auth, form)
+	return post(ctx, c, "refresh", r.Endpoint, r.Auth, form, r.Dialect)
 }
 
-func post(ctx context.Context, c *netguard.Client, leg, endpoint string, auth ClientAuth, form url.Values) (*wire.Token, error) {
+func post(ctx context.Context, c *netguard.Client, leg, endpoint string, auth ClientAuth, form url.Values, as Dialect) (*wire.Token, error) {
 	a, err := send(ctx, c, leg, endpoint, auth, form)
 	if err != nil {
 		return nil, stage(err, "token", endpoint)
 	}
-	tok, err := wire.ParseToken(a.Status, a.Header, a.Body, a.Received)
+	tok, err := wire.ParseToken(a.Status, a.Header, wire.Unwrap(a.Header, a.Body, as.Member, as.BearerType), a.Received)
 	if err != nil {
 		return nil, explain(stage(err, "token", endpoint), form)
 	}
@@ -193,6 +201,12 @@ func explain(f *wire.Fault, form url.Values) *wire.Fault {
 	switch f.Code {
 	case "invalid_grant":
 		f.Message = "the server does not accept " + what
+		if f.Hint == "" {
+			f.Hint = "log in again; a code is good for a few minutes and for one use"
+			if form.Get("grant_type") == "refresh_token" {
+				f.Hint = "log in again"
+			}
+		}
 	case "invalid_client", "unauthorized_client":
 		f.Message = "the server does not accept this client"
 		if f.Hint == "" {
