@@ -241,7 +241,7 @@ func authorizationRefused(p *store.Pending, cb grant.Callback) error {
 	case "temporarily_unavailable", "server_error":
 		return &TemporaryError{Err: &AuthorizationError{fact}}
 	case "invalid_scope":
-		fact.Hint = "choose the scopes with --scope (Options.Scopes), or leave one out with Options.DropScopes"
+		fact.Hint = "choose the scopes with --scope (Options.Scopes), or leave one out with --drop-scope (Options.DropScopes)"
 	case "invalid_target":
 		fact.Hint = "the server does not take the resource indicator: try --no-resource (Options.NoResource) or --resource (Options.Resource)"
 	case "unauthorized_client", "invalid_client":
