@@ -190,7 +190,7 @@ func (c *Client) finish(ctx context.Context, p *store.Pending, values url.Values
 	}
 	tok, auth, err := grant.ExchangeCode(ctx, c.http, grant.CodeRequest{
 		Endpoint: p.TokenEndpoint, Auth: auth, Code: cb.Code, Verifier: secret.New(p.Verifier),
-		RedirectURI: p.RedirectURI, Resource: p.Resource, Extra: c.opts.TokenParams,
+		RedirectURI: p.RedirectURI, Resource: p.Resource, Extra: c.opts.TokenParams, Dialect: c.dialect(&store.Record{}),
 	})
 	if err != nil {
 		return nil, publicError(err)
@@ -200,7 +200,7 @@ func (c *Client) finish(ctx context.Context, p *store.Pending, values url.Values
 		ServerURL: c.id, Profile: c.opts.Profile, ResourceOverride: c.opts.Resource, Resource: p.Resource, Issuer: p.Issuer,
 		Scopes: p.Scopes, RequestedScopes: p.Scopes, AuthorizationEndpoint: p.AuthorizationEndpoint, TokenEndpoint: p.TokenEndpoint,
 		RevocationEndpoint: p.RevocationEndpoint, ServerMetadataURL: p.ServerMetadataURL, IssParameterPromised: p.IssParameterPromised,
-		Registration: p.Registration, DPoPKey: p.DPoPKey,
+		Registration: p.Registration, DPoPKey: p.DPoPKey, TokenMember: c.opts.TokenMember, BearerType: c.opts.AllowTokenType,
 	}
 	rec.Registration.AuthMethod = auth.Method
 	rec.Registration.Unanswered = false
@@ -265,7 +265,7 @@ func authorizationRefused(p *store.Pending, cb grant.Callback) error {
 	case "temporarily_unavailable", "server_error":
 		return &TemporaryError{Err: &AuthorizationError{fact}}
 	case "invalid_scope":
-		fact.Hint = "choose the scopes with --scope (Options.Scopes), or leave one out with Options.DropScopes"
+		fact.Hint = "choose the scopes with --scope (Options.Scopes), or leave one out with --drop-scope (Options.DropScopes)"
 	case "invalid_target":
 		fact.Hint = "the server does not take the resource indicator: try --no-resource (Options.NoResource) or --resource (Options.Resource)"
 	case "unauthorized_client", "invalid_client":

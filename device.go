@@ -78,6 +78,7 @@ func (c *Client) newRecord(f *facts, reg *store.Registration, scopes []string) *
 		Scopes: scopes, RequestedScopes: scopes, AuthorizationEndpoint: f.Server.AuthorizationEndpoint, TokenEndpoint: f.Server.TokenEndpoint,
 		RevocationEndpoint: f.Server.RevocationEndpoint, ServerMetadataURL: f.ServerMetadataURL,
 		IssParameterPromised: f.Server.AuthorizationResponseIssParameterSupported, Registration: *reg,
+		TokenMember: c.opts.TokenMember, BearerType: c.opts.AllowTokenType,
 	}
 }
 
@@ -133,7 +134,7 @@ func (c *Client) pollDevice(ctx context.Context, f *facts, auth grant.ClientAuth
 			}})
 		case <-t.C:
 		}
-		tok, pending, err := grant.PollDevice(ctx, c.http, f.Server.TokenEndpoint, auth, d, f.Resource, c.opts.TokenParams)
+		tok, pending, err := grant.PollDevice(ctx, c.http, f.Server.TokenEndpoint, auth, d, f.Resource, c.opts.TokenParams, c.dialect(&store.Record{}))
 		switch {
 		case err != nil && ctx.Err() != nil:
 			continue

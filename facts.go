@@ -91,6 +91,7 @@ func (c *Client) discoveryRequest(metadataURL, preferredIssuer string) discovery
 		PinnedIssuer: c.opts.AuthServer, AllowGuessedEndpoints: c.opts.AllowGuessedEndpoints,
 		AllowCrossOriginMetadata: c.opts.AllowCrossOriginMetadata, AllowMissingPKCE: c.opts.AllowMissingPKCE,
 		AllowForeignEndpoints: c.opts.AllowForeignEndpoints, IssuerOnly: c.provider, ProtocolVersion: protocolVersion, Machine: c.opts.Grant != nil,
+		NeedsRegistration: c.opts.ClientID == "" && c.opts.AuthServer == "" && !c.machine(), HasDocument: c.opts.ClientMetadataURL != "",
 	}
 	for _, issuer := range []string{c.opts.ClientIssuer, preferredIssuer} {
 		if issuer != "" {

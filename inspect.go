@@ -207,7 +207,7 @@ func (c *Client) inspectFacts(ctx context.Context, in *Inspection, d *demand, f 
 	in.find("guessed", f.Guessed)
 	in.find("several-servers", f.ResourceMetadata != nil && len(f.ResourceMetadata.AuthorizationServers) > 1)
 	in.find("issuer-slash", f.Announced != "" && f.Announced != f.Issuer && strings.TrimSuffix(f.Announced, "/") == strings.TrimSuffix(f.Issuer, "/"))
-	in.find("resource-parent", f.ResourceMetadata != nil && strings.TrimSuffix(f.ResourceMetadata.Resource, "/") != strings.TrimSuffix(c.id, "/") && strings.HasPrefix(c.id, strings.TrimSuffix(f.ResourceMetadata.Resource, "/")))
+	in.find("resource-parent", f.ResourceMetadata != nil && f.ResourceMetadata.Resource != "" && strings.TrimSuffix(f.ResourceMetadata.Resource, "/") != strings.TrimSuffix(c.id, "/") && strings.HasPrefix(c.id, strings.TrimSuffix(f.ResourceMetadata.Resource, "/")))
 	in.find("no-registration", m.RegistrationEndpoint == "" && !m.ClientIDMetadataDocumentSupported && !c.machine())
 	in.find("no-refresh", m.GrantTypesSupported != nil && !slices.Contains(m.GrantTypesSupported, "refresh_token") && !c.machine())
 	in.find("no-revocation", m.RevocationEndpoint == "")

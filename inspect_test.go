@@ -102,7 +102,7 @@ func TestWhatInspectFinds(t *testing.T) {
 // TestInspectOfRealDocuments serves what real servers do: nothing may fail, and nothing may reach a
 // terminal that does not print.
 func TestInspectOfRealDocuments(t *testing.T) {
-	files, err := filepath.Glob("internal/wire/testdata/corpus/*.json")
+	files, err := filepath.Glob("testdata/corpus/*.json")
 	if err != nil || len(files) < 30 {
 		t.Fatalf("%d documents, %v", len(files), err)
 	}

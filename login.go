@@ -134,7 +134,10 @@ func (c *Client) loginOnce(ctx context.Context, w want) (*session, error) {
 	stop()
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, timedOut(ctx, &TemporaryError{Err: errors.New("another process is logging in to this server and has not finished")})
+			return nil, timedOut(ctx, &TemporaryError{Err: &AuthorizationError{Fact{
+				Message: "another process is logging in to this server and has not finished",
+				Hint:    "finish that login in its browser window, or end its process; --timeout (Options.LoginTimeout) waits longer",
+			}}})
 		}
 		return nil, storeError("lock", err)
 	}

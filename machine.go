@@ -167,7 +167,7 @@ func (c *Client) acquire(ctx context.Context, before *session, d *demand) (*sess
 		}
 		*rec = store.Record{
 			ServerURL: c.id, Profile: c.opts.Profile, ResourceOverride: c.opts.Resource, Resource: f.Resource, Issuer: f.Issuer,
-			TokenEndpoint: f.Server.TokenEndpoint, RevocationEndpoint: f.Server.RevocationEndpoint, ServerMetadataURL: f.ServerMetadataURL,
+			TokenEndpoint: f.Server.TokenEndpoint, RevocationEndpoint: f.Server.RevocationEndpoint, ServerMetadataURL: f.ServerMetadataURL, TokenMember: c.opts.TokenMember, BearerType: c.opts.AllowTokenType,
 			Registration: store.Registration{Issuer: f.Issuer, ClientID: c.opts.ClientID, Source: sourcePreRegistered, AuthMethod: c.machineMethod(f)},
 		}
 		if rec.DPoPKey, err = c.newDPoPKey(ctx, f); err != nil {
@@ -199,7 +199,7 @@ func (c *Client) acquire(ctx context.Context, before *session, d *demand) (*sess
 	defer cancel()
 	tok, err := grant.Machine(ctx, c.http, grant.MachineRequest{
 		Endpoint: rec.TokenEndpoint, Auth: auth, Type: rec.Grant, Assertion: secret.New(assertion),
-		Resource: rec.Resource, Scopes: scopes, Extra: c.opts.TokenParams,
+		Resource: rec.Resource, Scopes: scopes, Extra: c.opts.TokenParams, Dialect: c.dialect(rec),
 	})
 	if err != nil {
 		return nil, c.acquireFailed(err)

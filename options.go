@@ -99,6 +99,11 @@ type Options struct {
 	AuthorizeParams url.Values
 	TokenParams     url.Values
 
+	// TokenMember is the member of the token response that holds the token, for servers that do not answer
+	// as RFC 6749 section 5.1 says. Slack's is "authed_user", since a login there may give a token of the
+	// application besides the person's. The login remembers it. Empty is the response itself.
+	TokenMember string
+
 	// HTTPClient makes the OAuth requests: discovery, registration, token, revocation. Nil is a
 	// client of our own that honours the proxy environment. An *http.Transport in it is cloned and
 	// gets the address check; one that dials in a way of its own (not by a net.Dialer), and any other
@@ -136,6 +141,9 @@ type Options struct {
 	// AllowForeignEndpoints lets authorization, token and registration endpoint live under
 	// different registrable domains.
 	AllowForeignEndpoints bool
+	// AllowTokenType is a token_type of the server's own that is taken for Bearer: Slack's is "user". Any
+	// other type that is not known is refused (RFC 6749 section 7.1). The login remembers it.
+	AllowTokenType string
 }
 
 // OfflineAccess says when the scope offline_access is requested.

@@ -1,6 +1,7 @@
 package mcpoauth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -236,8 +237,13 @@ func (c *Client) sendRefresh(ctx context.Context, rec *store.Record) (*wire.Toke
 	defer cancel()
 	return grant.Refresh(ctx, c.http, grant.RefreshRequest{
 		Endpoint: rec.TokenEndpoint, Auth: auth,
-		RefreshToken: secret.New(rec.RefreshToken), Resource: rec.Resource, Extra: c.opts.TokenParams,
+		RefreshToken: secret.New(rec.RefreshToken), Resource: rec.Resource, Extra: c.opts.TokenParams, Dialect: c.dialect(rec),
 	})
+}
+
+// dialect is how the server writes its token responses: as the options say, else as the login has it.
+func (c *Client) dialect(rec *store.Record) grant.Dialect {
+	return grant.Dialect{Member: cmp.Or(c.opts.TokenMember, rec.TokenMember), BearerType: cmp.Or(c.opts.AllowTokenType, rec.BearerType)}
 }
 
 // applyToken takes a token response into rec. What the server left out stays as it was: most

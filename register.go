@@ -3,6 +3,7 @@ package mcpoauth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -136,7 +137,7 @@ func (c *Client) register(ctx context.Context, f *facts, id *identity, redirectU
 	if endpoint == "" {
 		return &RegistrationError{Fact{
 			URL: f.Issuer, Message: "the authorization server " + f.Issuer + " does not register clients by itself",
-			Hint: "register a client there with the redirect URI " + redirectURI + " and give it with --client-id and, if it has a secret, --client-secret-env (Options.ClientID, Options.ClientSecret)",
+			Hint: "register a client there with the redirect URI " + redirectURI + ", then give --client-id" + c.portToKeep(redirectURI) + " and, if it has a secret, --client-secret-env (Options.ClientID, Options.ClientSecret)",
 		}}
 	}
 	applicationType := "native"
@@ -168,6 +169,15 @@ func (c *Client) register(ctx context.Context, f *facts, id *identity, redirectU
 	}
 	c.saveRegistration(ctx, id)
 	return nil
+}
+
+// portToKeep is the flag that makes the next login use the redirect URI of this one, port included: most
+// servers compare all of it.
+func (c *Client) portToKeep(redirectURI string) string {
+	if c.opts.CallbackPort != 0 || portOf(redirectURI) == 0 || !strings.HasPrefix(redirectURI, "http:") {
+		return ""
+	}
+	return fmt.Sprintf(", --callback-port %d", portOf(redirectURI))
 }
 
 // registeredScope is what the client may ask for one day: a server may hold it to what it registered

@@ -75,8 +75,9 @@ func freePort(t *testing.T) int {
 	}
 }
 
-// start starts a peer, waits until it answers at address, and ends it with the test.
-func start(t *testing.T, address string, env []string, argv ...string) {
+// start starts a peer, waits until it answers at address, and ends it with the test. It returns what the
+// peer says.
+func start(t *testing.T, address string, env []string, argv ...string) *lockedBuffer {
 	t.Helper()
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = "peers"
@@ -98,7 +99,7 @@ func start(t *testing.T, address string, env []string, argv ...string) {
 		resp, err := http.Get(address)
 		if err == nil {
 			_ = resp.Body.Close()
-			return
+			return &out
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("%s does not answer: %v", address, err)
@@ -126,24 +127,35 @@ func (b *lockedBuffer) String() string {
 // startOIDCProvider starts oidc-provider and the TypeScript SDK's MCP server behind it.
 func startOIDCProvider(t *testing.T, env ...string) (mcpURL, issuer string) {
 	t.Helper()
+	mcpURL, issuer, _ = oidcProvider(t, env...)
+	return mcpURL, issuer
+}
+
+func oidcProvider(t *testing.T, env ...string) (mcpURL, issuer string, log *lockedBuffer) {
+	t.Helper()
 	n := node(t)
 	port := freePort(t)
 	issuer = "http://127.0.0.1:" + strconv.Itoa(port)
 	rs := "http://127.0.0.1:" + strconv.Itoa(port+1)
 	env = append(env, "MCP="+rs+"/mcp")
-	start(t, issuer+"/jwks", append(slices.Clone(env), "PORT="+strconv.Itoa(port)), n, "oidc-provider.mjs")
+	log = start(t, issuer+"/jwks", append(slices.Clone(env), "PORT="+strconv.Itoa(port)), n, "oidc-provider.mjs")
 	start(t, rs+"/mcp", append(slices.Clone(env), "PORT="+strconv.Itoa(port+1), "AS="+issuer), n, "mcp-server.mjs")
-	return rs + "/mcp", issuer
+	return rs + "/mcp", issuer, log
 }
 
 // startFastMCP starts FastMCP's own server.
 func startFastMCP(t *testing.T, env ...string) string {
 	t.Helper()
+	url, _ := fastMCP(t, env...)
+	return url
+}
+
+func fastMCP(t *testing.T, env ...string) (url string, log *lockedBuffer) {
+	t.Helper()
 	py := python(t)
 	port := strconv.Itoa(freePort(t))
-	url := "http://127.0.0.1:" + port + "/mcp"
-	start(t, url, append(env, "PORT="+port), py, "fastmcp-server.py")
-	return url
+	url = "http://127.0.0.1:" + port + "/mcp"
+	return url, start(t, url, append(env, "PORT="+port), py, "fastmcp-server.py")
 }
 
 // chromium returns a Prompt that opens the URL in headless Chromium and presses whatever button is

@@ -48,6 +48,11 @@ type Record struct {
 	ServerMetadataURL     string `json:"server_metadata_url,omitempty"`
 	IssParameterPromised  bool   `json:"iss_parameter_promised,omitempty"`
 
+	// TokenMember and BearerType are how the server's token responses differ: the member that holds them,
+	// and what they call Bearer. A refresh whose answer cannot be read costs the login.
+	TokenMember string `json:"token_member,omitempty"`
+	BearerType  string `json:"bearer_type,omitempty"`
+
 	// Registration is a copy of the client that the tokens were issued to.
 	Registration Registration `json:"registration"`
 

@@ -138,7 +138,7 @@ func TestParse(t *testing.T) {
 
 // TestFieldHeaders are challenges as servers send them.
 func TestFieldHeaders(t *testing.T) {
-	b, err := os.ReadFile("testdata/field.json")
+	b, err := os.ReadFile("../../testdata/challenges.json")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ func FuzzParse(f *testing.F) {
 	} {
 		f.Add(s)
 	}
-	b, err := os.ReadFile("testdata/field.json")
+	b, err := os.ReadFile("../../testdata/challenges.json")
 	if err != nil {
 		f.Fatal(err)
 	}

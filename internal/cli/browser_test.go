@@ -45,6 +45,18 @@ func testBrowser() {
 	}
 }
 
+// testProgram is a program that mcpoauth run runs: it makes some requests and says nothing.
+func testProgram() {
+	for range 2 {
+		resp, err := http.Post(os.Getenv("MCPOAUTH_URL"), "application/json", strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`))
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		_ = resp.Body.Close()
+	}
+}
+
 // visit opens the login page, presses a button of its form and returns where it leads, which is
 // the redirect URI, without going there.
 func visit(ctx context.Context, target string, approve bool) (string, error) {

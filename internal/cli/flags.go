@@ -56,6 +56,7 @@ type flags struct {
 	resource, authServer    string
 	noResource              bool
 	authParams, tokenParams []string
+	tokenMember, tokenType  string
 
 	headers, headerOrigins        []string
 	caFile, clientCert, clientKey string
@@ -137,6 +138,8 @@ func (f *flags) addAll(cmd *cobra.Command) {
 		fs.StringArrayVar(&f.authParams, "auth-param", nil, "extra `NAME=VALUE` of the authorization request (repeatable)")
 		fs.StringArrayVar(&f.tokenParams, "token-param", nil, "extra `NAME=VALUE` of token requests (repeatable)")
 
+		fs.StringVar(&f.tokenMember, "token-member", "", "`MEMBER` of the token response that holds the token, where a server nests it (Slack: authed_user)")
+
 		fs.StringArrayVar(&f.headers, "header", nil, "extra `\"Name: value\"` for the server; ${VAR} is taken from the environment (repeatable)")
 		fs.StringArrayVar(&f.headerOrigins, "header-origin", nil, "another `ORIGIN` that gets the extra headers (repeatable)")
 		fs.StringVar(&f.caFile, "ca-file", "", "PEM `FILE` of certificate authorities to trust besides the system's")
@@ -149,6 +152,7 @@ func (f *flags) addAll(cmd *cobra.Command) {
 		fs.BoolVar(&f.allowCrossOriginMetadata, "allow-cross-origin-metadata", false, "the resource metadata may live on another origin")
 		fs.BoolVar(&f.allowMissingPKCE, "allow-missing-pkce", false, "the server need not advertise PKCE with S256")
 		fs.BoolVar(&f.allowForeignEndpoints, "allow-foreign-endpoints", false, "the endpoints may live under different domains")
+		fs.StringVar(&f.tokenType, "allow-token-type", "", "take tokens of this `TYPE`, one of the server's own, for Bearer (Slack: user)")
 	})
 }
 
@@ -226,6 +230,8 @@ func (f *flags) options(cmd *cobra.Command) (*mcpoauth.Options, error) {
 		AllowCrossOriginMetadata: f.allowCrossOriginMetadata,
 		AllowMissingPKCE:         f.allowMissingPKCE,
 		AllowForeignEndpoints:    f.allowForeignEndpoints,
+		TokenMember:              f.tokenMember,
+		AllowTokenType:           f.tokenType,
 	}
 	if f.timeout < 0 {
 		return nil, &usageError{"--timeout is negative", "give a duration such as 30s or 5m"}

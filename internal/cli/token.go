@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -41,7 +43,7 @@ func (f *flags) withToken(ctx context.Context, server string, o *mcpoauth.Option
 		t, err := c.Token(ctx, &mcpoauth.TokenOptions{MinValidity: minValidity})
 		f.u.endWait()
 		if err != nil {
-			return err
+			return f.otherProfiles(ctx, o, c, err)
 		}
 		if t.Type() == "DPoP" {
 			return &mcpoauth.BoundTokenError{ServerURL: server}
@@ -51,4 +53,28 @@ func (f *flags) withToken(ctx context.Context, server string, o *mcpoauth.Option
 		}
 		return body(t)
 	})
+}
+
+// otherProfiles adds to the error of a missing login that there is one under another profile.
+func (f *flags) otherProfiles(ctx context.Context, o *mcpoauth.Options, c *mcpoauth.Client, err error) error {
+	var missing *mcpoauth.LoginRequiredError
+	if !errors.As(err, &missing) {
+		return err
+	}
+	var others []string
+	for st, lerr := range mcpoauth.List(ctx, o) {
+		switch {
+		case lerr != nil || st.Err != nil || st.ServerURL != c.ServerURL():
+		case st.Profile == o.Profile:
+			return err // that one has ended, and the error says why
+		case st.Profile == "":
+			others = append(others, "without a profile")
+		default:
+			others = append(others, "with --profile "+shellWord(st.Profile))
+		}
+	}
+	if len(others) == 0 {
+		return err
+	}
+	return withHint(err, "there is a login "+strings.Join(others, ", ")+"; for another one "+hintFor(err))
 }

@@ -93,6 +93,8 @@ func hintFor(err error) string {
 	var scope *mcpoauth.ScopeError
 	var temporary *mcpoauth.TemporaryError
 	switch {
+	case errors.As(err, &scope) && scope.Asked:
+		return "ask the server's owner whether your account and this client may have them"
 	case errors.As(err, &scope):
 		return "run: mcpoauth login " + shellWord(scope.ServerURL) + " --add-scope " + shellWord(strings.Join(scope.Missing, " "))
 	case errors.As(err, &login):

@@ -50,6 +50,9 @@ type Request struct {
 	Machine bool
 	// IssuerOnly: PinnedIssuer is an identity provider, and there is no MCP server.
 	IssuerOnly bool
+	// NeedsRegistration: there is no client yet, so an authorization server that registers clients is
+	// preferred; HasDocument: one that takes a client metadata document serves as well.
+	NeedsRegistration, HasDocument bool
 	// AllowForeignEndpoints: the endpoints need not share a registrable domain.
 	AllowForeignEndpoints bool
 	// ProtocolVersion is sent as MCP-Protocol-Version with the resource metadata requests.
@@ -135,16 +138,25 @@ func (d *run) discover() (*Result, error) {
 		return nil, err
 	}
 	var absent, passing *wire.Fault
+	var closed *Result // sound, but nobody knows us there
 	for _, issuer := range servers {
 		m, from, fault := d.serverMetadata(issuer)
 		switch {
 		case fault == nil:
-			return &Result{
+			res := &Result{
 				Resource: prm.Resource, ResourceMetadata: prm, ResourceMetadataURL: at,
 				Server: m, ServerMetadataURL: from, Announced: issuer, Issuer: m.Issuer,
-			}, nil
+			}
+			if d.preferred(issuer) || d.open(m) {
+				return res, nil
+			}
+			if closed == nil {
+				closed = res
+			}
 		case fault.NotOffered:
 			absent = firstFault(absent, fault)
+		case closed != nil && !fault.Temporary:
+			// It would have been the second choice.
 		case !fault.Temporary || d.preferred(issuer):
 			// What is wrong ends the search. What may pass does for an issuer that we have a login
 			// or a client at: a moment's trouble is no reason to move to another one.
@@ -153,12 +165,20 @@ func (d *run) discover() (*Result, error) {
 			passing = firstFault(passing, fault)
 		}
 	}
+	if closed != nil && passing == nil {
+		return closed, nil
+	}
 	if fault := firstFault(passing, absent); fault != nil {
 		// That one of several servers has no metadata does not mean that there is no OAuth.
 		fault.NotOffered = false
 		return nil, fault
 	}
 	return nil, &wire.Fault{Message: "there is no authorization server to ask"}
+}
+
+// open reports whether a client can become known to a server.
+func (d *run) open(m *wire.ServerMetadata) bool {
+	return !d.r.NeedsRegistration || m.RegistrationEndpoint != "" || d.r.HasDocument && m.ClientIDMetadataDocumentSupported
 }
 
 func firstFault(a, b *wire.Fault) *wire.Fault {

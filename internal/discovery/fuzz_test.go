@@ -48,17 +48,20 @@ func FuzzDiscover(f *testing.F) {
 	f.Add([]byte(`{"resource":"`+mcpOrigin+`","authorization_servers":["`+issuer+`/t","`+issuer+`/t?","x"]}`), []byte(metadata(issuer+"/t", map[string]any{"code_challenge_methods_supported": nil})), mcpOrigin+"/meta#x", 200)
 	f.Add(usualPRM, []byte(htmlPage), "https://evil.example.net/", 302)
 	f.Add(usualPRM, []byte(strings.Replace(metadata(issuer, nil), `"https://auth.example.com/token"`, `"https://user@auth.example.com/token"`, 1)), "", 200)
-	files, _ := filepath.Glob("../wire/testdata/corpus/*-as-metadata.json")
+	files, _ := filepath.Glob("../../testdata/corpus/*")
+	if len(files) < 50 {
+		f.Fatalf("%d documents", len(files))
+	}
 	for _, name := range files {
 		b, err := os.ReadFile(name)
 		if err != nil {
 			f.Fatal(err)
 		}
-		m, err := wire.ParseServerMetadata(b)
-		if err != nil {
-			f.Fatal(err)
+		if strings.Contains(name, "-prm.") {
+			f.Add(b, []byte(metadata(issuer, nil)), "", 200)
+		} else if m, err := wire.ParseServerMetadata(b); err == nil {
+			f.Add([]byte(`{"resource":"`+mcp+`","authorization_servers":["`+m.Issuer+`"]}`), b, "", 200)
 		}
-		f.Add([]byte(`{"resource":"`+mcp+`","authorization_servers":["`+m.Issuer+`"]}`), b, "", 200)
 	}
 	f.Fuzz(func(t *testing.T, prm, server []byte, header string, status int) {
 		s := &script{t: t, prm: prm, server: server, status: status, origins: map[string]bool{}}

@@ -435,6 +435,34 @@ func TestSeveralAuthorizationServers(t *testing.T) {
 	}
 }
 
+func TestWhoHasNoClientTakesAServerThatRegistersThem(t *testing.T) {
+	byHand := map[string]any{"registration_endpoint": nil}
+	hosted := map[string]any{"registration_endpoint": nil, "client_id_metadata_document_supported": true}
+	for name, c := range map[string]struct {
+		request       Request
+		first, second http.HandlerFunc
+		want          string
+	}{
+		"the second registers":        {Request{NeedsRegistration: true}, asm(issuer, byHand), asm(second, nil), second},
+		"a client is there":           {Request{}, asm(issuer, byHand), asm(second, nil), issuer},
+		"a login is there":            {Request{NeedsRegistration: true, PreferIssuers: []string{issuer}}, asm(issuer, byHand), asm(second, nil), issuer},
+		"a document is there":         {Request{NeedsRegistration: true, HasDocument: true}, asm(issuer, hosted), asm(second, nil), issuer},
+		"a document would do":         {Request{NeedsRegistration: true}, asm(issuer, hosted), asm(second, nil), second},
+		"neither registers":           {Request{NeedsRegistration: true}, asm(issuer, byHand), asm(second, byHand), issuer},
+		"the second is not there":     {Request{NeedsRegistration: true}, asm(issuer, byHand), nil, issuer},
+		"the second cannot be used":   {Request{NeedsRegistration: true}, asm(issuer, byHand), asm(evil, nil), issuer},
+		"the second is in trouble":    {Request{NeedsRegistration: true}, asm(issuer, byHand), answer(503, "", ""), ""},
+		"the first registers as well": {Request{NeedsRegistration: true}, asm(issuer, nil), asm(second, nil), issuer},
+	} {
+		w := newWeb(t, announced(issuer, second).with(pages{issuer + oauthName: c.first, second + oauthName: c.second}))
+		if c.want == "" {
+			w.passing(c.request)
+		} else if res := w.found(c.request); res.Issuer != c.want || res.Announced != c.want {
+			t.Errorf("%s: %s", name, res.Issuer)
+		}
+	}
+}
+
 func TestIssuersWithALoginComeFirst(t *testing.T) {
 	all := announced(issuer, second, third, fourth).with(pages{
 		issuer + oauthName: asm(issuer, nil), second + oauthName: asm(second, nil), third + oauthName: asm(third, nil), fourth + oauthName: asm(fourth, nil),

@@ -89,13 +89,13 @@ func StartDevice(ctx context.Context, c *netguard.Client, r DeviceRequest) (*Dev
 
 // PollDevice asks once whether the person has decided (RFC 8628 section 3.4). pending means that the next
 // question may be asked after d.Interval, which a slow_down lengthens. The error is a *wire.Fault.
-func PollDevice(ctx context.Context, c *netguard.Client, endpoint string, auth ClientAuth, d *Device, resource string, extra url.Values) (tok *wire.Token, pending bool, err error) {
+func PollDevice(ctx context.Context, c *netguard.Client, endpoint string, auth ClientAuth, d *Device, resource string, extra url.Values, as Dialect) (tok *wire.Token, pending bool, err error) {
 	form := url.Values{"grant_type": {TypeDeviceCode}, "device_code": {d.Code.Reveal()}}
 	if resource != "" {
 		form.Set("resource", resource)
 	}
 	addExtra(form, extra)
-	tok, err = post(ctx, c, "token", endpoint, auth, form)
+	tok, err = post(ctx, c, "token", endpoint, auth, form, as)
 	if err == nil {
 		return tok, false, nil
 	}

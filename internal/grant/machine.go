@@ -115,6 +115,7 @@ type MachineRequest struct {
 	Resource  string
 	Scopes    []string
 	Extra     url.Values
+	Dialect   Dialect
 }
 
 // Machine asks for a token, exactly once: a second try would only feed a lockout. The error is a
@@ -131,7 +132,7 @@ func Machine(ctx context.Context, c *netguard.Client, r MachineRequest) (*wire.T
 		form.Set("scope", strings.Join(r.Scopes, " "))
 	}
 	addExtra(form, r.Extra)
-	tok, a, err := sendForToken(ctx, c, "token", r.Endpoint, r.Auth, form)
+	tok, a, err := sendForToken(ctx, c, "token", r.Endpoint, r.Auth, form, r.Dialect)
 	if err == nil {
 		return tok, nil
 	}

@@ -95,6 +95,12 @@ func addExtra(form, extra url.Values) {
 	}
 }
 
+// Dialect is how a server's token responses differ from RFC 6749 section 5.1. The zero value is not at all.
+type Dialect struct {
+	// Member holds the response; BearerType is what it calls Bearer.
+	Member, BearerType string
+}
+
 // CodeRequest exchanges an authorization code (RFC 6749 section 4.1.3, RFC 7636, RFC 8707).
 type CodeRequest struct {
 	Endpoint              string
@@ -102,6 +108,7 @@ type CodeRequest struct {
 	Code, Verifier        secret.String
 	RedirectURI, Resource string
 	Extra                 url.Values
+	Dialect               Dialect
 }
 
 // ExchangeCode exchanges a code and returns the token and the client authentication that worked. After
@@ -113,7 +120,7 @@ func ExchangeCode(ctx context.Context, c *netguard.Client, r CodeRequest) (*wire
 		form.Set("resource", r.Resource)
 	}
 	addExtra(form, r.Extra)
-	tok, err := post(ctx, c, "token", r.Endpoint, r.Auth, form)
+	tok, err := post(ctx, c, "token", r.Endpoint, r.Auth, form, r.Dialect)
 	var f *wire.Fault
 	if err == nil || !errors.As(err, &f) || f.Code != "invalid_client" {
 		return tok, r.Auth, err
@@ -122,7 +129,7 @@ func ExchangeCode(ctx context.Context, c *netguard.Client, r CodeRequest) (*wire
 	if !ok {
 		return nil, r.Auth, err
 	}
-	tok, second := post(ctx, c, "token", r.Endpoint, auth, form)
+	tok, second := post(ctx, c, "token", r.Endpoint, auth, form, r.Dialect)
 	if second != nil {
 		return nil, r.Auth, err
 	}
@@ -136,6 +143,7 @@ type RefreshRequest struct {
 	RefreshToken secret.String
 	Resource     string
 	Extra        url.Values
+	Dialect      Dialect
 }
 
 // Refresh sends a refresh token, exactly once whatever happens. The error is a *wire.Fault.
@@ -145,11 +153,11 @@ func Refresh(ctx context.Context, c *netguard.Client, r RefreshRequest) (*wire.T
 		form.Set("resource", r.Resource)
 	}
 	addExtra(form, r.Extra)
-	return post(ctx, c, "refresh", r.Endpoint, r.Auth, form)
+	return post(ctx, c, "refresh", r.Endpoint, r.Auth, form, r.Dialect)
 }
 
-func post(ctx context.Context, c *netguard.Client, leg, endpoint string, auth ClientAuth, form url.Values) (*wire.Token, error) {
-	tok, _, err := sendForToken(ctx, c, leg, endpoint, auth, form)
+func post(ctx context.Context, c *netguard.Client, leg, endpoint string, auth ClientAuth, form url.Values, as Dialect) (*wire.Token, error) {
+	tok, _, err := sendForToken(ctx, c, leg, endpoint, auth, form, as)
 	if err != nil {
 		return nil, explain(stage(err, "token", endpoint), form)
 	}
@@ -157,7 +165,7 @@ func post(ctx context.Context, c *netguard.Client, leg, endpoint string, auth Cl
 }
 
 // sendForToken makes a token request and reads the answer, which is nil if none came.
-func sendForToken(ctx context.Context, c *netguard.Client, leg, endpoint string, auth ClientAuth, form url.Values) (*wire.Token, *netguard.Answer, error) {
+func sendForToken(ctx context.Context, c *netguard.Client, leg, endpoint string, auth ClientAuth, form url.Values, as Dialect) (*wire.Token, *netguard.Answer, error) {
 	for try := 0; ; try++ {
 		h := http.Header{}
 		renewed, err := prove(auth.Prover, endpoint, h)
@@ -169,7 +177,7 @@ func sendForToken(ctx context.Context, c *netguard.Client, leg, endpoint string,
 			return nil, nil, err
 		}
 		another := renewed(a.Header)
-		tok, err := wire.ParseToken(a.Status, a.Header, a.Body, a.Received)
+		tok, err := wire.ParseToken(a.Status, a.Header, wire.Unwrap(a.Header, a.Body, as.Member, as.BearerType), a.Received)
 		var f *wire.Fault
 		switch {
 		case err == nil:
@@ -265,6 +273,12 @@ func explain(f *wire.Fault, form url.Values) *wire.Fault {
 	switch f.Code {
 	case "invalid_grant":
 		f.Message = "the server does not accept " + what
+		if f.Hint == "" {
+			f.Hint = "log in again; a code is good for a few minutes and for one use"
+			if form.Get("grant_type") == "refresh_token" {
+				f.Hint = "log in again"
+			}
+		}
 	case "invalid_client", "unauthorized_client":
 		f.Message = "the server does not accept this client"
 		if f.Hint == "" {

@@ -415,6 +415,14 @@ func (c *Client) Fault(ctx context.Context, target string, err error) error {
 		f.Unsent = true
 		f.Message = "the certificate of " + host + " is not accepted: " + wire.Clean(withoutURL(err).Error())
 		f.Hint = "for a private certificate authority give its certificate with --ca-file (Options.RootCAs)"
+		var invalid x509.CertificateInvalidError
+		var name x509.HostnameError
+		switch {
+		case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+			f.Hint = "compare this machine's clock with another one; if it is right, the server's owner has to renew the certificate"
+		case errors.As(err, &name):
+			f.Hint = "check the host in the URL: another server answers there, or its certificate lacks the name"
+		}
 	case errors.As(err, &plainHTTP):
 		f.Unsent = true
 		f.Message = host + " does not speak TLS on this port"

@@ -610,18 +610,18 @@ func TestTLS(t *testing.T) {
 	ours, theirs := newAuthority(t), newAuthority(t)
 	good := ours.issue(t, time.Now().Add(time.Hour), "127.0.0.1")
 	for _, k := range []struct {
-		why     string
-		server  *tls.Config
-		pool    *x509.CertPool
-		ok      bool
-		message string
+		why    string
+		server *tls.Config
+		pool   *x509.CertPool
+		ok     bool
+		hint   string
 	}{
 		{"a private authority that was given", &tls.Config{Certificates: []tls.Certificate{good}}, ours.pool, true, ""},
 		{"TLS 1.2", &tls.Config{Certificates: []tls.Certificate{good}, MaxVersion: tls.VersionTLS12}, ours.pool, true, ""},
-		{"an authority that nobody gave", &tls.Config{Certificates: []tls.Certificate{good}}, nil, false, "certificate"},
-		{"another authority", &tls.Config{Certificates: []tls.Certificate{theirs.issue(t, time.Now().Add(time.Hour), "127.0.0.1")}}, ours.pool, false, "certificate"},
-		{"expired", &tls.Config{Certificates: []tls.Certificate{ours.issue(t, time.Now().Add(-time.Hour), "127.0.0.1")}}, ours.pool, false, "certificate"},
-		{"another name", &tls.Config{Certificates: []tls.Certificate{ours.issue(t, time.Now().Add(time.Hour), "as.example")}}, ours.pool, false, "certificate"},
+		{"an authority that nobody gave", &tls.Config{Certificates: []tls.Certificate{good}}, nil, false, "--ca-file"},
+		{"another authority", &tls.Config{Certificates: []tls.Certificate{theirs.issue(t, time.Now().Add(time.Hour), "127.0.0.1")}}, ours.pool, false, "--ca-file"},
+		{"expired", &tls.Config{Certificates: []tls.Certificate{ours.issue(t, time.Now().Add(-time.Hour), "127.0.0.1")}}, ours.pool, false, "this machine's clock"},
+		{"another name", &tls.Config{Certificates: []tls.Certificate{ours.issue(t, time.Now().Add(time.Hour), "as.example")}}, ours.pool, false, "check the host"},
 		{"TLS 1.1", &tls.Config{Certificates: []tls.Certificate{good}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, ours.pool, false, ""}, //nolint:gosec // the point
 	} {
 		// A transport of our own and one of a caller's are the same here.
@@ -639,7 +639,7 @@ func TestTLS(t *testing.T) {
 			if n := len(s.requests()); n != 0 {
 				t.Errorf("%s, %s: %d requests arrived", k.why, name, n)
 			}
-			if k.message != "" && (f.Temporary || !f.Unsent || !strings.Contains(f.Message, k.message) || !strings.Contains(f.Hint, "--ca-file")) {
+			if k.hint != "" && (f.Temporary || !f.Unsent || !strings.Contains(f.Message, "certificate") || !strings.Contains(f.Hint, k.hint)) {
 				t.Errorf("%s, %s: the fault is %+v", k.why, name, f)
 			}
 			if n := s.connects.Load(); n != 1 {

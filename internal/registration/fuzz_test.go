@@ -39,7 +39,7 @@ func FuzzRegister(f *testing.F) {
 	f.Add(429, "", "{}")
 	f.Add(200, "text/html", htmlPage)
 	f.Add(201, "application/json", `{"client_id":"a","client_secret":"b","client_secret_expires_at":1}`)
-	files, _ := filepath.Glob("../wire/testdata/corpus/*-dcr-response.json")
+	files, _ := filepath.Glob("../../testdata/corpus/*-dcr-response.json")
 	for _, name := range files {
 		b, err := os.ReadFile(name)
 		if err != nil {

@@ -21,7 +21,7 @@ type document struct {
 
 func corpus(t testing.TB) []document {
 	t.Helper()
-	files, err := filepath.Glob("testdata/corpus/*")
+	files, err := filepath.Glob("../../testdata/corpus/*")
 	if err != nil || len(files) < 50 {
 		t.Fatalf("the corpus is not there: %d files, %v", len(files), err)
 	}
@@ -109,6 +109,45 @@ func byName(t *testing.T, name string) document {
 		t.Fatalf("there is no %s", name)
 	}
 	return docs[i]
+}
+
+func TestSlackNestsItsTokenAndHasATypeOfItsOwn(t *testing.T) {
+	nested, flat := byName(t, "slack-token-response"), byName(t, "slack-flat-token-response")
+	for _, tc := range []struct {
+		d                  document
+		member, bearerType string
+		refresh            string
+		scopes             int
+		works              bool
+	}{
+		{nested, "authed_user", "user", "xoxe-1-FAKEFAKEFAKEFAKEFAKE", 4, true},
+		{flat, "authed_user", "user", "", 2, true},
+		{flat, "", "user", "", 2, true},
+		{nested, "", "user", "", 0, false},
+		{nested, "team", "user", "", 0, false},
+		{nested, "authed_user", "", "", 0, false},
+		{nested, "authed_user", "bot", "", 0, false},
+	} {
+		tok, err := ParseToken(200, tc.d.header, Unwrap(tc.d.header, tc.d.body, tc.member, tc.bearerType), received)
+		if (err == nil) != tc.works {
+			t.Errorf("%q, %q: %v", tc.member, tc.bearerType, err)
+		}
+		if tc.works && (!strings.HasPrefix(tok.AccessToken.Reveal(), "xox") || tok.RefreshToken.Reveal() != tc.refresh || len(tok.Scope) != tc.scopes || tok.TokenType != "Bearer" || tok.Expiry.IsZero()) {
+			t.Errorf("%+v", tok)
+		}
+	}
+	// An error stays one, and a token at its usual place is the one.
+	for body, want := range map[string]string{
+		`{"ok":false,"error":"invalid_code","authed_user":{"access_token":"a"}}`:             "",
+		`{"access_token":"outer","authed_user":{"access_token":"inner"}}`:                    "outer",
+		`{"error":"","authed_user":{"access_token":"inner","token_type":"Bearer"}}`:          "inner",
+		`{"authed_user":{"token_type":"user"},"access_token":"outer","token_type":"bEARER"}`: "outer",
+	} {
+		tok, err := ParseToken(200, http.Header{}, Unwrap(http.Header{}, []byte(body), "authed_user", "user"), received)
+		if (err != nil) != (want == "") || want != "" && tok.AccessToken.Reveal() != want {
+			t.Errorf("%s: %+v, %v", body, tok, err)
+		}
+	}
 }
 
 func TestGitHubAnswersWithAForm(t *testing.T) {

@@ -74,10 +74,14 @@ func FuzzParseRegistration(f *testing.F) {
 }
 
 func FuzzParseToken(f *testing.F) {
-	seed(f, func(d document) { f.Add(200, d.header.Get("Content-Type"), d.body) })
-	f.Add(503, "text/html", []byte("<html>"))
-	f.Fuzz(func(t *testing.T, status int, contentType string, b []byte) {
-		tok, err := ParseToken(status, http.Header{"Content-Type": {contentType}}, b, received)
+	seed(f, func(d document) {
+		f.Add(200, d.header.Get("Content-Type"), d.body, "", "")
+		f.Add(200, d.header.Get("Content-Type"), d.body, "authed_user", "user")
+	})
+	f.Add(503, "text/html", []byte("<html>"), "", "")
+	f.Fuzz(func(t *testing.T, status int, contentType string, b []byte, member, bearerType string) {
+		h := http.Header{"Content-Type": {contentType}}
+		tok, err := ParseToken(status, h, Unwrap(h, b, member, bearerType), received)
 		if (tok == nil) == (err == nil) {
 			t.Fatalf("%+v, %v", tok, err)
 		}

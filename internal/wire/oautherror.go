@@ -73,7 +73,7 @@ func pageFault(status int, h http.Header) *Fault {
 	return &Fault{
 		Stage: "token", Status: status, RetryAfter: RetryAfter(h, time.Now()), Temporary: !slices.Contains(gone, status),
 		Message: "the server answered with a web page instead of an OAuth answer",
-		Hint:    "a firewall, a proxy or a captive portal may have answered in the server's place",
+		Hint:    "a firewall, a proxy or a captive portal may have answered in the server's place: try again when it is out of the way",
 	}
 }
 

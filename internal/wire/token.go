@@ -109,6 +109,30 @@ func message(h http.Header, body []byte) (Object, error) {
 	return o, nil
 }
 
+// Unwrap returns the token response that lies in a member of another, as a server was said to send it, and
+// with bearerType, a token_type of the server's own, called Bearer. What is not like that is returned as it
+// came: it is for ParseToken to judge.
+func Unwrap(h http.Header, body []byte, member, bearerType string) []byte {
+	if member == "" && bearerType == "" {
+		return body
+	}
+	o, err := message(h, body)
+	if err != nil || o.isError() {
+		return body
+	}
+	if inner, err := ParseObject(o[member]); err == nil && inner.String("access_token") != "" && !o.Has("access_token") {
+		o = inner
+	}
+	if bearerType != "" && o.String("token_type") == bearerType {
+		o["token_type"] = json.RawMessage(`"Bearer"`)
+	}
+	plain, err := json.Marshal(o)
+	if err != nil {
+		return body
+	}
+	return plain
+}
+
 // ParseToken reads the answer of a token endpoint, received at the given time. Whatever is no token
 // is a *Fault. Only members that a token response has are read: what else a server writes into it
 // cannot become part of what is stored.
@@ -132,7 +156,10 @@ func ParseToken(status int, h http.Header, body []byte, received time.Time) (*To
 	t := &Token{AccessToken: secret.New(o.String("access_token")), TokenType: "Bearer"}
 	if t.AccessToken.IsZero() {
 		if o.Has("authed_user") {
-			return bad("the token endpoint's answer has its token in a member of its own making", nil)
+			return nil, &Fault{
+				Stage: "token", Status: status, Message: "the token endpoint's answer has its token in a member of its own making, authed_user",
+				Hint: "if the server's owner confirms it, set --token-member authed_user (Options.TokenMember)",
+			}
 		}
 		return bad("the token endpoint's answer has no access_token", nil)
 	}
@@ -148,7 +175,7 @@ func ParseToken(status int, h http.Header, body []byte, received time.Time) (*To
 	default:
 		return nil, &Fault{
 			Stage: "token", Status: status, Message: fmt.Sprintf("the token is of the type %q, which cannot be used", CleanN(typ, 40)),
-			Hint: "ask the server's owner for Bearer or DPoP tokens",
+			Hint: "ask the server's owner for Bearer tokens; if that is what they are, set --allow-token-type " + CleanN(typ, 40) + " (Options.AllowTokenType)",
 		}
 	}
 	t.RefreshToken, t.IDToken = t.optional(o, "refresh_token"), t.optional(o, "id_token")

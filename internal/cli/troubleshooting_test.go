@@ -1,0 +1,530 @@
+//go:build linux
+
+package cli
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/mcpoauth/mcpoauth/authtest"
+	"github.com/mcpoauth/mcpoauth/store"
+	"github.com/mcpoauth/mcpoauth/store/filestore"
+)
+
+var update = flag.Bool("update", false, "rewrite docs/troubleshooting.md")
+
+const troubleshooting = "../../docs/troubleshooting.md"
+
+// desk is the place of a person with one trouble: a server, a directory for logins and a browser.
+type desk struct {
+	t   *testing.T
+	srv *authtest.Server
+	dir string
+}
+
+// run runs the command and returns its exit code and what a person sees last.
+func (d *desk) run(args ...string) (int, string) {
+	var out, errs strings.Builder
+	code := Main(args, strings.NewReader(""), &out, &errs)
+	return code, errs.String()
+}
+
+// login logs in without trouble.
+func (d *desk) login(args ...string) {
+	d.t.Helper()
+	if code, text := d.run(append([]string{"login", d.srv.MCPURL()}, args...)...); code != exitDone {
+		d.t.Fatalf("exit code %d: %s", code, text)
+	}
+}
+
+// endedToken logs in and waits until the access token has ended.
+func (d *desk) endedToken() {
+	d.srv.Set(func(f *authtest.Faults) { f.TokenAnswer = func(m map[string]any) { m["expires_in"] = 1 } })
+	d.login()
+	time.Sleep(1100 * time.Millisecond)
+}
+
+// at serves a handler and returns its MCP URL.
+func (d *desk) at(h http.HandlerFunc) string {
+	srv := httptest.NewServer(h)
+	d.t.Cleanup(srv.Close)
+	return srv.URL + "/mcp"
+}
+
+func (d *desk) fault(set func(*authtest.Faults)) string {
+	d.srv.Set(set)
+	return d.srv.MCPURL()
+}
+
+func welcome(w http.ResponseWriter, status int) {
+	w.Header().Set("Content-Type", "text/html")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, "<!doctype html><html><title>Welcome</title></html>")
+}
+
+// trouble is a section of docs/troubleshooting.md.
+type trouble struct {
+	title string
+	// command is what is run, with URL for what meet returns.
+	command string
+	// meet makes the trouble and returns the URL.
+	meet func(d *desk) string
+	code int
+	// also is a pattern of another line that is shown.
+	also string
+	// means and do are the text; what the two lines say already is not repeated.
+	means, do string
+}
+
+var troubles = []trouble{
+	{
+		title: "The URL has no scheme", command: "mcpoauth login URL", code: exitUsage,
+		meet:  func(*desk) string { return "mcp.example.com/mcp" },
+		means: "A URL begins with `https://`.", do: "Copy the whole URL from the server's documentation.",
+	},
+	{
+		title: "Plain http", command: "mcpoauth login URL", code: exitUsage,
+		meet:  func(*desk) string { return "http://mcp.example.com/mcp" },
+		means: "Without TLS everybody on the way can read the token. On this machine (`127.0.0.1`, `localhost`) plain http is fine.",
+		do:    "Use `https://`. In a network that is yours alone, `--allow-insecure-http` lets it pass.",
+	},
+	{
+		title: "No such host", command: "mcpoauth login URL", code: exitTemporary,
+		meet:  func(d *desk) string { d.nameServer(); return "https://mcp.example.invalid/mcp" },
+		means: "No name server knows the host. It counts as temporary (exit code 5), because a machine without a network says the same.",
+		do:    "Look for a typing error; see whether other sites work, and whether the server is only known inside of a VPN.",
+	},
+	{
+		title: "Connection refused", command: "mcpoauth login URL", code: exitTemporary,
+		meet: func(d *desk) string {
+			srv := httptest.NewServer(nil)
+			srv.Close()
+			return srv.URL + "/mcp"
+		},
+		means: "The machine is there, but nothing listens on this port.", do: "Check the port, and whether the server runs.",
+	},
+	{
+		title: "A certificate that nobody here knows", command: "mcpoauth login URL", code: exitFailed,
+		meet:  func(d *desk) string { return d.tls(time.Now().Add(-time.Hour), time.Now().Add(time.Hour)) },
+		means: "The server's certificate comes from an authority that this machine does not trust: a company's own one, or a proxy that looks into TLS.",
+		do:    "Get that authority's certificate as PEM and give it with `--ca-file FILE`. It is used for all OAuth requests as well.",
+	},
+	{
+		title: "A certificate that has ended, or a clock that is off", command: "mcpoauth login URL", code: exitFailed,
+		meet:  func(d *desk) string { return d.tls(time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour)) },
+		means: "By this machine's clock the certificate is no longer, or not yet, valid.",
+		do:    "Compare `date -u` with another machine. If the clock is right, the server's owner has to renew the certificate. Access tokens need no exact clock: their lifetime is counted from when they came.",
+	},
+	{
+		title: "A web page instead of an MCP server", command: "mcpoauth login URL", code: exitFailed,
+		meet:  func(d *desk) string { return d.at(func(w http.ResponseWriter, _ *http.Request) { welcome(w, 200) }) },
+		means: "The address of the product is not that of its MCP server.", do: "Look for the MCP endpoint in its documentation: often `/mcp`, `/sse`, or another host such as `mcp.example.com`.",
+	},
+	{
+		title: "A server that wants no login", command: "mcpoauth login URL", code: exitFailed,
+		meet: func(d *desk) string {
+			return d.at(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != "/mcp" {
+					http.NotFound(w, r)
+				}
+			})
+		},
+		means: "It answers without a token and has no OAuth metadata.", do: "Use it as it is. If it should want a login, the URL may be of another server.",
+	},
+	{
+		title: "No OAuth metadata", command: "mcpoauth login URL", code: exitFailed,
+		meet: func(d *desk) string {
+			return d.at(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/mcp" {
+					w.WriteHeader(http.StatusUnauthorized)
+					return
+				}
+				http.NotFound(w, r)
+			})
+		},
+		means: "The server refuses requests without a token, but says nowhere how to get one. Many such servers take API keys, not OAuth.",
+		do:    "`mcpoauth inspect URL` lists the addresses that were asked. With a key of your own, `mcpoauth proxy --header \"Authorization: Bearer ${KEY}\" URL` sends it.",
+	},
+	{
+		title: "The metadata is about another server", command: "mcpoauth login URL", code: exitFailed,
+		meet: func(d *desk) string {
+			return d.fault(func(f *authtest.Faults) { f.Resource = "https://mcp.example.com/mcp" })
+		},
+		means: "A token for another server must not be asked for here: whoever runs this one could use it there. Behind a proxy the cause is often a server that does not know its public name.",
+		do:    "Use the URL that the message names, if that is the one you meant. Otherwise its owner has to repair the metadata; `--resource` overrides it if you trust both names.",
+	},
+	{
+		title: "The authorization server has another name", command: "mcpoauth login URL", code: exitFailed,
+		meet: func(d *desk) string {
+			return d.fault(func(f *authtest.Faults) { f.Issuer = "https://login.example.com/other" })
+		},
+		means: "The MCP server announces one issuer, the document there is of another one (RFC 8414 section 3.3).",
+		do:    "If the second name is right - Microsoft's issuers for all tenants have `{tenantid}` in theirs - pin it as the hint says.",
+	},
+	{
+		title: "PKCE is not announced", command: "mcpoauth login URL", code: exitFailed,
+		meet:  func(d *desk) string { return d.fault(func(f *authtest.Faults) { f.NoPKCE = true }) },
+		means: "Without PKCE somebody who steals a code can use it. Some servers support it and do not say so.",
+		do:    "Ask the server's owner, or look in its documentation for `S256`; then `--allow-missing-pkce`. It is sent in any case.",
+	},
+	{
+		title: "No dynamic registration", command: "mcpoauth login URL", code: exitFailed,
+		meet:  func(d *desk) string { return d.fault(func(f *authtest.Faults) { f.NoRegistration = true }) },
+		means: "Most companies' servers (GitHub, Google, Microsoft, Slack, Okta) know only clients that were registered by hand.",
+		do: "Register one in the provider's console, as a native, desktop or public application, and log in with it: " +
+			"`mcpoauth login URL --client-id ID --callback-port 8910 --client-secret-env SECRET`.",
+	},
+	{
+		title: "The redirect URI is refused", command: "mcpoauth login URL", code: exitFailed,
+		meet: func(d *desk) string {
+			return d.fault(func(f *authtest.Faults) {
+				f.Intercept = map[string]func(http.ResponseWriter, *http.Request) bool{"registration": func(w http.ResponseWriter, _ *http.Request) bool {
+					w.Header().Set("Content-Type", "application/json")
+					w.WriteHeader(http.StatusBadRequest)
+					_, _ = io.WriteString(w, `{"error":"invalid_redirect_uri","error_description":"127.0.0.1 is not allowed"}`)
+					return true
+				}}
+			})
+		},
+		means: "Some servers take `localhost` only, some `127.0.0.1` only. With a client registered by hand the browser shows such an error instead, and nobody comes back.",
+		do:    "Follow the hint; for a client registered by hand make `--callback-host`, `--callback-port` and `--callback-path` exactly those of its registration.",
+	},
+	{
+		title: "The resource parameter is refused", command: "mcpoauth login URL", code: exitFailed,
+		meet:  func(d *desk) string { return d.fault(func(f *authtest.Faults) { f.RejectResource = true }) },
+		means: "MCP wants the parameter, some authorization servers do not know it (Microsoft Entra ID) or expect another spelling.",
+		do:    "`--no-resource`, or `--resource` with what the server's documentation says. The login remembers it.",
+	},
+	{
+		title: "A scope that is not granted", command: "mcpoauth login URL --scope admin:all", code: exitFailed,
+		meet:  func(d *desk) string { return d.srv.MCPURL() },
+		means: "The authorization server does not know the scope, or does not give it to this client or person.",
+		do:    "Leave `--scope` out: the server says what it needs. `mcpoauth inspect URL` shows it.",
+	},
+	{
+		title: "The server wants a scope that a login does not bring", command: "mcpoauth run URL -- PROGRAM", code: exitDone,
+		meet: func(d *desk) string {
+			return d.fault(func(f *authtest.Faults) {
+				f.Intercept = map[string]func(http.ResponseWriter, *http.Request) bool{"mcp": func(w http.ResponseWriter, _ *http.Request) bool {
+					w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="mcp:write"`)
+					w.WriteHeader(http.StatusForbidden)
+					return true
+				}}
+			})
+		},
+		means: "The MCP server answered 403 `insufficient_scope`. The person was asked once, and the new token was not enough either: the server asks for a scope that its authorization server does not put into tokens, or the account does not have it.",
+		do:    "Compare the scopes in `mcpoauth list` with the one in the message, and ask the server's owner about your account. Where nobody may be asked (`token`, a service), run the command that the hint names, once.",
+	},
+	{
+		title: "Access denied", command: "mcpoauth login URL", code: exitDenied,
+		meet:  func(d *desk) string { d.t.Setenv("TESTBROWSER", "deny"); return d.srv.MCPURL() },
+		means: "Somebody pressed \"deny\", or the server's rules do not let this person or client in (exit code 4).",
+		do:    "If nobody did, ask the server's administrator; some companies must allow an application first.",
+	},
+	{
+		title: "Nobody comes back from the browser", command: "mcpoauth login URL --timeout 2s", code: exitTemporary,
+		meet:  func(d *desk) string { d.t.Setenv("TESTBROWSER", "never"); return d.srv.MCPURL() },
+		means: "The page was not finished in time, or the browser runs on another machine and cannot reach this one, or the page showed an error and never sends anybody back.",
+		do: "Look at the page. An error about the client: `mcpoauth login URL --new-client`. A page that does not load at the end: paste its address into the terminal. " +
+			"Five minutes are the limit unless `--timeout` says otherwise.",
+	},
+	{
+		title: "No browser and no terminal", command: "mcpoauth login URL --timeout 2s", code: exitTemporary, also: `no browser here .*`,
+		meet: func(d *desk) string {
+			for _, name := range []string{"BROWSER", "DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"} {
+				d.t.Setenv(name, "")
+			}
+			d.t.Setenv("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22")
+			return d.srv.MCPURL()
+		},
+		means: "A service, a container or an SSH session has nothing to open the page with.",
+		do:    "Log in by hand once, in a terminal, with `--no-browser`; the login is stored and renews itself. Where the server supports it, `--grant device-code` needs a phone only. Programs without any person: `--grant client-credentials`.",
+	},
+	{
+		title: "The callback port is taken", command: "mcpoauth login URL --callback-port PORT", code: exitFailed,
+		meet: func(d *desk) string {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				d.t.Fatal(err)
+			}
+			d.t.Cleanup(func() { _ = l.Close() })
+			d.t.Setenv("PORT", fmt.Sprint(l.Addr().(*net.TCPAddr).Port)) //nolint:forcetypeassert // a TCP listener's
+			return d.srv.MCPURL()
+		},
+		means: "Another program, or another login with the same port, has it.", do: "Wait for that one, or choose a port that the client's registration allows as well.",
+	},
+	{
+		title: "Another login is under way", command: "mcpoauth login URL --timeout 2s", code: exitTemporary,
+		meet: func(d *desk) string {
+			st, err := filestore.New(d.dir)
+			if err != nil {
+				d.t.Fatal(err)
+			}
+			_, unlock, err := st.Lock(context.Background(), store.Key{Kind: store.KindLogin, ID: d.srv.MCPURL()}, "login")
+			if err != nil {
+				d.t.Fatal(err)
+			}
+			d.t.Cleanup(func() { _ = unlock() })
+			return d.srv.MCPURL()
+		},
+		means: "One login per server and profile is enough: a second one waits for it and takes its result. The first may wait in a browser window behind others.",
+		do:    "Finish or end the first. The lock ends with its process, so nothing has to be deleted.",
+	},
+	{
+		title: "Not logged in", command: "mcpoauth token URL", code: exitLoginRequired,
+		meet:  func(d *desk) string { return d.srv.MCPURL() },
+		means: "Only `login` opens a browser (exit code 3). The URL must be the one that was logged in to: `/mcp` and `/mcp/` are two.", do: "`mcpoauth list` shows the logins there are. Programs under another user, or with another `MCPOAUTH_DIR`, have others.",
+	},
+	{
+		title: "The login is another profile's", command: "mcpoauth token URL", code: exitLoginRequired,
+		meet:  func(d *desk) string { d.login("--profile", "work"); return d.srv.MCPURL() },
+		means: "Each profile has a login of its own, so that two accounts never mix.", do: "Add `--profile`, or set `MCPOAUTH_PROFILE`.",
+	},
+	{
+		title: "The refresh token is no longer valid", command: "mcpoauth token URL", code: exitLoginRequired,
+		meet: func(d *desk) string {
+			d.endedToken()
+			d.srv.RevokeAll()
+			return d.srv.MCPURL()
+		},
+		means: "The server ended the login: it was revoked, unused for too long, or used by a copy of it elsewhere (servers take that for theft).",
+		do:    "Log in again. If it happens daily, look for a second program that uses a copy of the stored login; several `mcpoauth` sharing one directory do not disturb each other.",
+	},
+	{
+		title: "The server no longer knows this client", command: "mcpoauth token URL", code: exitLoginRequired,
+		meet: func(d *desk) string {
+			d.endedToken()
+			d.srv.ForgetClients()
+			return d.srv.MCPURL()
+		},
+		means: "It forgot the dynamic registration, for example by a new installation.", do: "Log in again; a new client is registered by itself.",
+	},
+	{
+		title: "The server is in trouble", command: "mcpoauth login URL", code: exitTemporary,
+		meet: func(d *desk) string {
+			return d.fault(func(f *authtest.Faults) { f.Fail = map[string]int{"server-metadata": 503} })
+		},
+		means: "A 5xx answer, or 429, passes (exit code 5). No stored login is touched by it.", do: "Try again later; a script can repeat on exit code 5.",
+	},
+	{
+		title: "A page in place of the token", command: "mcpoauth token URL", code: exitTemporary,
+		meet: func(d *desk) string {
+			d.endedToken()
+			return d.fault(func(f *authtest.Faults) { f.Fail = map[string]int{"refresh": 200} })
+		},
+		means: "A captive portal (hotel, train) or a firewall answers for the server. The login is kept.", do: "Open any page in a browser and sign in to the network, then try again. In a company, the proxy's administrator may have to let the authorization server pass.",
+	},
+	{
+		title: "The directory cannot be written", command: "mcpoauth login URL", code: exitFailed,
+		meet:  func(d *desk) string { d.readOnly(); return d.srv.MCPURL() },
+		means: "That is checked before the browser opens, so that no login is lost.", do: "Logins are in `~/.local/state/mcpoauth` (macOS: `~/Library/Application Support/mcpoauth`, Windows: `%LocalAppData%\\mcpoauth`) unless `MCPOAUTH_DIR` or `--store` says otherwise; a container needs a volume there.",
+	},
+	{
+		title: "A stored login is damaged", command: "mcpoauth token URL", code: exitFailed,
+		meet: func(d *desk) string {
+			d.login()
+			files, err := filepath.Glob(filepath.Join(d.dir, "*.json"))
+			if err != nil || len(files) == 0 {
+				d.t.Fatal("no records", err)
+			}
+			for _, f := range files {
+				if err := os.Truncate(f, 40); err != nil {
+					d.t.Fatal(err)
+				}
+			}
+			return d.srv.MCPURL()
+		},
+		means: "Something else than `mcpoauth` changed the file, a synchronised folder for example.", do: "Log in again. The damaged file is kept aside.",
+	},
+}
+
+// nameServer makes a name server on loopback that knows nobody the one to ask.
+func (d *desk) nameServer() {
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	go func() {
+		b := make([]byte, 512)
+		for {
+			n, from, err := conn.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			// The question comes back as an answer: NXDOMAIN, no other record (RFC 1035 section 4.1.1).
+			b[2], b[3] = b[2]|0x80, 0x83
+			_, _ = conn.WriteTo(b[:n], from)
+		}
+	}()
+	before := net.DefaultResolver
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "udp", conn.LocalAddr().String())
+	}}
+	d.t.Cleanup(func() { net.DefaultResolver = before; _ = conn.Close() })
+}
+
+// tls serves with a certificate of its own making.
+func (d *desk) tls(from, until time.Time) string {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	cert := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: from, NotAfter: until, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	der, err := x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	srv := httptest.NewUnstartedServer(http.NotFoundHandler())
+	srv.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.StartTLS()
+	d.t.Cleanup(srv.Close)
+	return srv.URL + "/mcp"
+}
+
+// readOnly takes the right to write to the directory away, from root too.
+func (d *desk) readOnly() {
+	if err := os.Mkdir(d.dir, 0o500); err != nil {
+		d.t.Fatal(err)
+	}
+	if os.Getuid() != 0 {
+		return
+	}
+	for _, dir := range []string{d.dir, filepath.Dir(d.dir), filepath.Dir(filepath.Dir(d.dir))} {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			d.t.Fatal(err)
+		}
+	}
+	const nobody = 65534
+	if err := os.Chown(d.dir, nobody, nobody); err != nil {
+		d.t.Fatal(err)
+	}
+	if err := os.Chmod(d.dir, 0o500); err != nil {
+		d.t.Fatal(err)
+	}
+	if err := syscall.Seteuid(nobody); err != nil {
+		d.t.Skip("root cannot become somebody else here: ", err)
+	}
+	d.t.Cleanup(func() {
+		if err := syscall.Seteuid(0); err != nil {
+			panic(err)
+		}
+	})
+}
+
+// normal takes what differs from run to run out of a text.
+func (d *desk) normal(text string) string {
+	for _, r := range []struct{ pattern, with string }{
+		{regexp.QuoteMeta(d.dir), "DIR"},
+		{`(127\.0\.0\.1|ssh -L |port |--callback-port )(:?)[0-9]{4,5}`, "${1}${2}PORT"},
+		{`:[0-9]{4,5}:127\.0\.0\.1:`, ":127.0.0.1:"},
+		{`[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]+Z`, "TIME"},
+		{`DIR/[A-Za-z0-9_.-]+`, "DIR/FILE"},
+		{`ssh -L (\S+) \S+`, "ssh -L $1 you@this-machine"},
+	} {
+		text = regexp.MustCompile(r.pattern).ReplaceAllString(text, r.with)
+	}
+	return text
+}
+
+// wrap breaks a paragraph into lines.
+func wrap(text string) string {
+	var b strings.Builder
+	column := 0
+	for _, word := range strings.Fields(text) {
+		if column > 0 && column+1+len(word) > 130 {
+			b.WriteString("\n")
+			column = 0
+		} else if column > 0 {
+			b.WriteString(" ")
+			column++
+		}
+		b.WriteString(word)
+		column += len(word)
+	}
+	return b.String()
+}
+
+// TestTroubleshooting meets each trouble and compares docs/troubleshooting.md with what a person sees.
+func TestTroubleshooting(t *testing.T) {
+	have, err := os.ReadFile(troubleshooting)
+	if err != nil && !*update {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	b.WriteString("# Troubleshooting\n\n" + wrap("An error is two lines: what happened, and what to do about it. These are the commonest ones, as the command prints them, with "+
+		"what is behind them. `mcpoauth inspect URL` shows how a server does OAuth and what a login there would do; `--log-level debug` tells every exchange, without secrets.") +
+		"\n\nExit codes: 1 it failed for good, 2 the command line is wrong, 3 a person has to log in, 4 refused, 5 try again later.\n")
+	browser := asBrowser(t)
+	for _, tr := range troubles {
+		section := ""
+		t.Run(tr.title, func(t *testing.T) { section = tr.section(t, browser) })
+		if section == "" {
+			// It could not be met here.
+			_, rest, _ := strings.Cut(string(have), "\n## "+tr.title+"\n")
+			text, _, _ := strings.Cut(rest, "\n## ")
+			section = "\n## " + tr.title + "\n" + text
+		}
+		b.WriteString(section)
+	}
+	switch {
+	case t.Failed():
+	case *update:
+		if err := os.WriteFile(troubleshooting, []byte(b.String()), 0o644); err != nil { //nolint:gosec // a public document
+			t.Fatal(err)
+		}
+	case string(have) != b.String():
+		want := strings.Split(b.String(), "\n")
+		for i, line := range strings.Split(string(have), "\n") {
+			if i >= len(want) || line != want[i] {
+				t.Fatalf("docs/troubleshooting.md is not what the command says; run: go test ./internal/cli -run TestTroubleshooting -update\nline %d is %q\nwant    %q", i+1, line, append(want, "")[min(i, len(want))])
+			}
+		}
+		t.Fatal("docs/troubleshooting.md lacks its end; run: go test ./internal/cli -run TestTroubleshooting -update")
+	}
+}
+
+// section meets the trouble and writes it down.
+func (tr *trouble) section(t *testing.T, browser string) string {
+	d := &desk{t: t, srv: authtest.New(t, &authtest.Options{Lenient: true}), dir: filepath.Join(t.TempDir(), "logins")}
+	for k, v := range map[string]string{
+		"MCPOAUTH_DIR": d.dir, "BROWSER": browser, "TESTBROWSER": "", "SSH_CONNECTION": "", "HTTPS_PROXY": "", "HTTP_PROXY": "", "USER": "you", "PORT": "",
+	} {
+		t.Setenv(k, v)
+	}
+	url := tr.meet(d)
+	args := strings.Fields(strings.NewReplacer("URL", url, "PORT", os.Getenv("PORT"), "PROGRAM", "testprogram").Replace(tr.command))[1:]
+	code, text := d.run(args...)
+	if code != tr.code {
+		t.Errorf("exit code %d, want %d\n%s", code, tr.code, text)
+	}
+	lines := regexp.MustCompile(`(mcpoauth: [^\n]+\nhint: [^\n]+\n)$`).FindString(text)
+	if lines == "" {
+		t.Fatalf("it does not end in two lines:\n%s", text)
+	}
+	mustBePlain(fatalf(t.Errorf), text)
+	if tr.also != "" {
+		lines = regexp.MustCompile(tr.also).FindString(text) + "\n" + lines
+	}
+	return fmt.Sprintf("\n## %s\n\n```console\n$ %s\n%s```\n\n%s\n",
+		tr.title, d.normal(strings.ReplaceAll(tr.command, "URL", url)), d.normal(lines), wrap(tr.means+" "+tr.do))
+}

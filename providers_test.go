@@ -1,0 +1,536 @@
+package mcpoauth_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/mcpoauth/mcpoauth"
+	"github.com/mcpoauth/mcpoauth/store/memstore"
+)
+
+// provider is an MCP server and its authorization server as one provider runs them, under the names that
+// they have in the field; nothing of it reaches a network. It checks PKCE, the redirect URI, and the client.
+type provider struct {
+	t *testing.T
+	// mcp is the URL of the MCP server, challenge its WWW-Authenticate.
+	mcp, challenge string
+	// documents lie at their addresses; every other address is elsewhere, a 404 if nil.
+	documents map[string]any
+	elsewhere *document
+	// authorize, token and register are the endpoints.
+	authorize, token, register string
+	// client, secret and method are the one client that it knows. register sets the first two.
+	client, secret, method string
+	// iss goes into callbacks, if there is one.
+	iss string
+	// refuses is a rule of the provider's own: an error code for a request of a leg, or "".
+	refuses func(leg string, form url.Values) string
+	// answer is the token response; n counts them. The tokens are access-n and refresh-n, fail the error.
+	answer func(n int) (contentType, body string)
+	fail   func(code string) document
+
+	codes    map[string]url.Values
+	issued   int
+	rotating bool
+	requests []string
+	dead     string
+}
+
+func (p *provider) fails(code string) document {
+	if p.fail != nil {
+		return p.fail(code)
+	}
+	return document{http.StatusBadRequest, "application/json", []byte(`{"error":"` + code + `"}`)}
+}
+
+func (p *provider) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body == nil {
+		r.Body = http.NoBody
+	}
+	body, err := io.ReadAll(r.Body)
+	_ = r.Body.Close()
+	if err != nil {
+		return nil, err
+	}
+	at := *r.URL
+	at.RawQuery = ""
+	switch address := at.String(); {
+	case r.Method == http.MethodPost && address == p.mcp:
+		return p.serve(r, body), nil
+	case r.Method == http.MethodPost && address == p.token:
+		form, err := url.ParseQuery(string(body))
+		if err != nil {
+			return nil, err
+		}
+		return p.tokens(r, form).response(r), nil
+	case r.Method == http.MethodPost && p.register != "" && address == p.register:
+		return p.registers(body).response(r), nil
+	case r.Method == http.MethodGet && p.documents[address] != nil:
+		p.requests = append(p.requests, "metadata")
+		return p.document(address).response(r), nil
+	}
+	if p.elsewhere != nil {
+		return p.elsewhere.response(r), nil
+	}
+	return document{404, "text/plain", []byte("not found")}.response(r), nil
+}
+
+func (p *provider) document(address string) document {
+	switch d := p.documents[address].(type) {
+	case document:
+		return d
+	case []byte:
+		return document{200, "application/json", d}
+	default:
+		return made(p.t, 200, d)
+	}
+}
+
+// serve is the MCP server: one tool, for the bearer of the last token.
+func (p *provider) serve(r *http.Request, body []byte) *http.Response {
+	last := fmt.Sprintf("Bearer access-%d", p.issued)
+	if p.issued == 0 || r.Header.Get("Authorization") != last || last == p.dead {
+		resp := document{401, "application/json", []byte(`{"error":"invalid_token"}`)}.response(r)
+		if p.challenge != "" {
+			resp.Header.Set("WWW-Authenticate", p.challenge)
+		}
+		return resp
+	}
+	if !bytes.Contains(body, []byte("tools/call")) {
+		p.t.Errorf("the MCP server got %s", body)
+	}
+	return document{200, "application/json", []byte(`{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"done"}]}}`)}.response(r)
+}
+
+func (p *provider) registers(body []byte) document {
+	p.requests = append(p.requests, "register")
+	var m struct {
+		Redirects []string `json:"redirect_uris"`
+		Method    string   `json:"token_endpoint_auth_method"`
+	}
+	if err := json.Unmarshal(body, &m); err != nil || len(m.Redirects) == 0 || m.Method != p.method {
+		p.t.Errorf("registration %s, %v", body, err)
+	}
+	p.client = "registered"
+	answer := map[string]any{"client_id": p.client, "redirect_uris": m.Redirects, "token_endpoint_auth_method": m.Method}
+	if p.method != "none" {
+		p.secret = "s+cret"
+		answer["client_secret"] = p.secret
+	}
+	return made(p.t, 201, answer)
+}
+
+func (p *provider) tokens(r *http.Request, form url.Values) document {
+	leg := form.Get("grant_type")
+	p.requests = append(p.requests, leg)
+	id, password, basic := r.BasicAuth()
+	if basic {
+		id, _ = url.QueryUnescape(id)
+		password, _ = url.QueryUnescape(password)
+	} else {
+		id, password = form.Get("client_id"), form.Get("client_secret")
+	}
+	if id != p.client || password != p.secret || basic != (p.method == "client_secret_basic") {
+		return p.fails("invalid_client")
+	}
+	if p.refuses != nil {
+		if code := p.refuses(leg, form); code != "" {
+			return p.fails(code)
+		}
+	}
+	switch leg {
+	case "authorization_code":
+		asked := p.codes[form.Get("code")]
+		sum := sha256.Sum256([]byte(form.Get("code_verifier")))
+		if asked == nil || asked.Get("code_challenge") != base64.RawURLEncoding.EncodeToString(sum[:]) || asked.Get("redirect_uri") != form.Get("redirect_uri") {
+			return p.fails("invalid_grant")
+		}
+		delete(p.codes, form.Get("code"))
+	case "refresh_token":
+		want := "refresh-1"
+		if p.rotating {
+			want = fmt.Sprintf("refresh-%d", p.issued)
+		}
+		if form.Get("refresh_token") != want {
+			return p.fails("invalid_grant")
+		}
+	default:
+		return p.fails("unsupported_grant_type")
+	}
+	p.issued++
+	contentType, body := p.answer(p.issued)
+	return document{200, contentType, []byte(body)}
+}
+
+// person consents in the browser.
+func (p *provider) person(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
+	p.requests = append(p.requests, "authorize")
+	u, err := url.Parse(lp.URL)
+	if err != nil {
+		return nil, err
+	}
+	q := u.Query()
+	u.RawQuery = ""
+	back := url.Values{"state": {q.Get("state")}}
+	if p.iss != "" {
+		back.Set("iss", p.iss)
+	}
+	code := ""
+	if p.refuses != nil {
+		code = p.refuses("authorize", q)
+	}
+	switch {
+	case u.String() != p.authorize || q.Get("response_type") != "code" || q.Get("client_id") != p.client || q.Get("code_challenge_method") != "S256":
+		p.t.Errorf("the browser was sent to %s", lp.URL)
+	case code != "":
+		back.Set("error", code)
+	default:
+		p.codes = map[string]url.Values{"code-1": q}
+		back.Set("code", "code-1")
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, q.Get("redirect_uri")+"?"+back.Encode(), http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	return nil, resp.Body.Close()
+}
+
+// use logs in by calling a tool, calls it again in other processes after the access token has ended, which
+// must take one refresh each and none of the options, and returns the requests but those for metadata.
+func (p *provider) use(o mcpoauth.Options) []string {
+	p.t.Helper()
+	o.HTTPClient, o.Prompt = &http.Client{Transport: p}, p.person
+	if o.Store == nil {
+		o.Store = memstore.New()
+	}
+	p.call(newClient(p.t, p.mcp, o))
+	for range 2 {
+		p.dead = fmt.Sprintf("Bearer access-%d", p.issued)
+		p.call(newClient(p.t, p.mcp, mcpoauth.Options{Store: o.Store, HTTPClient: o.HTTPClient, Prompt: nobody(p.t)}))
+	}
+	return slices.DeleteFunc(p.requests, func(s string) bool { return s == "metadata" })
+}
+
+func (p *provider) call(c *mcpoauth.Client) {
+	p.t.Helper()
+	if status, err := call(c, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"do","arguments":{}}}`); status != 200 {
+		p.t.Fatalf("status %d, %v (%s)", status, err, mcpoauth.Hint(err))
+	}
+}
+
+// refused logs in with options that do not fit and returns the error.
+func (p *provider) refused(o mcpoauth.Options, hint string) error {
+	p.t.Helper()
+	o.HTTPClient, o.Prompt = &http.Client{Transport: p}, p.person
+	_, err := newClient(p.t, p.mcp, o).Login(p.t.Context(), nil)
+	if err == nil || !strings.Contains(mcpoauth.Hint(err), hint) {
+		p.t.Errorf("got %v with the hint %q, want one with %q", err, mcpoauth.Hint(err), hint)
+	}
+	return err
+}
+
+func usualAnswer(n int) (string, string) {
+	return "application/json", fmt.Sprintf(`{"access_token":"access-%d","token_type":"Bearer","expires_in":3600,"refresh_token":"refresh-%d"}`, n, n)
+}
+
+var once = []string{"authorize", "authorization_code", "refresh_token", "refresh_token"}
+
+func (p *provider) wants(got, want []string) {
+	p.t.Helper()
+	if !slices.Equal(got, want) {
+		p.t.Errorf("requests %v, want %v", got, want)
+	}
+}
+
+func prmAt(mcp string, issuers ...string) map[string]any {
+	return map[string]any{"resource": mcp, "authorization_servers": issuers, "bearer_methods_supported": []string{"header"}}
+}
+
+// Options: ClientID and ClientSecret. GitHub registers no clients, takes the secret in the form only and
+// says so nowhere, answers in forms, refreshes too, and sends errors with the status 200.
+func TestFieldGitHub(t *testing.T) {
+	const issuer = "https://github.com/login/oauth"
+	p := &provider{
+		t: t, mcp: "https://api.githubcopilot.com/mcp/", challenge: `Bearer error="invalid_request", resource_metadata="https://api.githubcopilot.com/.well-known/oauth-protected-resource/mcp/"`,
+		authorize: issuer + "/authorize", token: issuer + "/access_token", client: "Iv1.app", secret: "0123456789abcdef", method: "client_secret_post", rotating: true,
+		documents: map[string]any{
+			"https://api.githubcopilot.com/.well-known/oauth-protected-resource/mcp/": prmAt("https://api.githubcopilot.com/mcp", issuer),
+			issuer + "/.well-known/openid-configuration":                              corpusFile(t, "github-oidc.json"),
+		},
+		answer: func(n int) (string, string) {
+			return "application/x-www-form-urlencoded; charset=utf-8", fmt.Sprintf("access_token=access-%d&expires_in=28800&refresh_token=refresh-%d&refresh_token_expires_in=15811200&scope=repo%%2Cread%%3Aorg&token_type=bearer", n, n)
+		},
+		fail: func(code string) document {
+			own := map[string]string{"invalid_client": "incorrect_client_credentials", "invalid_grant": "bad_verification_code"}[code]
+			return document{200, "application/x-www-form-urlencoded; charset=utf-8", []byte("error=" + own + "&error_description=No.")}
+		},
+	}
+	err := p.refused(mcpoauth.Options{ClientID: "Iv1.app", ClientSecret: "another"}, "--client-id and its secret")
+	var te *mcpoauth.TokenError
+	if !errors.As(err, &te) || te.Code != "invalid_client" || te.Status != 200 {
+		t.Errorf("%+v", err)
+	}
+	p.requests = nil
+	// What works for the code is remembered for the refresh.
+	p.wants(p.use(mcpoauth.Options{ClientID: "Iv1.app", ClientSecret: "0123456789abcdef"}), []string{"authorize", "authorization_code", "authorization_code", "refresh_token", "refresh_token"})
+}
+
+// Options: ClientID; AuthServer, since the announced tenant is an alias whose document says {tenantid}; and
+// NoResource, since Entra ID refuses the parameter where it differs from the scopes. PKCE, which it does not
+// announce, is known.
+func TestFieldEntra(t *testing.T) {
+	const (
+		announced  = "https://login.microsoftonline.com/organizations/v2.0"
+		documented = "https://login.microsoftonline.com/{tenantid}/v2.0"
+		mcp        = "https://tools.example.com/mcp"
+	)
+	prm := prmAt(mcp, announced)
+	prm["scopes_supported"] = []string{"api://00000000-0000-0000-0000-000000000000/Tools.Use"}
+	p := &provider{
+		t: t, mcp: mcp, challenge: `Bearer authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", resource_metadata="https://tools.example.com/.well-known/oauth-protected-resource/mcp"`,
+		authorize: "https://login.microsoftonline.com/organizations/oauth2/v2.0/authorize", token: "https://login.microsoftonline.com/organizations/oauth2/v2.0/token",
+		client: "00000000-1111-2222-3333-444444444444", method: "none", rotating: true,
+		documents: map[string]any{
+			"https://tools.example.com/.well-known/oauth-protected-resource/mcp": prm,
+			announced + "/.well-known/openid-configuration": map[string]any{
+				"issuer": documented, "authorization_endpoint": "https://login.microsoftonline.com/organizations/oauth2/v2.0/authorize",
+				"token_endpoint": "https://login.microsoftonline.com/organizations/oauth2/v2.0/token", "jwks_uri": "https://login.microsoftonline.com/organizations/discovery/v2.0/keys",
+				"response_modes_supported": []string{"query", "fragment", "form_post"}, "response_types_supported": []string{"code", "id_token", "code id_token", "id_token token"},
+				"scopes_supported": []string{"openid", "profile", "email", "offline_access"}, "subject_types_supported": []string{"pairwise"}, "tenant_region_scope": nil,
+				"token_endpoint_auth_methods_supported": []string{"client_secret_post", "private_key_jwt", "client_secret_basic", "self_signed_tls_client_auth"},
+			},
+		},
+		refuses: func(_ string, form url.Values) string {
+			if form.Has("resource") {
+				return "invalid_target"
+			}
+			return ""
+		},
+		answer: func(n int) (string, string) {
+			return "application/json; charset=utf-8", fmt.Sprintf(`{"token_type":"Bearer","scope":"api://00000000-0000-0000-0000-000000000000/Tools.Use","expires_in":"3599","ext_expires_in":"3599","expires_on":"1759495112","not_before":"1759489561","access_token":"access-%d","refresh_token":"refresh-%d","id_token":"e30.e30.x"}`, n, n)
+		},
+	}
+	o := mcpoauth.Options{ClientID: p.client}
+	p.refused(o, "--auth-server "+documented)
+	o.AuthServer = documented
+	p.refused(o, "--no-resource")
+	o.NoResource, p.requests = true, nil
+	p.wants(p.use(o), once)
+}
+
+// Options: ClientID, ClientSecret; TokenMember and AllowTokenType, since the person's token lies in
+// authed_user and has the type "user". The login remembers both, so that a refresh needs no options.
+func TestFieldSlack(t *testing.T) {
+	p := &provider{
+		t: t, mcp: "https://mcp.slack.com/mcp", challenge: `Bearer resource_metadata="https://mcp.slack.com/.well-known/oauth-protected-resource"`,
+		authorize: "https://slack.com/oauth/v2_user/authorize", token: "https://slack.com/api/oauth.v2.user.access", client: "1.2", secret: "abc", method: "client_secret_post", rotating: true,
+		documents: map[string]any{
+			"https://mcp.slack.com/.well-known/oauth-protected-resource":   corpusFile(t, "slack-prm.json"),
+			"https://mcp.slack.com/.well-known/oauth-authorization-server": corpusFile(t, "slack-as-metadata.json"),
+		},
+		answer: func(n int) (string, string) {
+			return "application/json", fmt.Sprintf(`{"ok":true,"app_id":"A0","authed_user":{"id":"U0","scope":"channels:read,users:read","access_token":"access-%d","token_type":"user","refresh_token":"refresh-%d","expires_in":43200},"team":{"id":"T0"},"enterprise":null,"scope":""}`, n, n)
+		},
+		fail: func(string) document {
+			return document{200, "application/json", []byte(`{"ok":false,"error":"invalid_code"}`)}
+		},
+	}
+	o := mcpoauth.Options{ClientID: "1.2", ClientSecret: "abc", Store: memstore.New()}
+	p.refused(o, "--token-member authed_user")
+	o.TokenMember = "authed_user"
+	p.refused(o, "--allow-token-type user")
+	o.AllowTokenType = "user"
+	p.issued, p.requests = 0, nil
+	p.wants(p.use(o), once)
+	if rec := stored(t, o.Store, newClient(t, p.mcp, o)); !slices.Equal(rec.Scopes, []string{"channels:read", "users:read"}) || rec.TokenType != "Bearer" {
+		t.Errorf("scopes %q, type %s", rec.Scopes, rec.TokenType)
+	}
+}
+
+// Options: ClientID, and CallbackHost since 127.0.0.1 is not taken; outside of a test CallbackPort as well, for the
+// redirect URI is compared whole. Tokens have no expires_in, and a refresh brings no refresh token.
+func TestFieldSalesforce(t *testing.T) {
+	const mcp, issuer = "https://api.salesforce.com/platform/mcp/v1/sobject-all", "https://login.salesforce.com"
+	p := &provider{
+		t: t, mcp: mcp, authorize: issuer + "/services/oauth2/authorize", token: issuer + "/services/oauth2/token", client: "3MVG9.fake", method: "none",
+		documents: map[string]any{
+			"https://api.salesforce.com/.well-known/oauth-protected-resource/platform/mcp/v1/sobject-all": prmAt(mcp, issuer),
+			issuer + "/.well-known/oauth-authorization-server": map[string]any{
+				"issuer": issuer, "authorization_endpoint": issuer + "/services/oauth2/authorize", "token_endpoint": issuer + "/services/oauth2/token",
+				"revocation_endpoint": issuer + "/services/oauth2/revoke", "scopes_supported": []string{"cdp_ingest_api", "refresh_token", "api"},
+				"code_challenge_methods_supported": []string{"S256"}, "token_endpoint_auth_methods_supported": []string{"client_secret_post", "client_secret_basic", "private_key_jwt"},
+			},
+		},
+		refuses: func(leg string, form url.Values) string {
+			if leg == "authorize" && !strings.HasPrefix(form.Get("redirect_uri"), "http://localhost:") {
+				return "redirect_uri_mismatch"
+			}
+			return ""
+		},
+		answer: func(n int) (string, string) {
+			refresh := ""
+			if n == 1 {
+				refresh = `"refresh_token":"refresh-1",`
+			}
+			return "application/json;charset=UTF-8", fmt.Sprintf(`{"access_token":"access-%d",%s"signature":"x=","scope":"refresh_token api","instance_url":"https://x.my.salesforce.com","id":"https://login.salesforce.com/id/0/0","token_type":"Bearer","issued_at":"1278448384422"}`, n, refresh)
+		},
+	}
+	p.refused(mcpoauth.Options{ClientID: p.client}, "")
+	p.requests = nil
+	p.wants(p.use(mcpoauth.Options{ClientID: p.client, CallbackHost: "localhost"}), once)
+}
+
+// Options: ClientID. Cognito has no registration and does not announce PKCE, which is known; its metadata is
+// OpenID Connect's, at the end of an issuer with a path, and its endpoints are on another domain.
+func TestFieldCognito(t *testing.T) {
+	const mcp, issuer, domain = "https://tools.example.com/mcp", "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_Fake00000", "https://example.auth.eu-west-1.amazoncognito.com"
+	p := &provider{
+		t: t, mcp: mcp, authorize: domain + "/oauth2/authorize", token: domain + "/oauth2/token", client: "1example23456789", method: "none",
+		documents: map[string]any{
+			"https://tools.example.com/.well-known/oauth-protected-resource": prmAt(mcp, issuer),
+			issuer + "/.well-known/openid-configuration": map[string]any{
+				"issuer": issuer, "authorization_endpoint": domain + "/oauth2/authorize", "token_endpoint": domain + "/oauth2/token", "revocation_endpoint": domain + "/oauth2/revoke",
+				"end_session_endpoint": domain + "/logout", "jwks_uri": issuer + "/.well-known/jwks.json", "response_types_supported": []string{"code", "token"},
+				"scopes_supported": []string{"openid", "email", "phone", "profile"}, "subject_types_supported": []string{"public"}, "id_token_signing_alg_values_supported": []string{"RS256"},
+				"token_endpoint_auth_methods_supported": []string{"client_secret_basic", "client_secret_post"},
+			},
+		},
+		answer: func(n int) (string, string) {
+			if n > 1 {
+				return "application/json;charset=UTF-8", fmt.Sprintf(`{"id_token":"e30.e30.x","access_token":"access-%d","expires_in":3600,"token_type":"Bearer"}`, n)
+			}
+			return usualAnswer(n)
+		},
+	}
+	p.refused(mcpoauth.Options{}, "--client-id")
+	p.wants(p.use(mcpoauth.Options{ClientID: p.client}), once)
+}
+
+// Options: none. The lists have values that no registry knows, and "none" is not among the methods.
+func TestFieldMethodsThatNobodyKnows(t *testing.T) {
+	const mcp, origin = "https://mcp.paypal.com/mcp", "https://mcp.paypal.com"
+	p := &provider{
+		t: t, mcp: mcp, challenge: `Bearer realm="OAuth", resource_metadata="https://mcp.paypal.com/.well-known/oauth-protected-resource/mcp", error="invalid_token", error_description="Missing or invalid access token"`,
+		authorize: origin + "/authorize", token: origin + "/token", register: origin + "/register", method: "client_secret_basic", rotating: true,
+		documents: map[string]any{
+			origin + "/.well-known/oauth-protected-resource/mcp": prmAt(mcp, origin),
+			origin + "/.well-known/oauth-authorization-server": map[string]any{
+				"issuer": origin, "authorization_endpoint": origin + "/authorize", "token_endpoint": origin + "/token", "registration_endpoint": origin + "/register",
+				"response_types_supported": []string{"code", "vnd.code token"}, "response_modes_supported": []string{"query", "web_message.opener"},
+				"grant_types_supported": []string{"authorization_code", "refresh_token", "urn:paypal:params:oauth:grant-type:first_party"}, "code_challenge_methods_supported": []string{"plain", "S256", "S512"},
+				"token_endpoint_auth_methods_supported": []string{"client_secret_basic", "client_assertion_type_paypal", "tls_session"}, "token_endpoint_auth_signing_alg_values_supported": []string{"HS1024"},
+				"revocation_endpoint": nil, "ui_locales_supported": "de", "claims_supported": map[string]any{},
+			},
+		},
+		answer: usualAnswer,
+	}
+	p.wants(p.use(mcpoauth.Options{}), append([]string{"register"}, once...))
+}
+
+// Options: none. The issuer has a path, but its metadata lies at the root of the host only, and the resource's
+// at the root of the MCP server; whose they are is in them.
+func TestFieldMetadataOnlyAtTheOrigin(t *testing.T) {
+	const mcp, issuer = "https://mcp.example.com/v1/mcp", "https://login.example.com/realms/tools"
+	p := &provider{
+		t: t, mcp: mcp, authorize: issuer + "/authorize", token: issuer + "/token", register: issuer + "/register", method: "none", rotating: true, iss: issuer,
+		documents: map[string]any{
+			"https://mcp.example.com/.well-known/oauth-protected-resource": prmAt("https://mcp.example.com", issuer),
+			"https://login.example.com/.well-known/oauth-authorization-server": map[string]any{
+				"issuer": issuer, "authorization_endpoint": issuer + "/authorize", "token_endpoint": issuer + "/token", "registration_endpoint": issuer + "/register",
+				"code_challenge_methods_supported": []string{"S256"}, "authorization_response_iss_parameter_supported": true,
+			},
+		},
+		refuses: func(leg string, form url.Values) string {
+			if form.Get("resource") != "https://mcp.example.com" {
+				return "invalid_target"
+			}
+			return ""
+		},
+		answer: usualAnswer,
+	}
+	p.wants(p.use(mcpoauth.Options{}), append([]string{"register"}, once...))
+}
+
+// Options: ClientID and ClientSecret. Issuer and endpoints have paths that end in slashes, the endpoints
+// outside of the issuer's.
+func TestFieldIssuerWithAPath(t *testing.T) {
+	const mcp, issuer, base = "https://tools.example.com/mcp", "https://authentik.example.com/application/o/hireling/", "https://authentik.example.com/application/o/"
+	p := &provider{
+		t: t, mcp: mcp, authorize: base + "authorize/", token: base + "token/", client: "hireling", secret: "p&p=1", method: "client_secret_basic", rotating: true, iss: issuer,
+		documents: map[string]any{
+			"https://tools.example.com/.well-known/oauth-protected-resource/mcp": prmAt(mcp, issuer),
+			issuer + ".well-known/openid-configuration":                          corpusFile(t, "authentik-oidc.json"),
+		},
+		answer: usualAnswer,
+	}
+	p.wants(p.use(mcpoauth.Options{ClientID: "hireling", ClientSecret: "p&p=1"}), once)
+}
+
+// Options: none. Every address that is nothing else is a page of an application; metadata is at one of those
+// that come last.
+func TestFieldPagesAtWellKnownAddresses(t *testing.T) {
+	const mcp, issuer = "https://app.example.com/mcp", "https://app.example.com/auth"
+	app := corpusFile(t, "outline-prm.html")
+	p := &provider{
+		t: t, mcp: mcp, challenge: "Bearer", elsewhere: &app, authorize: issuer + "/authorize", token: issuer + "/token", register: issuer + "/register", method: "none", rotating: true,
+		documents: map[string]any{
+			"https://app.example.com/.well-known/oauth-protected-resource": prmAt(mcp, issuer),
+			issuer + "/.well-known/openid-configuration": map[string]any{
+				"issuer": issuer, "authorization_endpoint": issuer + "/authorize", "token_endpoint": issuer + "/token", "registration_endpoint": issuer + "/register",
+				"code_challenge_methods_supported": []string{"S256"},
+			},
+		},
+		answer: usualAnswer,
+	}
+	p.wants(p.use(mcpoauth.Options{}), append([]string{"register"}, once...))
+	// Without metadata there are only pages.
+	p.documents = nil
+	if err := p.refused(mcpoauth.Options{}, ""); !errors.Is(err, mcpoauth.ErrNoOAuth) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Options: none for the authorization server that registers clients; ClientID and AuthServer for the
+// company's own, which comes first and does not.
+func TestFieldSeveralAuthorizationServers(t *testing.T) {
+	const mcp, company, public = "https://tools.example.com/mcp", "https://sso.example.com", "https://login.example.net"
+	server := func(issuer string) map[string]any {
+		return map[string]any{
+			"issuer": issuer, "authorization_endpoint": issuer + "/authorize", "token_endpoint": issuer + "/token",
+			"code_challenge_methods_supported": []string{"S256"}, "authorization_response_iss_parameter_supported": true,
+		}
+	}
+	open := server(public)
+	open["registration_endpoint"] = public + "/register"
+	at := func(issuer string) *provider {
+		return &provider{
+			t: t, mcp: mcp, authorize: issuer + "/authorize", token: issuer + "/token", register: public + "/register", method: "none", rotating: true, iss: issuer,
+			documents: map[string]any{
+				"https://tools.example.com/.well-known/oauth-protected-resource/mcp": prmAt(mcp, "https://gone.example.com", company, public),
+				company + "/.well-known/oauth-authorization-server":                  server(company),
+				public + "/.well-known/oauth-authorization-server":                   open,
+			},
+			answer: usualAnswer,
+		}
+	}
+	p := at(public)
+	p.wants(p.use(mcpoauth.Options{}), append([]string{"register"}, once...))
+	p = at(company)
+	p.client = "by-hand"
+	p.wants(p.use(mcpoauth.Options{ClientID: "by-hand", AuthServer: company}), once)
+}
