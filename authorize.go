@@ -146,6 +146,9 @@ func (c *Client) begin(ctx context.Context, f *facts, reg *store.Registration, r
 		Endpoint: p.AuthorizationEndpoint, ClientID: reg.ClientID, RedirectURI: redirectURI, State: p.State, Challenge: codeChallenge,
 		Resource: p.Resource, Scopes: scopes, KeyThumbprint: thumbprint, Extra: extra,
 	}
+	if a := c.wanted(ctx, f); a != nil {
+		r.ACRValues, r.MaxAge, r.Claims = a.ACRValues, a.MaxAge, a.Claims
+	}
 	if slices.Contains(scopes, offlineAccess) && extra.Get("prompt") == "" {
 		// OpenID Connect Core 1.0 section 11: offline_access without consent may be ignored.
 		r.Prompt = "consent"

@@ -13,6 +13,7 @@ import (
 	"github.com/mcpoauth/mcpoauth/internal/challenge"
 	"github.com/mcpoauth/mcpoauth/internal/discovery"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
+	"github.com/mcpoauth/mcpoauth/store"
 )
 
 // protocolVersion is the revision of MCP that our own requests name.
@@ -29,6 +30,8 @@ type demand struct {
 	// other, dpopAlgs which algorithms it lists.
 	bearer, dpop bool
 	dpopAlgs     []string
+	// wanted is what is asked of the person's login, nil if nothing.
+	wanted *store.Authentication
 	// open means that the server answered a request without a token.
 	open bool
 	// page means that the answer was a web page.
@@ -42,6 +45,7 @@ type demand struct {
 func demandOf(h http.Header) *demand {
 	b := challenge.FindBearer(h)
 	d := &demand{metadataURL: b.ResourceMetadata, code: b.Error, description: wire.Clean(b.ErrorDescription), bearer: b.Found || b.DPoP}
+	d.wanted = wantedBy(&b)
 	d.dpop, d.dpopAlgs = b.DPoP && !b.Found, strings.Fields(b.Algorithms)
 	if scopes, err := wire.ParseScope(b.Scope); err == nil && b.Scope != "" {
 		d.scopes, d.scopeGiven = scopes, true

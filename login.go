@@ -36,7 +36,7 @@ func (c *Client) Login(ctx context.Context, opts *LoginOptions) (*Token, error) 
 	w := want{force: opts.Force || opts.NewClient, scopes: slices.Clone(opts.Scopes), newClient: opts.NewClient}
 	if !w.force {
 		s, err := c.look(ctx)
-		if err == nil && covers(s.rec.Scopes, w.scopes) {
+		if err == nil && covers(s.rec.Scopes, w.scopes) && s.rec.Wanted == nil {
 			if s, err = c.obtain(ctx, 0); err == nil {
 				return s.token, nil
 			}
@@ -184,7 +184,7 @@ func (c *Client) settledElsewhere(w want, before, now *session) bool {
 		return false
 	}
 	changed := before == nil || before.rec.AccessToken != now.rec.AccessToken
-	return changed || !w.force && w.refused == "" && len(w.scopes) == 0
+	return changed || now.rec.Wanted == nil && !w.force && w.refused == "" && len(w.scopes) == 0
 }
 
 var errLoginTimeout = errors.New("the login took too long")

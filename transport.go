@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/netguard"
@@ -21,10 +20,6 @@ const (
 	// maxReplay is the largest body that is kept in memory for a retry when the request cannot
 	// give it again.
 	maxReplay = 64 << 10
-	// maxStepUps is how often a login is tried for one set of scopes, maxStepUpSets how many such
-	// sets a Client tries: a server that asks for a new scope each time ends there.
-	maxStepUps    = 1
-	maxStepUpSets = 5
 )
 
 // Transport is an http.RoundTripper that authorizes requests to the Client's server. It is the main
@@ -313,6 +308,9 @@ func withoutURL(err error) error {
 
 // answer decides what follows a first refusal: nil and no error hands the response to the caller.
 func (c *Client) answer(ctx context.Context, resp *http.Response, d *demand, s *session) (*session, error) {
+	if d.wanted != nil && s != nil {
+		return c.authenticateAgain(ctx, d, s)
+	}
 	if resp.StatusCode == http.StatusForbidden {
 		if d.code == "insufficient_scope" {
 			return c.stepUp(ctx, d, s)
@@ -357,6 +355,9 @@ func (c *Client) whyNone(ctx context.Context) string {
 // answerAgain decides what follows the refusal of a token just received. A refreshed one may be
 // followed by a login, where somebody may be asked; after that the server is at fault.
 func (c *Client) answerAgain(ctx context.Context, resp *http.Response, d *demand, s *session) (*session, error) {
+	if d.wanted != nil {
+		return c.authenticateAgain(ctx, d, s)
+	}
 	if resp.StatusCode == http.StatusForbidden {
 		if d.code == "insufficient_scope" {
 			return c.stepUp(ctx, d, s)
@@ -420,39 +421,6 @@ func (c *Client) offersOAuth(ctx context.Context, d *demand) bool {
 		return false
 	}
 	return true
-}
-
-// stepUp logs in for the scopes that a 403 asks for (MCP authorization, step-up authorization
-// flow). A refresh would bring the same scopes again.
-func (c *Client) stepUp(ctx context.Context, d *demand, s *session) (*session, error) {
-	if s == nil {
-		return c.loginFor(ctx, d, "not logged in", "")
-	}
-	if now, err := c.look(ctx); err == nil && now.rec.AccessToken != s.rec.AccessToken && covers(now.rec.Scopes, d.scopes) && now.usable(time.Now()) {
-		return now, nil
-	}
-	lacking := missing(s.rec.Scopes, d.scopes)
-	if c.opts.Prompt == nil && !c.machine() {
-		return nil, &ScopeError{ServerURL: c.id, Missing: lacking}
-	}
-	set := slices.Sorted(slices.Values(d.scopes))
-	key := strings.Join(set, " ")
-	c.mu.Lock()
-	tried := c.stepUps[key] >= maxStepUps || len(c.stepUps) >= maxStepUpSets && c.stepUps[key] == 0
-	if !tried {
-		if c.stepUps == nil {
-			c.stepUps = make(map[string]int)
-		}
-		c.stepUps[key]++
-	}
-	c.mu.Unlock()
-	if tried {
-		return nil, &ScopeError{ServerURL: c.id, Missing: d.scopes, Asked: true}
-	}
-	if c.machine() {
-		return c.acquireFor(ctx, d)
-	}
-	return c.joinLogin(ctx, want{scopes: d.scopes, challenge: d, force: true, refused: s.rec.AccessToken}, nil)
 }
 
 // refused notes that the server took no token, not even a fresh one. Each time in a row it is left

@@ -28,6 +28,8 @@ type grant struct {
 	client   *client
 	scope    []string
 	resource string
+	acr      string // the acr_values of its authorization request, and its claims
+	claims   string
 	key      string // thumbprint of the key that the tokens are bound to
 	dead     bool
 }
@@ -215,7 +217,7 @@ func (s *Server) allow(w http.ResponseWriter, r *http.Request, q url.Values, c *
 	}
 	v := s.secret("code-" + random(18))
 	s.codes[v] = &code{
-		grant:       &grant{client: c, scope: scope, resource: q.Get("resource"), key: key},
+		grant:       &grant{client: c, scope: scope, resource: q.Get("resource"), acr: q.Get("acr_values"), claims: q.Get("claims"), key: key},
 		redirectURI: q.Get("redirect_uri"), challenge: q.Get("code_challenge"), until: s.now().Add(codeLife),
 	}
 	s.sendBack(w, r, q, url.Values{"code": {v}}, f)

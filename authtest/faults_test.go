@@ -425,6 +425,16 @@ var faultCases = map[string]faultCase{
 			return sprint(without, with)
 		},
 	},
+	"WantACR": {
+		set:    func(f *authtest.Faults) { f.WantACR = "urn:two" },
+		normal: "200|200", faulty: "401|200",
+		see: func(c *client, _ bool) string { return withAndWithout(c, "acr_values", "urn:two") },
+	},
+	"WantClaims": {
+		set:    func(f *authtest.Faults) { f.WantClaims = `{"a":1}` },
+		normal: "200|200", faulty: "401|200",
+		see: func(c *client, _ bool) string { return withAndWithout(c, "claims", `{"a":1}`) },
+	},
 	"NonceUses": {
 		opt:    &authtest.Options{DPoP: true},
 		set:    func(f *authtest.Faults) { f.NonceUses = 1 },
@@ -459,6 +469,15 @@ var faultCases = map[string]faultCase{
 		normal: "DPoP|200", faulty: "bEARER|401",
 		see: func(c *client, _ bool) string { return useBound(c) },
 	},
+}
+
+// withAndWithout uses tokens of logins without a parameter, and with it.
+func withAndWithout(c *client, name, value string) string {
+	without, _ := c.login()
+	c.change = set(name, value)
+	defer func() { c.change = nil }()
+	with, _ := c.login()
+	return sprint(c.status(without), c.status(with))
 }
 
 func visit(ctx context.Context, target string) error {

@@ -1,6 +1,7 @@
 package authtest
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -24,6 +25,11 @@ func (s *Server) mcp(w http.ResponseWriter, r *http.Request) {
 	t, why := s.bearer(w, r, f)
 	if t == nil {
 		s.challenge(w, f, why)
+		return
+	}
+	if value := lacking(t, f); value != "" {
+		w.Header().Set("WWW-Authenticate", value)
+		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
 	for _, scope := range append(slices.Clone(s.opt.RequiredScopes), strings.Fields(f.AlwaysNeedScope)...) {
@@ -76,6 +82,17 @@ func (s *Server) mcp(w http.ResponseWriter, r *http.Request) {
 	b, _ := json.Marshal(answer)
 	w.Header().Set("Content-Type", "text/event-stream")
 	_, _ = fmt.Fprintf(w, "event: message\ndata: %s\n\n", b)
+}
+
+// lacking is the challenge for a token whose login was not of the kind that is wanted, "" for one that is good.
+func lacking(t *accessToken, f Faults) string {
+	switch {
+	case f.WantACR != "" && t.acr != f.WantACR:
+		return fmt.Sprintf(`Bearer error="insufficient_user_authentication", acr_values=%q, max_age="5"`, f.WantACR)
+	case f.WantClaims != "" && t.claims != f.WantClaims:
+		return fmt.Sprintf(`Bearer realm="", error="insufficient_claims", claims=%q`, base64.StdEncoding.EncodeToString([]byte(f.WantClaims)))
+	}
+	return ""
 }
 
 // session reports whether a session is alive, and ends it if wanted. A client need not have one, but

@@ -75,6 +75,9 @@ type Faults struct {
 	// resource_metadata; Challenge sends these header lines instead.
 	BareChallenge, ChallengeWithoutMetadata bool
 	Challenge                               []string
+	// WantACR makes the MCP server ask for logins with this acr_values (RFC 9470), WantClaims with these
+	// claims, as Microsoft does.
+	WantACR, WantClaims string
 	// AlwaysUnauthorized refuses every token, AlwaysNeedScope asks every request for this scope.
 	AlwaysUnauthorized bool
 	AlwaysNeedScope    string

@@ -63,12 +63,23 @@ type Record struct {
 	// DPoPKey is the private key that the tokens are bound to, a JWK; "" if they are not (RFC 9449).
 	DPoPKey string `json:"dpop_key,omitempty"`
 
+	// Wanted is what the MCP server asks of the next login, nil if nothing.
+	Wanted *Authentication `json:"wanted,omitempty"`
+
 	// LoginRequired is why the login has ended, "" while it has not.
 	LoginRequired   string    `json:"login_required,omitempty"`
 	LoginRequiredAt time.Time `json:"login_required_at,omitzero"`
 	SavedAt         time.Time `json:"saved_at,omitzero"`
 
 	extra map[string]json.RawMessage
+}
+
+// Authentication is how a person is to be authenticated: RFC 9470 section 4, and OpenID Connect Core 1.0
+// section 5.5 for the claims, as JSON. "" is unasked.
+type Authentication struct {
+	ACRValues string `json:"acr_values,omitempty"`
+	MaxAge    string `json:"max_age,omitempty"`
+	Claims    string `json:"claims,omitempty"`
 }
 
 // Registration is a client at an authorization server. It holds secrets and prints redacted, as a

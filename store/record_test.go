@@ -122,6 +122,11 @@ func fill(t testing.TB, v reflect.Value, path string) map[string]string {
 			for k, s := range fill(t, f, name+".") {
 				texts[k] = s
 			}
+		case **store.Authentication:
+			*p = &store.Authentication{}
+			for k, s := range fill(t, reflect.ValueOf(*p).Elem(), name+".") {
+				texts[k] = s
+			}
 		default:
 			if f.Kind() != reflect.String {
 				t.Fatalf("this test knows no fields of type %s", f.Type())

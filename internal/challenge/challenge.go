@@ -2,6 +2,7 @@
 package challenge
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 )
@@ -155,6 +156,13 @@ func (p *parser) value() (v string, whole bool) {
 	switch p.s[p.i] {
 	case '"':
 		return p.quoted()
+	case '{':
+		// Microsoft writes claims as JSON, without quotes around it.
+		var object json.RawMessage
+		if dec := json.NewDecoder(strings.NewReader(p.s[p.i:])); dec.Decode(&object) == nil {
+			p.i += int(dec.InputOffset())
+			return string(object), true
+		}
 	case '\'':
 		if end := strings.IndexByte(p.s[p.i+1:], '\''); end >= 0 {
 			v = p.s[p.i+1 : p.i+1+end]

@@ -155,7 +155,7 @@ func TestFieldHeaders(t *testing.T) {
 		"dropbox":                  {ResourceMetadata: "https://mcp.dropbox.com" + wellKnown + "/mcp", Error: "invalid_token", ErrorDescription: "missing bearer token"},
 		"linear-bad-token":         {Realm: "OAuth", ResourceMetadata: "https://mcp.linear.app" + wellKnown + "/mcp", Error: "invalid_token", Scope: "read write"},
 		"microsoft-cae":            {Error: "insufficient_claims", Claims: "eyJhY2Nlc3NfdG9rZW4iOnsiYWNycyI6eyJlc3NlbnRpYWwiOnRydWUsInZhbHVlIjoiY3AxIn19fQ=="},
-		"microsoft-graph-claims":   {Error: "insufficient_claims", Claims: `{"access_token":{"polids":{"essential":true`},
+		"microsoft-graph-claims":   {Error: "insufficient_claims", Claims: `{"access_token":{"polids":{"essential":true,"values":["<GUID>"]}}}`},
 		"microsoft-workiq":         {ResourceMetadata: "https://workiq.svc.cloud.microsoft" + wellKnown + "/mcp"},
 		"monday":                   {ResourceMetadata: "https://mcp.monday.com" + wellKnown + "/mcp"},
 		"paypal":                   {Realm: "OAuth", ResourceMetadata: "https://mcp.paypal.com" + wellKnown + "/mcp", Error: "invalid_token", ErrorDescription: "Missing or invalid access token"},

@@ -30,6 +30,8 @@ type AuthorizationRequest struct {
 	KeyThumbprint string
 	// Prompt is OpenID Connect's, "" for none.
 	Prompt string
+	// ACRValues, MaxAge and Claims are what the resource asks of the login (RFC 9470 section 4), "" if nothing.
+	ACRValues, MaxAge, Claims string
 	// Extra parameters; those of the protocol cannot be replaced.
 	Extra      url.Values
 	RequestURI string
@@ -49,6 +51,11 @@ func (r *AuthorizationRequest) parameters() url.Values {
 		}
 	}
 	addExtra(q, r.Extra)
+	for k, v := range map[string]string{"acr_values": r.ACRValues, "max_age": r.MaxAge, "claims": r.Claims} {
+		if v != "" {
+			q.Set(k, v)
+		}
+	}
 	return q
 }
 

@@ -1,0 +1,122 @@
+package mcpoauth_test
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/mcpoauth/mcpoauth"
+	"github.com/mcpoauth/mcpoauth/authtest"
+	"github.com/mcpoauth/mcpoauth/store/memstore"
+)
+
+// TestAServerThatWantsAnotherKindOfLogin gets it from the person, and where there is none the next login asks
+// for it.
+func TestAServerThatWantsAnotherKindOfLogin(t *testing.T) {
+	const claims = `{"access_token":{"acrs":{"essential":true,"value":"cp1"}}}`
+	for name, set := range map[string]func(*authtest.Faults){
+		"a second factor (RFC 9470)": func(f *authtest.Faults) { f.WantACR = "urn:example:mfa phr" },
+		"claims (Microsoft)":         func(f *authtest.Faults) { f.WantClaims = claims },
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := authtest.New(t, nil)
+			p, st := &person{srv: srv}, memstore.New()
+			c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: p.prompt})
+			ping(t, c)
+			srv.Set(set)
+			quiet := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st})
+			for range 2 {
+				if _, err := tryPing(quiet); !errors.Is(err, mcpoauth.ErrLoginRequired) || !strings.Contains(err.Error(), "the server asks for a login") {
+					t.Errorf("without a person: %v", err)
+				}
+			}
+			if _, err := quiet.Token(t.Context(), nil); err != nil {
+				t.Errorf("the token is good for what asks for less: %v", err)
+			}
+			// A person in another process, who knows nothing of it.
+			other := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: p.prompt})
+			if _, err := other.Login(t.Context(), nil); err != nil || p.asked() != 2 {
+				t.Fatalf("%v, %d logins", err, p.asked())
+			}
+			for _, c := range []*mcpoauth.Client{other, quiet, c} {
+				if status := ping(t, c); status != http.StatusOK {
+					t.Errorf("after that: status %d", status)
+				}
+			}
+			if srv.Count("refresh") != 0 || p.asked() != 2 {
+				t.Errorf("%d refreshes, %d logins", srv.Count("refresh"), p.asked())
+			}
+		})
+	}
+}
+
+func TestAPersonIsAskedOnceForAnotherKindOfLogin(t *testing.T) {
+	srv := authtest.New(t, nil)
+	p := &person{srv: srv}
+	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: p.prompt})
+	ping(t, c)
+	srv.Set(func(f *authtest.Faults) { f.WantACR = "urn:example:mfa" })
+	if status := ping(t, c); status != http.StatusOK || p.asked() != 2 {
+		t.Errorf("status %d, %d logins", status, p.asked())
+	}
+	for _, r := range srv.Requests() {
+		if r.Leg == "authorize" && r.Query.Get("acr_values") != "" && r.Query.Get("max_age") != "5" {
+			t.Errorf("max_age is %q", r.Query.Get("max_age"))
+		}
+	}
+	// One that is never content.
+	srv.Set(func(f *authtest.Faults) {
+		f.WantACR = ""
+		f.Intercept = map[string]func(http.ResponseWriter, *http.Request) bool{"mcp": func(w http.ResponseWriter, _ *http.Request) bool {
+			w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_user_authentication", acr_values="urn:never"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return true
+		}}
+	})
+	var refused *mcpoauth.AuthorizationError
+	for range 2 {
+		if _, err := tryPing(c); !errors.As(err, &refused) || !strings.Contains(err.Error(), "still asks") {
+			t.Errorf("got %v", err)
+		}
+	}
+	if p.asked() != 3 {
+		t.Errorf("%d logins", p.asked())
+	}
+}
+
+// TestChallengesThatAskForWhatCannotBeAsked are those of a token that is no longer good.
+func TestChallengesThatAskForWhatCannotBeAsked(t *testing.T) {
+	for name, challenge := range map[string]string{
+		"claims that are none":      `Bearer error="insufficient_claims", claims="!!!"`,
+		"claims that are a list":    `Bearer error="insufficient_claims", claims="WzFd"`,
+		"claims without end":        `Bearer error="insufficient_claims", claims="` + strings.Repeat("QUFB", 2000) + `"`,
+		"an age that is none":       `Bearer error="insufficient_user_authentication", max_age="-1"`,
+		"nothing at all":            `Bearer error="insufficient_user_authentication"`,
+		"classes of another script": "Bearer error=\"insufficient_user_authentication\", acr_values=\"a\u00e9b\"",
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := authtest.New(t, nil)
+			p, st := &person{srv: srv}, memstore.New()
+			c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: p.prompt})
+			ping(t, c)
+			n := 0
+			srv.Set(func(f *authtest.Faults) {
+				f.Intercept = map[string]func(http.ResponseWriter, *http.Request) bool{"mcp": func(w http.ResponseWriter, _ *http.Request) bool {
+					if n++; n > 1 {
+						return false
+					}
+					w.Header().Set("WWW-Authenticate", challenge)
+					w.WriteHeader(http.StatusUnauthorized)
+					return true
+				}}
+			})
+			if status := ping(t, c); status != http.StatusOK || srv.Count("refresh") != 1 || p.asked() != 1 {
+				t.Errorf("status %d, %d refreshes, %d logins", status, srv.Count("refresh"), p.asked())
+			}
+			if rec := stored(t, st, c); rec.Wanted != nil {
+				t.Errorf("noted: %+v", rec.Wanted)
+			}
+		})
+	}
+}
