@@ -108,8 +108,13 @@ func (d *run) serverMetadata(announced string) (*wire.ServerMetadata, string, *w
 	case passing != nil:
 		return nil, "", passing
 	}
+	hint := atServer
+	if strings.Contains(u.Path, wellKnown) {
+		// Some servers announce where the metadata is instead of whose it is.
+		hint = "that is an address of metadata, not an issuer; if the server's owner confirms the issuer, pin it with --auth-server " + wire.Clean(resource.Origin(u)) + " (Options.AuthServer)"
+	}
 	return nil, "", &wire.Fault{
-		NotOffered: true, URL: wire.PlainURL(announced), Message: fmt.Sprintf("the authorization server %s publishes no metadata", wire.Clean(announced)), Hint: atServer,
+		NotOffered: true, URL: wire.PlainURL(announced), Message: fmt.Sprintf("the authorization server %s publishes no metadata", wire.Clean(announced)), Hint: hint,
 	}
 }
 

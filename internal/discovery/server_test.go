@@ -435,6 +435,17 @@ func TestSeveralAuthorizationServers(t *testing.T) {
 	}
 }
 
+// Some servers announce the address of the metadata. Whose it is must not be guessed, but a pin helps.
+func TestAnAddressOfMetadataIsNoIssuer(t *testing.T) {
+	w := newWeb(t, announced(issuer+oauthName).with(pages{issuer + oauthName: asm(issuer, nil)}))
+	if _, f := w.discover(Request{}); f == nil || !strings.Contains(f.Hint, "--auth-server "+issuer+" ") {
+		t.Errorf("%+v", f)
+	}
+	if res := w.found(Request{PinnedIssuer: issuer}); res.Issuer != issuer {
+		t.Errorf("%+v", res)
+	}
+}
+
 func TestWhoHasNoClientTakesAServerThatRegistersThem(t *testing.T) {
 	byHand := map[string]any{"registration_endpoint": nil}
 	hosted := map[string]any{"registration_endpoint": nil, "client_id_metadata_document_supported": true}
