@@ -99,8 +99,14 @@ func (c *Client) fixedIdentity(f *facts) *identity {
 		return &identity{reg: &store.Registration{
 			Issuer: f.Issuer, ClientID: c.opts.ClientID, ClientSecret: c.opts.ClientSecret, AuthMethod: method, Source: sourcePreRegistered,
 		}}
-	case c.opts.ClientMetadataURL != "" && f.Server.ClientIDMetadataDocumentSupported && (methods == nil || slices.Contains(methods, "none")):
-		return &identity{reg: &store.Registration{Issuer: f.Issuer, ClientID: c.opts.ClientMetadataURL, AuthMethod: "none", Source: sourceDocument}}
+	case c.opts.ClientMetadataURL != "" && f.Server.ClientIDMetadataDocumentSupported:
+		method := "none"
+		if c.opts.ClientKey != nil {
+			method = methodPrivateKey
+		}
+		if methods == nil || slices.Contains(methods, method) {
+			return &identity{reg: &store.Registration{Issuer: f.Issuer, ClientID: c.opts.ClientMetadataURL, AuthMethod: method, Source: sourceDocument}}
+		}
 	}
 	return nil
 }

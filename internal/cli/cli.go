@@ -151,7 +151,7 @@ tokens.`,
 			return root
 		}
 	}
-	for _, name := range []string{"login", "token", "headers", "list", "logout", "clear", "inspect", "proxy", "run", "setup", "import", "reseal", "demo", "version"} {
+	for _, name := range []string{"login", "token", "headers", "list", "logout", "clear", "inspect", "proxy", "run", "setup", "import", "client-metadata", "reseal", "demo", "version"} {
 		root.AddCommand(command(name)(f))
 	}
 	return root
@@ -172,6 +172,8 @@ func command(name string) func(*flags) *cobra.Command {
 		return newLogout
 	case "clear":
 		return newClear
+	case "client-metadata":
+		return newClientMetadata
 	case "inspect":
 		return newInspect
 	case "setup":

@@ -320,8 +320,8 @@ func (f *flags) setGrant(o *mcpoauth.Options) error {
 		if o.ClientKey, err = mcpoauth.ParseClientKey(b, "", f.clientKeyAlg); err != nil {
 			return &usageError{"--client-key-file " + quote(f.clientKeyFile) + ": " + strings.TrimPrefix(trimPrefix(err), "client key: "), "give an EC, RSA or Ed25519 private key in PEM, or a private JWK"}
 		}
-		if f.clientID == "" {
-			return &usageError{"a client key needs the client it belongs to", "add --client-id"}
+		if f.clientID == "" && f.clientMetadataURL == "" {
+			return &usageError{"a client key needs the client it belongs to", "add --client-id, or --client-metadata-url"}
 		}
 	}
 	var sources []mcpoauth.AssertionSource

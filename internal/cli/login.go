@@ -24,6 +24,7 @@ type loginJSON struct {
 
 func newLogin(f *flags) *cobra.Command {
 	var noBrowser, newClient, force, asJSON bool
+	var qr string
 	cmd := &cobra.Command{
 		Use:   "login URL",
 		Short: "log in to a server",
@@ -39,16 +40,20 @@ pasted here instead. A login that is still usable is kept, see --force.`,
 	fs := cmd.Flags()
 	fs.BoolVar(&noBrowser, "no-browser", false, "open no browser: print the address and take the one it ends at from stdin")
 	fs.Lookup("no-browser").Annotations = map[string][]string{envFlag: nil}
+	fs.StringVar(&qr, "qr", "auto", "`WHEN` a login by device code shows its address as a QR code: auto (in a terminal), always or never")
 	fs.BoolVar(&force, "force", false, "log in even if there is a usable login")
 	fs.BoolVar(&newClient, "new-client", false, "register a new client, for a server that forgot the old one")
 	fs.StringArrayVar(&f.addScopes, "add-scope", nil, "ask for this `SCOPE` besides those the login has (repeatable)")
 	fs.BoolVar(&asJSON, "json", false, "print the result as JSON")
 	f.addAll(cmd)
 	cmd.RunE = f.run(false, func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
+		if qr != "auto" && qr != "always" && qr != "never" {
+			return &usageError{"--qr does not know " + quote(qr), "use auto, always or never"}
+		}
 		var fresh atomic.Bool
 		o.LoginTimeout = f.timeout
 		o.Trace.LoggedIn = func(mcpoauth.LoginEvent) { fresh.Store(true) }
-		o.Prompt = (&prompter{u: f.u, noBrowser: noBrowser}).prompt
+		o.Prompt = (&prompter{u: f.u, noBrowser: noBrowser, qr: qr}).prompt
 		return f.withClient(ctx, args[0], o, func(c *mcpoauth.Client) error {
 			tok, err := c.Login(ctx, &mcpoauth.LoginOptions{Force: force, NewClient: newClient, Scopes: words(f.addScopes)})
 			f.u.endWait()

@@ -20,6 +20,8 @@ const maxPaste = 64 << 10
 type prompter struct {
 	u         *ui
 	noBrowser bool
+	// qr says when a QR code is shown: auto, always or never.
+	qr string
 
 	// lines are those of stdin. One reader serves every prompt of the program, because a read
 	// of a terminal cannot be taken back.
@@ -102,6 +104,7 @@ func (p *prompter) prompt(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoa
 func (p *prompter) device(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
 	p.who(lp)
 	showCode(p.u, lp)
+	p.u.showQR(lp.URL, p.qr)
 	p.u.startWait("waiting for the code to be entered", lp.Deadline, 0, true)
 	<-ctx.Done()
 	return nil, nil

@@ -2,15 +2,18 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mcpoauth/mcpoauth"
 	"github.com/mcpoauth/mcpoauth/authtest"
 )
 
@@ -145,5 +148,40 @@ func TestColourOnATerminalOnlyWithoutNoColor(t *testing.T) {
 				t.Errorf("%q is wider than the terminal", line)
 			}
 		}
+	}
+}
+
+// TestACodeForAnotherDevice is shown large, as a QR code too where there is a terminal for it.
+func TestACodeForAnotherDevice(t *testing.T) {
+	t.Setenv("TERM", "xterm-256color")
+	t.Setenv("NO_COLOR", "")
+	lp := &mcpoauth.LoginPrompt{
+		URL: "https://d.example/a?user_code=WDJB-MJHT", VerificationURL: "https://d.example/a", UserCode: "WDJB-MJHT",
+		ServerURL: "https://mcp.example/mcp", Issuer: "https://d.example", Deadline: time.Now().Add(time.Minute),
+	}
+	show := func(w io.Writer, when string) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		p := &prompter{u: newUI(strings.NewReader(""), io.Discard, w), qr: when}
+		if reply, err := p.prompt(ctx, lp); reply != nil || err != nil {
+			t.Errorf("%+v, %v", reply, err)
+		}
+	}
+	tty, _, closed := terminal(t)
+	show(tty, "auto")
+	out := closed()
+	for _, want := range []string{"\n  https://d.example/a\r\n", "\n  WDJB-MJHT\r\n", "?user_code=WDJB-MJHT", "\x1b[38;5;16;48;5;231m", "█"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is missing in\n%s", want, out)
+		}
+	}
+	var pipe bytes.Buffer
+	show(&pipe, "auto")
+	if strings.Contains(pipe.String(), "█") || !strings.Contains(pipe.String(), "WDJB-MJHT") {
+		t.Errorf("in a pipe:\n%s", pipe.String())
+	}
+	show(&pipe, "always")
+	if !strings.Contains(pipe.String(), "█") || strings.Contains(pipe.String(), "\x1b") {
+		t.Errorf("in a pipe, always:\n%s", pipe.String())
 	}
 }

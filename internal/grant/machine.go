@@ -82,6 +82,11 @@ func NewSigner(key crypto.Signer, id, algorithm string) (*Signer, error) {
 // Algorithm returns the name of the signature algorithm.
 func (s *Signer) Algorithm() string { return string(s.alg) }
 
+// PublicKey returns the public half.
+func (s *Signer) PublicKey() jose.JSONWebKey {
+	return jose.JSONWebKey{Key: s.key.Public(), KeyID: s.id, Algorithm: string(s.alg), Use: "sig"}
+}
+
 // Assertion returns a new assertion that its bearer is the client, for one audience.
 func (s *Signer) Assertion(clientID, audience string, now time.Time) (string, error) {
 	opts := (&jose.SignerOptions{}).WithType("JWT")
