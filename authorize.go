@@ -206,7 +206,7 @@ func (c *Client) finish(ctx context.Context, p *store.Pending, values url.Values
 		Registration: p.Registration, DPoPKey: p.DPoPKey, TokenMember: c.opts.TokenMember, BearerType: c.opts.AllowTokenType,
 	}
 	rec.Registration.AuthMethod = auth.Method
-	rec.Registration.Unanswered = false
+	rec.Registration.Unanswered, rec.Registration.LoginUntil = false, time.Time{}
 	applyToken(rec, tok)
 	if c.provider {
 		if err := c.takeIDToken(rec, tok, nonceOf(p.Verifier)); err != nil {

@@ -274,7 +274,7 @@ func (c *Client) authorizeWith(ctx context.Context, facts *facts, w want, deadli
 		return nil, reused, err
 	}
 	s, err = c.finish(ctx, p, values)
-	if err == nil && reused {
+	if err == nil {
 		c.confirmRegistration(ctx, id)
 	}
 	return s, reused, err

@@ -22,11 +22,15 @@ type LogoutResult struct {
 	Revoked bool
 	// Detail says in a few words why Revoked is false. It may be empty.
 	Detail string
+	// ClientDeleted reports whether the client's dynamic registration was deleted at the server with the last
+	// login that used it (RFC 7592).
+	ClientDeleted bool
 }
 
 // Logout forgets the login and revokes its tokens at the server that issued them (RFC 7009), the
 // refresh token first. The login is forgotten whatever the server says; if it could not be told, the
-// error is [ErrTemporary] or says why. A dynamic registration stays, for the next login.
+// error is [ErrTemporary] or says why. A dynamic registration stays while another login uses it; with the last
+// one it is deleted at the server, where that allows it (RFC 7592), and kept for the next login where not.
 func (c *Client) Logout(ctx context.Context) (*LogoutResult, error) {
 	if err := c.closed(); err != nil {
 		return nil, err
@@ -38,6 +42,7 @@ func (c *Client) Logout(ctx context.Context) (*LogoutResult, error) {
 	res := &LogoutResult{WasLoggedIn: true}
 	if rec.RevocationEndpoint == "" {
 		res.Detail = "the server offers no revocation"
+		res.ClientDeleted = c.deleteUnused(ctx, &rec.Registration)
 		return res, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
@@ -60,7 +65,50 @@ func (c *Client) Logout(ctx context.Context) (*LogoutResult, error) {
 		return res, &TemporaryError{Err: fmt.Errorf("mcpoauth: the login is forgotten here, but the server may still honour its tokens: %w", errors.Join(failures...))}
 	}
 	res.Revoked = true
+	res.ClientDeleted = c.deleteUnused(ctx, &rec.Registration)
 	return res, nil
+}
+
+// deleteUnused deletes a dynamic registration that no stored login uses any more, and reports whether the server
+// confirmed that. What is in doubt stays: the next login needs it.
+func (c *Client) deleteUnused(ctx context.Context, reg *store.Registration) bool {
+	if reg.Source != sourceDynamic || reg.ClientURI == "" || reg.AccessToken == "" || !c.manageable(reg) {
+		return false
+	}
+	key := c.registrationKey(reg.Issuer, reg.RedirectURI)
+	data, rev, err := c.store.Load(ctx, key)
+	if err != nil {
+		return false
+	}
+	stored, err := store.DecodeRegistration(data)
+	if err != nil || stored.ClientID != reg.ClientID || time.Now().Before(stored.LoginUntil) {
+		return false // another's, or a login may be under way with it
+	}
+	for login, err := range c.store.List(ctx, store.Filter{Kind: store.KindLogin, Profiles: []string{c.opts.Profile}}) {
+		if err != nil {
+			return false
+		}
+		data, _, err := c.store.Load(ctx, login)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return false
+		}
+		rec, err := store.DecodeRecord(data)
+		if err != nil || rec.Issuer == reg.Issuer && rec.Registration.ClientID == reg.ClientID {
+			return false
+		}
+	}
+	// A login that begins now writes the registration first: then this fails.
+	if c.store.Delete(ctx, key, rev) != nil {
+		return false
+	}
+	if err := grant.DeleteClient(ctx, c.http, stored.ClientURI, secret.New(stored.AccessToken)); err != nil {
+		c.note("the registration could not be deleted at the server: " + publicError(err).Error())
+		return false
+	}
+	return true
 }
 
 // forget removes the login from the store and returns it, nil if there was none. A refresh under way
@@ -111,12 +159,18 @@ func (c *Client) clearRegistrations(ctx context.Context, rec *store.Record) erro
 	if rec == nil || rec.Registration.Source != sourceDynamic {
 		return nil
 	}
-	c.forgetRegistration(ctx, &rec.Registration)
 	reg := &rec.Registration
+	if data, _, err := c.store.Load(ctx, c.registrationKey(reg.Issuer, reg.RedirectURI)); err == nil {
+		// The token that manages it may have changed since the login.
+		if now, err := store.DecodeRegistration(data); err == nil && now.ClientID == reg.ClientID {
+			reg = now
+		}
+	}
+	c.forgetRegistration(ctx, reg)
 	if reg.ClientURI == "" || reg.AccessToken == "" {
 		return nil
 	}
-	if !sameOrigin(reg.ClientURI, reg.Endpoint) && !sameOrigin(reg.ClientURI, reg.Issuer) {
+	if !c.manageable(reg) {
 		return &RegistrationError{Fact{URL: reg.ClientURI, Message: "the registration is forgotten here, but not deleted at the server: its management address is on another origin"}}
 	}
 	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)

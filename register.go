@@ -61,8 +61,8 @@ func (c *Client) listenAndRegister(ctx context.Context, f *facts, w want) (*iden
 	l, err := loopback.Listen(cfg)
 	var busy *loopback.PortBusyError
 	if errors.As(err, &busy) && c.opts.CallbackPort == 0 {
-		// Somebody has the port of the registration: another port needs another registration.
-		cfg.Port, id.reg = 0, nil
+		// Somebody has the port of the registration.
+		cfg.Port = 0
 		l, err = loopback.Listen(cfg)
 	}
 	if err != nil {
@@ -71,8 +71,10 @@ func (c *Client) listenAndRegister(ctx context.Context, f *facts, w want) (*iden
 			Hint: "choose another port with --callback-port (Options.CallbackPort), or leave it out",
 		}}
 	}
-	if id.reg == nil || id.reg.Source == sourceDynamic && portOf(id.reg.RedirectURI) != l.Port() {
+	if old := id.reg; old != nil && old.Source == sourceDynamic && !c.suits(ctx, f, old, l, w) && !c.changeRegistration(ctx, f, id, l.RedirectURI(), w) {
 		id.reg, id.reused = nil, false
+	}
+	if id.reg == nil {
 		if err := c.register(ctx, f, id, l.RedirectURI(), w); err != nil {
 			_ = l.Close()
 			return nil, nil, err
@@ -82,6 +84,51 @@ func (c *Client) listenAndRegister(ctx context.Context, f *facts, w want) (*iden
 		c.suspectRegistration(ctx, id)
 	}
 	return id, l, nil
+}
+
+// suits reports whether a registration has what a login needs. Scopes that it has not are the server's to judge
+// if it cannot be changed.
+func (c *Client) suits(ctx context.Context, f *facts, reg *store.Registration, l *loopback.Listener, w want) bool {
+	if portOf(reg.RedirectURI) != l.Port() {
+		return false
+	}
+	return reg.Scope == "" || reg.ClientURI == "" || covers(strings.Fields(reg.Scope), c.scopesFor(ctx, f, w))
+}
+
+// changeRegistration adds to a stored registration what a login needs (RFC 7592 section 2.2), and reports whether
+// it serves now. The redirect URIs that it has stay: another process may be waiting at one.
+func (c *Client) changeRegistration(ctx context.Context, f *facts, id *identity, redirectURI string, w want) bool {
+	reg := *id.reg
+	if reg.ClientURI == "" || reg.AccessToken == "" || !c.manageable(&reg) {
+		return portOf(reg.RedirectURI) == portOf(redirectURI)
+	}
+	got, err := registration.Change(ctx, c.http, registration.Update{
+		URI: reg.ClientURI, Token: secret.New(reg.AccessToken), ClientID: reg.ClientID,
+		RedirectURIs: redirectSpellings(redirectURI), Scopes: c.scopesFor(ctx, f, w),
+	})
+	if err != nil || got.AuthMethod != reg.AuthMethod || len(got.RedirectURIs) > 0 && !slices.Contains(got.RedirectURIs, redirectURI) {
+		c.note("the stored registration could not be changed")
+		return portOf(reg.RedirectURI) == portOf(redirectURI)
+	}
+	reg.RedirectURI, reg.RedirectURIs, reg.Scope = redirectURI, got.RedirectURIs, got.Scope
+	if !got.ClientSecret.IsZero() {
+		reg.ClientSecret, reg.SecretExpiry = got.ClientSecret.Reveal(), got.SecretExpiry
+	}
+	if !got.RegistrationAccessToken.IsZero() {
+		reg.AccessToken = got.RegistrationAccessToken.Reveal()
+	}
+	if got.RegistrationClientURI != "" {
+		reg.ClientURI = got.RegistrationClientURI
+	}
+	id.reg = &reg
+	c.saveRegistration(ctx, id)
+	return true
+}
+
+// manageable reports whether the address that manages a registration is the server's own: the token that goes
+// there is a secret.
+func (c *Client) manageable(reg *store.Registration) bool {
+	return sameOrigin(reg.ClientURI, reg.Endpoint) || sameOrigin(reg.ClientURI, reg.Issuer)
 }
 
 // fixedIdentity returns the pre-registered client or the metadata document, if one applies.
@@ -168,7 +215,7 @@ func (c *Client) register(ctx context.Context, f *facts, id *identity, redirectU
 	id.reg = &store.Registration{
 		Issuer: f.Issuer, ClientID: got.ClientID, ClientSecret: got.ClientSecret.Reveal(), AuthMethod: got.AuthMethod, Source: sourceDynamic,
 		RedirectURI: redirectURI, RedirectURIs: got.RedirectURIs, Endpoint: endpoint, Scope: got.Scope, SecretExpiry: got.SecretExpiry, CreatedAt: time.Now(),
-		AccessToken: got.RegistrationAccessToken.Reveal(), ClientURI: got.RegistrationClientURI,
+		AccessToken: got.RegistrationAccessToken.Reveal(), ClientURI: got.RegistrationClientURI, LoginUntil: time.Now().Add(c.opts.LoginTimeout),
 	}
 	if len(got.RedirectURIs) > 0 && !slices.Contains(got.RedirectURIs, redirectURI) {
 		c.note("the server registered other redirect URIs than asked for; it may refuse " + redirectURI)
@@ -233,12 +280,12 @@ func (c *Client) saveRegistration(ctx context.Context, id *identity) {
 // server that has forgotten a client shows a page and never comes back, so a registration whose
 // last login did not come back is replaced at the next.
 func (c *Client) suspectRegistration(ctx context.Context, id *identity) {
-	id.reg.Unanswered = true
+	id.reg.Unanswered, id.reg.LoginUntil = true, time.Now().Add(c.opts.LoginTimeout)
 	c.saveRegistration(ctx, id)
 }
 
 func (c *Client) confirmRegistration(ctx context.Context, id *identity) {
-	id.reg.Unanswered = false
+	id.reg.Unanswered, id.reg.LoginUntil = false, time.Time{}
 	c.saveRegistration(ctx, id)
 }
 

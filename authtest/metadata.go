@@ -22,6 +22,8 @@ func (s *Server) authHandler() http.Handler {
 	mux.HandleFunc("POST "+s.paths.revoke, s.record(fixed("revocation"), s.revoke))
 	mux.HandleFunc("POST "+s.paths.par, s.record(fixed("par"), s.push))
 	mux.HandleFunc("DELETE "+s.paths.client+"{id}", s.record(fixed("client-deletion"), s.deleteClient))
+	mux.HandleFunc("GET "+s.paths.client+"{id}", s.record(fixed("client-reading"), s.readClient))
+	mux.HandleFunc("PUT "+s.paths.client+"{id}", s.record(fixed("client-change"), s.changeClient))
 	if s.opt.SameOrigin {
 		s.mcpRoutes(mux)
 	}

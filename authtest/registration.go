@@ -16,6 +16,7 @@ type client struct {
 	Client
 	name         string // what it says of itself
 	refresh      bool   // it may have refresh tokens
+	issued       time.Time
 	secretExpiry time.Time
 	manage       string // its registration access token
 }
@@ -72,36 +73,20 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) {
 	if f.RegistrationAuthMethod != "" {
 		method = f.RegistrationAuthMethod
 	}
-	// Without grant_types a client has asked for authorization_code alone (RFC 7591 section 2).
-	grants := []string{"authorization_code"}
-	if s.opt.Lenient || slices.Contains(req.GrantTypes, "refresh_token") {
-		grants = append(grants, "refresh_token")
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	// Without grant_types a client has asked for authorization_code alone (RFC 7591 section 2).
 	c := &client{
 		Client: Client{ID: "client-" + random(9), AuthMethod: method, RedirectURIs: req.RedirectURIs},
-		name:   req.ClientName, refresh: len(grants) > 1, manage: "manage-" + random(18),
-	}
-	doc := map[string]any{
-		"client_id": c.ID, "client_id_issued_at": s.now().Unix(), "redirect_uris": req.RedirectURIs, "client_name": req.ClientName,
-		"token_endpoint_auth_method": method, "grant_types": grants, "response_types": []string{"code"},
-		"registration_access_token": c.manage, "registration_client_uri": s.asOrigin() + s.paths.client + c.ID,
-		// More than was asked for: what may be asked, not what was.
-		"scope": strings.Join(s.opt.Scopes, " "),
-	}
-	if !s.opt.Lenient {
-		doc["client_uri"], doc["jwks_uri"], doc["x_surprise"] = "", nil, []int{1}
+		name:   req.ClientName, issued: s.now(), refresh: s.opt.Lenient || slices.Contains(req.GrantTypes, "refresh_token"), manage: "manage-" + random(18),
 	}
 	if method != "none" {
 		c.Secret = "secret-" + random(18) + "+/=:%"
-		doc["client_secret"] = c.Secret
-		doc["client_secret_expires_at"] = 0
 		if f.SecretLifetime != 0 {
 			c.secretExpiry = s.now().Add(f.SecretLifetime)
-			doc["client_secret_expires_at"] = c.secretExpiry.Unix()
 		}
 	}
+	doc := s.document(c)
 	if f.ForeignRedirectURIs != nil {
 		doc["redirect_uris"] = f.ForeignRedirectURIs
 	}
@@ -111,14 +96,37 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusCreated, doc)
 }
 
+// document is what is registered of a client; the caller holds the lock.
+func (s *Server) document(c *client) map[string]any {
+	grants := []string{"authorization_code"}
+	if c.refresh {
+		grants = append(grants, "refresh_token")
+	}
+	doc := map[string]any{
+		"client_id": c.ID, "client_id_issued_at": c.issued.Unix(), "redirect_uris": c.RedirectURIs, "client_name": c.name,
+		"token_endpoint_auth_method": c.AuthMethod, "grant_types": grants, "response_types": []string{"code"},
+		"registration_access_token": c.manage, "registration_client_uri": s.asOrigin() + s.paths.client + c.ID,
+		// More than was asked for: what may be asked, not what was.
+		"scope": strings.Join(s.opt.Scopes, " "),
+	}
+	if !s.opt.Lenient {
+		doc["client_uri"], doc["jwks_uri"], doc["x_surprise"] = "", nil, []int{1}
+	}
+	if c.Secret != "" {
+		doc["client_secret"], doc["client_secret_expires_at"] = c.Secret, 0
+		if !c.secretExpiry.IsZero() {
+			doc["client_secret_expires_at"] = c.secretExpiry.Unix()
+		}
+	}
+	return doc
+}
+
 // deleteClient is RFC 7592 section 2.3: its logins end with it.
 func (s *Server) deleteClient(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.clients[r.PathValue("id")]
-	if c == nil || r.Header.Get("Authorization") != "Bearer "+c.manage {
-		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
-		w.WriteHeader(http.StatusUnauthorized)
+	c := s.managed(w, r)
+	if c == nil {
 		return
 	}
 	delete(s.clients, c.ID)
@@ -202,4 +210,66 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, form url.V
 func (s *Server) unknownClient(w http.ResponseWriter, description string) {
 	w.Header().Set("WWW-Authenticate", `Basic realm="authtest"`)
 	oauthError(w, http.StatusUnauthorized, "invalid_client", description)
+}
+
+// managed returns the client that a request may manage; without one it has answered. The caller holds the lock.
+func (s *Server) managed(w http.ResponseWriter, r *http.Request) *client {
+	c := s.clients[r.PathValue("id")]
+	if c == nil || r.Header.Get("Authorization") != "Bearer "+c.manage {
+		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+		w.WriteHeader(http.StatusUnauthorized)
+		return nil
+	}
+	return c
+}
+
+// readClient is RFC 7592 section 2.1.
+func (s *Server) readClient(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.managed(w, r); c != nil {
+		writeJSON(w, http.StatusOK, s.document(c))
+	}
+}
+
+// changeClient is RFC 7592 section 2.2: all is replaced, and must have been there. The token that manages the
+// client is another one afterwards.
+func (s *Server) changeClient(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.managed(w, r)
+	if c == nil {
+		return
+	}
+	var req map[string]any
+	if err := json.NewDecoder(r.Body).Decode(&req); err != nil || req["client_id"] != c.ID {
+		oauthError(w, http.StatusBadRequest, "invalid_client_metadata", "this is not the client's metadata")
+		return
+	}
+	for _, name := range []string{"registration_access_token", "registration_client_uri", "client_secret_expires_at", "client_id_issued_at"} {
+		if _, ok := req[name]; ok {
+			oauthError(w, http.StatusBadRequest, "invalid_client_metadata", name+" must not be sent")
+			return
+		}
+	}
+	if req["client_name"] != c.name || req["token_endpoint_auth_method"] != c.AuthMethod || c.Secret != "" && req["client_secret"] != c.Secret {
+		oauthError(w, http.StatusBadRequest, "invalid_client_metadata", "what was registered must be sent again")
+		return
+	}
+	var uris []string
+	list, _ := req["redirect_uris"].([]any)
+	for _, v := range list {
+		raw, _ := v.(string)
+		if u, err := url.Parse(raw); err != nil || u.Host == "" {
+			oauthError(w, http.StatusBadRequest, "invalid_redirect_uri", "that is no redirect URI")
+			return
+		}
+		uris = append(uris, raw)
+	}
+	if len(uris) == 0 {
+		oauthError(w, http.StatusBadRequest, "invalid_redirect_uri", "redirect_uris is missing")
+		return
+	}
+	c.RedirectURIs, c.manage = uris, s.secret("manage-"+random(18))
+	writeJSON(w, http.StatusOK, s.document(c))
 }

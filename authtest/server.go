@@ -193,7 +193,7 @@ func (s *Server) Requests() []Request {
 
 // Count returns how many requests of a leg were received: "challenge" (an MCP request without a
 // token), "mcp", "resource-metadata", "server-metadata", "registration", "par", "authorize",
-// "consent", "token" (a code), "refresh", "revocation", "client-deletion" or "other".
+// "consent", "token" (a code), "refresh", "revocation", "client-reading", "client-change", "client-deletion" or "other".
 func (s *Server) Count(leg string) int {
 	n := 0
 	for _, r := range s.Requests() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -64,7 +65,7 @@ func life(t *testing.T, mcpURL string, o mcpoauth.Options, ttl time.Duration) {
 	if _, err := restarted.Token(ctx, nil); !errors.Is(err, mcpoauth.ErrLoginRequired) {
 		t.Errorf("after the logout: %v", err)
 	}
-	if code := presentRefreshToken(t, last); code != "invalid_grant" {
+	if code := presentRefreshToken(t, last); code != "invalid_grant" && !(res.ClientDeleted && code == "invalid_client") {
 		t.Errorf("the server still takes the refresh token: %q", code)
 	}
 }
@@ -113,6 +114,38 @@ func presentRefreshToken(t *testing.T, rec *store.Record) string {
 func TestOIDCProviderInChromium(t *testing.T) {
 	mcpURL, _ := startOIDCProvider(t, "AT_TTL=3")
 	life(t, mcpURL, mcpoauth.Options{}, 3*time.Second)
+}
+
+// TestClientsAreManagedAtOIDCProvider: a port that is taken changes the registration, and the last logout deletes it
+// (RFC 7592).
+func TestClientsAreManagedAtOIDCProvider(t *testing.T) {
+	mcpURL, _ := startOIDCProvider(t)
+	st, j := memstore.New(), &journal{}
+	c := newClient(t, mcpURL, mcpoauth.Options{Store: st, Prompt: chromium(t), Trace: j.trace()})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	if _, err := c.Login(ctx, nil); err != nil {
+		t.Fatalf("%v\n%v", err, j)
+	}
+	first := record(t, st, c).Registration
+	u, err := url.Parse(first.RedirectURI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	busy, err := net.Listen("tcp", u.Host)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer busy.Close()
+	if _, err := c.Login(ctx, &mcpoauth.LoginOptions{Force: true}); err != nil {
+		t.Fatalf("%v\n%v", err, j)
+	}
+	if now := record(t, st, c).Registration; now.ClientID != first.ClientID || now.RedirectURI == first.RedirectURI {
+		t.Errorf("the client was %s at %s, and is %s at %s", first.ClientID, first.RedirectURI, now.ClientID, now.RedirectURI)
+	}
+	if res, err := c.Logout(ctx); err != nil || !res.ClientDeleted {
+		t.Errorf("%+v, %v\n%v", res, err, j)
+	}
 }
 
 func TestOIDCProviderThatInsistsOnPushedRequests(t *testing.T) {

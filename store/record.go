@@ -105,6 +105,8 @@ type Registration struct {
 	ClientURI   string `json:"registration_client_uri,omitempty"`
 	// Unanswered: a login with this registration has begun and not come back.
 	Unanswered bool `json:"unanswered,omitempty"`
+	// LoginUntil is how long a login with it may be under way, the zero time if none is.
+	LoginUntil time.Time `json:"login_until,omitzero"`
 
 	extra map[string]json.RawMessage
 }
@@ -144,7 +146,7 @@ func (r *Record) Encode() ([]byte, error) {
 // Encode returns the registration's stored form, secrets included.
 func (r *Registration) Encode() ([]byte, error) {
 	c := *r
-	fixTimes(&c.SecretExpiry, &c.CreatedAt)
+	fixTimes(&c.SecretExpiry, &c.CreatedAt, &c.LoginUntil)
 	type plain Registration
 	return encode((*plain)(&c), c.extra, "", nil)
 }

@@ -17,6 +17,8 @@ type logoutJSON struct {
 	WasLoggedIn bool   `json:"was_logged_in"`
 	Revoked     bool   `json:"revoked"` // the server knows
 	Detail      string `json:"detail"`
+	// ClientDeleted: the registered client went with its last login.
+	ClientDeleted bool `json:"client_deleted"`
 }
 
 func newLogout(f *flags) *cobra.Command {
@@ -25,7 +27,8 @@ func newLogout(f *flags) *cobra.Command {
 		Use:   "logout URL",
 		Short: "revoke a login at the server, then forget it",
 		Long: `Revoke a login at the server, then forget it. It is forgotten here in any case; if the server could
-not be told, the exit code is 5. A login at a company's identity provider ends in the same way, by its issuer. The registered client stays, see mcpoauth clear --client.`,
+not be told, the exit code is 5. A login at a company's identity provider ends in the same way, by its issuer. The client that was registered
+for it goes with the last login that uses it, where the server lets.`,
 		Args:              exactURL,
 		ValidArgsFunction: f.complete,
 	}
@@ -44,7 +47,7 @@ not be told, the exit code is 5. A login at a company's identity provider ends i
 			if asJSON {
 				if perr := f.u.printJSON(logoutJSON{
 					Version: 1, Server: clean(c.ServerURL()), Profile: clean(o.Profile),
-					WasLoggedIn: res.WasLoggedIn, Revoked: res.Revoked, Detail: clean(res.Detail),
+					WasLoggedIn: res.WasLoggedIn, Revoked: res.Revoked, Detail: clean(res.Detail), ClientDeleted: res.ClientDeleted,
 				}); perr != nil && err == nil {
 					err = perr
 				}

@@ -288,6 +288,11 @@ func (c *Client) PostJSON(ctx context.Context, leg, target string, body []byte, 
 	return c.post(ctx, leg, http.MethodPost, target, "application/json", body, extra)
 }
 
+// PutJSON sends a JSON document with PUT, once. It follows no redirect.
+func (c *Client) PutJSON(ctx context.Context, leg, target string, body []byte, extra http.Header) (*Answer, error) {
+	return c.post(ctx, leg, http.MethodPut, target, "application/json", body, extra)
+}
+
 // Delete sends a DELETE, once. It follows no redirect.
 func (c *Client) Delete(ctx context.Context, leg, target string, extra http.Header) (*Answer, error) {
 	return c.post(ctx, leg, http.MethodDelete, target, "", nil, extra)
