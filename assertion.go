@@ -77,7 +77,7 @@ func AssertionFile(path string) AssertionSource {
 	return func(context.Context, string) (string, error) {
 		f, err := os.Open(path) //nolint:gosec // the caller's choice
 		if err != nil {
-			return "", fmt.Errorf("the assertion: %w", err)
+			return "", optionError("AssertionFile", err, "name the file that the platform writes with --assertion-file (AssertionFile)")
 		}
 		defer func() { _ = f.Close() }()
 		b, err := io.ReadAll(io.LimitReader(f, maxAssertion))
@@ -90,7 +90,7 @@ func AssertionEnv(name string) AssertionSource {
 	return func(context.Context, string) (string, error) {
 		v := os.Getenv(name)
 		if v == "" {
-			return "", fmt.Errorf("the assertion: the environment variable %q is not set", name)
+			return "", optionError("AssertionEnv", fmt.Errorf("the environment variable %q is not set", name), "set it to the platform's token, or name another with --assertion-env (AssertionEnv)")
 		}
 		return v, nil
 	}

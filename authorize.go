@@ -41,6 +41,9 @@ func (c *Client) BeginLogin(ctx context.Context, redirectURI string) (*PendingLo
 		return nil, err
 	}
 	f, err := c.discover(ctx, nil)
+	if err == nil {
+		err = c.checkKey(f)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -218,6 +218,9 @@ func (c *Client) inspectFacts(ctx context.Context, in *Inspection, d *demand, f 
 	if err != nil {
 		in.stop(err)
 	}
+	if err := c.checkKey(f); err != nil {
+		in.stop(err)
+	}
 	in.Login.DPoP = key != nil
 	in.find("dpop", d.dpop || f.ResourceMetadata != nil && f.ResourceMetadata.DPoPBoundAccessTokensRequired)
 	in.find("pkce-unannounced", !slices.Contains(m.CodeChallengeMethodsSupported, "S256") && !c.machine() && !f.Guessed)

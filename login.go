@@ -218,6 +218,9 @@ func (c *Client) authorize(ctx context.Context, w want, deadline time.Time) (*se
 		return c.authorizeByProvider(ctx, w)
 	}
 	facts, err := c.discover(ctx, w.challenge)
+	if err == nil {
+		err = c.checkKey(facts)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package mcpoauth
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/x509"
@@ -59,6 +60,8 @@ func (ClientCredentials) check(o *Options) error {
 // prints without the key.
 type ClientKey struct {
 	signer *grant.Signer
+	// chosen means that the algorithm was asked for.
+	chosen bool
 	// AudienceTokenEndpoint names the token endpoint as the audience of assertions instead of the issuer,
 	// for servers that insist on it.
 	AudienceTokenEndpoint bool
@@ -80,13 +83,14 @@ func (k *ClientKey) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, k.Str
 
 // NewClientKey returns the key that signer signs with; it may lie in a KMS or a TPM. id is its kid, ""
 // for none. An empty algorithm is the key's usual one: ES256 (384, 512), RS256, EdDSA; RSA keys can PS256
-// and its relatives too.
+// and its relatives too. A server whose metadata lists others than the usual one is not asked; an algorithm
+// that is given here is used in any case.
 func NewClientKey(signer crypto.Signer, id, algorithm string) (*ClientKey, error) {
 	s, err := grant.NewSigner(signer, id, algorithm)
 	if err != nil {
 		return nil, fmt.Errorf("mcpoauth: client key: %w", err)
 	}
-	return &ClientKey{signer: s}, nil
+	return &ClientKey{signer: s, chosen: algorithm != ""}, nil
 }
 
 // ParseClientKey reads a private key in PEM (PKCS #8, PKCS #1 or SEC 1) or a JWK (RFC 7517), whose kid and
@@ -101,13 +105,12 @@ func ParseClientKey(data []byte, id, algorithm string) (*ClientKey, error) {
 		if !ok {
 			return nil, errors.New("mcpoauth: client key: the JWK is not a private key")
 		}
-		if id == "" {
-			id = jwk.KeyID
+		key, err := NewClientKey(signer, cmp.Or(id, jwk.KeyID), cmp.Or(algorithm, jwk.Algorithm))
+		if err != nil {
+			return nil, err
 		}
-		if algorithm == "" {
-			algorithm = jwk.Algorithm
-		}
-		return NewClientKey(signer, id, algorithm)
+		key.chosen = algorithm != ""
+		return key, nil
 	}
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 		if !strings.HasSuffix(block.Type, "PRIVATE KEY") {
@@ -156,6 +159,9 @@ func (c *Client) acquire(ctx context.Context, before *session, d *demand) (*sess
 		if c.opts.ClientIssuer != "" && c.opts.ClientIssuer != f.Issuer {
 			return nil, &TokenError{Fact{URL: c.id, Message: fmt.Sprintf("the client is for %s, but the server names %s", c.opts.ClientIssuer, f.Issuer), Hint: "nothing was sent there; check --client-issuer (Options.ClientIssuer)"}}
 		}
+		if err := c.checkKey(f); err != nil {
+			return nil, err
+		}
 		w := want{}
 		if d != nil && before != nil {
 			w.scopes = d.scopes
@@ -189,7 +195,12 @@ func (c *Client) acquire(ctx context.Context, before *session, d *demand) (*sess
 	case errors.Is(err, ErrLoginRequired), errors.As(err, &refused), errors.As(err, &absent):
 		return nil, err
 	default:
-		return nil, &TokenError{Fact{Message: err.Error(), Err: err, Hint: "check where the assertion comes from"}}
+		fact := Fact{Message: err.Error(), Err: err, Hint: "check where the assertion comes from"}
+		var option *OptionError
+		if errors.As(err, &option) {
+			fact.Message, fact.Hint = "the assertion: "+option.Err.Error(), option.Hint
+		}
+		return nil, &TokenError{fact}
 	}
 	auth, err := c.boundAuth(&rec.Registration, rec.DPoPKey)
 	if err != nil {

@@ -1,6 +1,7 @@
 package mcpoauth_test
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -39,6 +40,11 @@ type robots struct {
 	judge func(form map[string]string, r *http.Request) string
 	clock time.Duration
 	scope string
+	// algs are those of client assertions that the metadata lists. status, if not 0, is the answer to every
+	// token request. elsewhere is another origin of the token endpoint.
+	algs      []string
+	status    int
+	elsewhere string
 }
 
 func startRobots(t *testing.T, judge func(map[string]string, *http.Request) string) *robots {
@@ -67,7 +73,10 @@ func (s *robots) serve(w http.ResponseWriter, r *http.Request) {
 		answer(200, map[string]any{"resource": s.url(), "authorization_servers": []string{s.URL}, "scopes_supported": []string{"jobs"}})
 	case "/.well-known/oauth-authorization-server":
 		s.metadata++
-		answer(200, map[string]any{"issuer": s.URL, "token_endpoint": s.URL + "/token", "scopes_supported": []string{"jobs", "offline_access"}, "grant_types_supported": []string{"client_credentials"}})
+		answer(200, map[string]any{
+			"issuer": s.URL, "token_endpoint": cmp.Or(s.elsewhere, s.URL) + "/token", "scopes_supported": []string{"jobs", "offline_access"},
+			"grant_types_supported": []string{"client_credentials"}, "token_endpoint_auth_signing_alg_values_supported": s.algs,
+		})
 	case "/token":
 		_ = r.ParseForm()
 		s.form = map[string]string{}
@@ -75,6 +84,10 @@ func (s *robots) serve(w http.ResponseWriter, r *http.Request) {
 			s.form[k] = r.PostForm.Get(k)
 		}
 		s.tokens++
+		if s.status != 0 {
+			w.WriteHeader(s.status)
+			return
+		}
 		if code := s.judge(s.form, r); code != "" {
 			answer(401, map[string]any{"error": code})
 			return

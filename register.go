@@ -158,6 +158,23 @@ func (c *Client) fixedIdentity(f *facts) *identity {
 	return nil
 }
 
+// checkKey refuses, before anything is sent, a client key whose signatures the server does not list. Lists can
+// be wrong: an algorithm that was asked for is used in any case.
+func (c *Client) checkKey(f *facts) error {
+	k, listed := c.opts.ClientKey, f.Server.TokenEndpointAuthSigningAlgValuesSupported
+	if k == nil || k.chosen || len(listed) == 0 || slices.Contains(listed, k.signer.Algorithm()) {
+		return nil
+	}
+	if id := c.fixedIdentity(f); id == nil || id.reg.AuthMethod != methodPrivateKey {
+		return nil
+	}
+	hint := "register a key of a type that it lists; if the list is wrong, --client-key-alg " + k.signer.Algorithm() + " (NewClientKey) uses this one all the same"
+	if alg := k.signer.OneOf(listed); alg != "" {
+		hint = "this key can sign with " + alg + " as well: give --client-key-alg " + alg + " (NewClientKey)"
+	}
+	return optionError("ClientKey", fmt.Errorf("it signs with %s, and %s takes %s", k.signer.Algorithm(), f.Issuer, wire.Clean(strings.Join(listed, ", "))), hint)
+}
+
 // storedIdentity returns the stored dynamic registration if it can serve this login, and an
 // identity without one otherwise.
 func (c *Client) storedIdentity(ctx context.Context, f *facts, redirectURI string, w want) *identity {

@@ -79,6 +79,22 @@ func freePort(t *testing.T) int {
 // peer says.
 func start(t *testing.T, address string, env []string, argv ...string) *lockedBuffer {
 	t.Helper()
+	out := launch(t, env, argv...)
+	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		resp, err := http.Get(address)
+		if err == nil {
+			_ = resp.Body.Close()
+			return out
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s does not answer: %v", address, err)
+		}
+	}
+}
+
+// launch starts a peer, ends it with the test, and returns what it says.
+func launch(t *testing.T, env []string, argv ...string) *lockedBuffer {
+	t.Helper()
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = "peers"
 	cmd.Env = append(os.Environ(), env...)
@@ -95,16 +111,7 @@ func start(t *testing.T, address string, env []string, argv ...string) *lockedBu
 			t.Logf("%s said:\n%s", filepath.Base(argv[len(argv)-1]), out.String())
 		}
 	})
-	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(100 * time.Millisecond) {
-		resp, err := http.Get(address)
-		if err == nil {
-			_ = resp.Body.Close()
-			return &out
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s does not answer: %v", address, err)
-		}
-	}
+	return &out
 }
 
 type lockedBuffer struct {
@@ -186,8 +193,8 @@ func chromium(t *testing.T) mcpoauth.Prompt {
 // press fills in forms and submits them.
 func press(ctx context.Context, redirectURI string) error {
 	const fill = `(() => {
-		for (const [n, v] of [['login','alice'],['password','x']]) { const e = document.querySelector('input[name=' + n + ']'); if (e) e.value = v; }
-		const b = [...document.querySelectorAll('button[type=submit],input[type=submit]')].find(b => !/deny|cancel|abort|refuse/i.test(b.value + b.textContent));
+		for (const [n, v] of [['login','alice'],['username','test-user@localhost'],['password','verysecure']]) { const e = document.querySelector('input[name=' + n + ']'); if (e) e.value = v; }
+		const b = ['button[type=submit],input[type=submit]', 'button[onclick]'].flatMap(s => [...document.querySelectorAll(s)]).find(b => !/deny|cancel|abort|refuse/i.test(b.value + b.textContent));
 		if (b && !b.dataset.pressed) { b.dataset.pressed = '1'; b.click(); return true }
 		return false })()`
 	for range 200 {

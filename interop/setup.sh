@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the peers of the interop tests, pinned, into interop/peers: npm packages (a Node 24 among
-# them), a Python environment with FastMCP, and Debian's Chromium. It needs npm, python3 with venv,
-# and root for the last. What is there already is left alone.
+# them), a Python environment with FastMCP, and Debian's Chromium; and builds those that are Go modules.
+# It needs npm, python3 with venv, Go, and root for Chromium. What is there already is left alone.
 set -euo pipefail
 cd "$(dirname "$0")/peers"
 if [ ! -x node_modules/.bin/node ] || [ ! -d node_modules/oidc-provider ] || [ ! -d node_modules/@modelcontextprotocol/conformance ]; then
@@ -15,4 +15,7 @@ if ! command -v chromium >/dev/null; then
 	apt-get update -qq
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null
 fi
+for peer in zitadel fosite; do
+	(cd "$peer" && GOWORK=off go build -o /dev/null .) # the tests build them again, from Go's cache
+done
 echo "peers: ready"

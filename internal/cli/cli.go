@@ -78,12 +78,13 @@ func watchSignals(ctx context.Context, cancel context.CancelCauseFunc) {
 func exitCode(err error) int {
 	var usage *usageError
 	var scope *mcpoauth.ScopeError
+	var option *mcpoauth.OptionError
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.Is(err, errInterrupted):
 		return exitFailed
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.As(err, &option):
 		return exitUsage
 	case errors.Is(err, mcpoauth.ErrAccessDenied):
 		return exitDenied

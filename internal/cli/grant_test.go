@@ -69,7 +69,7 @@ func TestAMachineInACronJob(t *testing.T) {
 		"a key":          {map[string]string{"MCPOAUTH_GRANT": "client-credentials", "MCPOAUTH_CLIENT_ID": "robot", "MCPOAUTH_CLIENT_KEY_FILE": pemFile}, exitDone, ""},
 		"a workload":     {map[string]string{"MCPOAUTH_ASSERTION_ENV": "PLATFORM_TOKEN", "PLATFORM_TOKEN": workload}, exitDone, ""},
 		"a wrong secret": {map[string]string{"MCPOAUTH_GRANT": "client-credentials", "MCPOAUTH_CLIENT_ID": "robot", "MCPOAUTH_CLIENT_SECRET": "wrong"}, exitDenied, "hint: check the client ID and its secret or key"},
-		"no assertion":   {map[string]string{"MCPOAUTH_ASSERTION_ENV": "NO_SUCH"}, exitFailed, "NO_SUCH"},
+		"no assertion":   {map[string]string{"MCPOAUTH_ASSERTION_ENV": "NO_SUCH"}, exitUsage, "NO_SUCH"},
 		"no client":      {map[string]string{"MCPOAUTH_GRANT": "client-credentials"}, exitUsage, "--client-id"},
 		"no grant":       {map[string]string{}, exitLoginRequired, "hint: run: mcpoauth login"},
 		"a strange one":  {map[string]string{"MCPOAUTH_GRANT": "magic"}, exitUsage, "client-credentials, workload-identity, enterprise-managed or device-code"},

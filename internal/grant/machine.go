@@ -40,9 +40,10 @@ const (
 
 // Signer signs client assertions (RFC 7523 section 2.2).
 type Signer struct {
-	key crypto.Signer
-	id  string
-	alg jose.SignatureAlgorithm
+	key  crypto.Signer
+	id   string
+	alg  jose.SignatureAlgorithm
+	able []jose.SignatureAlgorithm
 }
 
 // NewSigner returns a signer for a key. Without an algorithm the key's usual one is taken: ES256, ES384
@@ -76,7 +77,7 @@ func NewSigner(key crypto.Signer, id, algorithm string) (*Signer, error) {
 			return nil, fmt.Errorf("this key cannot sign with %s", wire.CleanN(algorithm, 20))
 		}
 	}
-	return &Signer{key, id, alg}, nil
+	return &Signer{key, id, alg, able}, nil
 }
 
 // Algorithm returns the name of the signature algorithm.
@@ -85,6 +86,16 @@ func (s *Signer) Algorithm() string { return string(s.alg) }
 // PublicKey returns the public half.
 func (s *Signer) PublicKey() jose.JSONWebKey {
 	return jose.JSONWebKey{Key: s.key.Public(), KeyID: s.id, Algorithm: string(s.alg), Use: "sig"}
+}
+
+// OneOf returns an algorithm of a list that the key can sign with, "" for none.
+func (s *Signer) OneOf(list []string) string {
+	for _, alg := range s.able {
+		if slices.Contains(list, string(alg)) {
+			return string(alg)
+		}
+	}
+	return ""
 }
 
 // Assertion returns a new assertion that its bearer is the client, for one audience.
@@ -145,34 +156,56 @@ func Machine(ctx context.Context, c *netguard.Client, r MachineRequest) (*wire.T
 	if a == nil {
 		return nil, f
 	}
-	signed := r.Auth.Method == methodAssertion || r.Type == TypeJWTBearer
-	switch f.Code {
-	case "invalid_client":
-		f.Message = "the server does not accept this client"
-		f.Hint = "check the client ID and its secret or key, and that the server knows the public key"
-	case "invalid_grant":
-		f.Message = "the server does not accept the assertion"
-		f.Hint = "check its audience, which must be the issuer, and that it has not ended"
-	case "unauthorized_client", "unsupported_grant_type":
-		f.Message = "the server does not allow this client the grant " + r.Type
-		f.Hint = "ask its owner to allow it"
-	case "invalid_scope":
-		f.Message = "the server does not grant these scopes"
-		f.Hint = "choose others with --scope (Options.Scopes)"
-	}
-	if off := skew(a.Header, a.Received); signed && off != 0 {
-		f.Hint = clockHint(off) + ": an assertion is only good for a minute"
+	silent := f.Code == "" && !f.Temporary && (f.Status == http.StatusUnauthorized || f.Status == http.StatusForbidden)
+	switch {
+	case f.Code == "invalid_grant", silent && r.Type == TypeJWTBearer:
+		f.Message, f.Hint = "the server does not accept the assertion", about(r.Assertion, a)
+	case f.Code == "invalid_client", silent:
+		f.Message, f.Hint = "the server does not accept this client", "check the client ID and its secret or key, and that the server knows the public key"
+		if r.Auth.Method != methodAssertion {
+			break
+		}
+		if off := skew(a.Header, a.Received); off != 0 {
+			f.Hint = clockHint(off) + ": an assertion is only good for a minute"
+		} else if r.Auth.Audience != "" && r.Auth.Audience != r.Endpoint {
+			f.Hint += "; some servers want the token endpoint as the audience (ClientKey.AudienceTokenEndpoint)"
+		}
+	case f.Code == "jti_known": // Ory's
+		f.Hint = "the assertion was used before: its source must give another for each request"
+	case f.Code == "unauthorized_client", f.Code == "unsupported_grant_type":
+		f.Message, f.Hint = "the server does not allow this client the grant "+r.Type, "ask its owner to allow it"
+	case f.Code == "invalid_scope":
+		f.Message, f.Hint = "the server does not grant these scopes", "choose others with --scope (Options.Scopes)"
 	}
 	return nil, f
 }
 
-// clockHint says how far this machine's clock is ahead.
+// about says of an assertion that was refused what the server looks at.
+func about(assertion secret.String, a *netguard.Answer) string {
+	off := skew(a.Header, a.Received)
+	hint := "check its audience, which must be the issuer, and that it has not ended"
+	c, err := ReadClaims(assertion.Reveal())
+	switch {
+	case err != nil:
+	case !c.Expiry.IsZero() && a.Received.Add(-off).After(c.Expiry): // the server's clock decides
+		hint = "it ended at " + c.Expiry.UTC().Format("2006-01-02 15:04:05 MST") + ": its source must give a newer one"
+	default:
+		hint = fmt.Sprintf("it is from %q and for %q: the server must trust the one, and the other must be what it calls itself, mostly its issuer",
+			wire.Clean(c.Issuer), wire.Clean(strings.Join(c.Audience, " ")))
+	}
+	if off != 0 {
+		hint += "; " + clockHint(off)
+	}
+	return hint
+}
+
+// clockHint says how far this machine's clock is ahead. A server's clock is only read to the second.
 func clockHint(off time.Duration) string {
 	where := "ahead of"
 	if off < 0 {
 		where = "behind"
 	}
-	return fmt.Sprintf("this machine's clock is %v %s the server's: set it right", off.Abs(), where)
+	return fmt.Sprintf("this machine's clock is %v %s the server's: set it right", off.Abs().Round(10*time.Second), where)
 }
 
 // skew returns how far our clock is ahead of the server's, 0 if it says nothing or it is little.
