@@ -142,6 +142,14 @@ func (c *Client) begin(ctx context.Context, f *facts, reg *store.Registration, r
 		thumbprint = key.Thumbprint()
 	}
 	extra := cloneValues(c.opts.AuthorizeParams)
+	for k, v := range f.parameters() {
+		if !extra.Has(k) {
+			if extra == nil {
+				extra = url.Values{}
+			}
+			extra.Set(k, v)
+		}
+	}
 	if c.provider {
 		extra = url.Values{"nonce": {nonceOf(p.Verifier)}}
 	}
@@ -196,7 +204,7 @@ func (c *Client) finish(ctx context.Context, p *store.Pending, values url.Values
 	}
 	tok, auth, err := grant.ExchangeCode(ctx, c.http, grant.CodeRequest{
 		Endpoint: p.TokenEndpoint, Auth: auth, Code: cb.Code, Verifier: secret.New(p.Verifier),
-		RedirectURI: p.RedirectURI, Resource: p.Resource, Extra: c.opts.TokenParams, Dialect: c.dialect(&store.Record{}),
+		RedirectURI: p.RedirectURI, Resource: p.Resource, Extra: c.opts.TokenParams, Dialect: c.dialect(&store.Record{Issuer: p.Issuer}),
 	})
 	if err != nil {
 		return nil, publicError(err)

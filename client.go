@@ -18,6 +18,7 @@ import (
 
 	"github.com/mcpoauth/mcpoauth/internal/dpop"
 	"github.com/mcpoauth/mcpoauth/internal/flight"
+	"github.com/mcpoauth/mcpoauth/internal/grant"
 	"github.com/mcpoauth/mcpoauth/internal/netguard"
 	"github.com/mcpoauth/mcpoauth/internal/registration"
 	"github.com/mcpoauth/mcpoauth/internal/resource"
@@ -192,6 +193,9 @@ func (c *Client) copyOptions() error {
 	}
 	if o.DPoP < DPoPAuto || o.DPoP > DPoPNever {
 		return optionError("DPoP", fmt.Errorf("%d is no mode", o.DPoP), "use DPoPAuto, DPoPAlways or DPoPNever")
+	}
+	if e := o.Endpoints; e != (Endpoints{}) && (e.Token == "" || e.Authorization == "" && (o.Grant == nil || o.Grant.name() == grant.TypeDeviceCode && e.DeviceAuthorization == "")) {
+		return optionError("Endpoints", errors.New("the authorization and the token endpoint are needed"), "give both, with --authorization-endpoint and --token-endpoint")
 	}
 	if o.ClientSecret != "" && o.ClientID == "" {
 		return optionError("ClientSecret", errors.New("there is no ClientID"), "give both")

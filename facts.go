@@ -59,6 +59,14 @@ type facts struct {
 	demand *demand
 }
 
+// parameters are those that the provider's authorization requests need.
+func (f *facts) parameters() map[string]string {
+	if f.Provider == nil {
+		return nil
+	}
+	return f.Provider.Authorize
+}
+
 // discover finds out how the server does OAuth. Without a challenge in hand it provokes one.
 func (c *Client) discover(ctx context.Context, d *demand) (*facts, error) {
 	switch {
@@ -94,7 +102,7 @@ func (c *Client) discoveryRequest(metadataURL, preferredIssuer string) discovery
 		ServerURL: c.id, ResourceOverride: c.opts.Resource, NoResource: c.opts.NoResource, MetadataURL: metadataURL,
 		PinnedIssuer: c.opts.AuthServer, AllowGuessedEndpoints: c.opts.AllowGuessedEndpoints,
 		AllowCrossOriginMetadata: c.opts.AllowCrossOriginMetadata, AllowMissingPKCE: c.opts.AllowMissingPKCE,
-		AllowForeignEndpoints: c.opts.AllowForeignEndpoints, IssuerOnly: c.provider, ProtocolVersion: protocolVersion, Machine: c.opts.Grant != nil,
+		AllowForeignEndpoints: c.opts.AllowForeignEndpoints, IssuerOnly: c.provider, NoProviders: c.opts.IgnoreProviders, Endpoints: c.opts.Endpoints.metadata(), ProtocolVersion: protocolVersion, Machine: c.opts.Grant != nil,
 		NeedsRegistration: c.opts.ClientID == "" && c.opts.AuthServer == "" && !c.machine(), HasDocument: c.opts.ClientMetadataURL != "",
 	}
 	for _, issuer := range []string{c.opts.ClientIssuer, preferredIssuer} {

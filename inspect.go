@@ -114,6 +114,7 @@ var findings = map[string]Finding{
 	"pkce-unannounced":      {Severity: SeverityWarning, Message: "PKCE with S256 is not announced; it was let pass", Reference: "MCP authorization; RFC 8414 section 2", Fix: "list S256 in code_challenge_methods_supported"},
 	"foreign-endpoints":     {Severity: SeverityInfo, Message: "the endpoints lie on other hosts than the issuer", Reference: "RFC 8414 section 2", Fix: "nothing, if they are the owner's"},
 	"login-impossible":      {Severity: SeverityError},
+	"provider":              {Severity: SeverityInfo},
 }
 
 // FindingIDs returns the IDs that findings can have, sorted.
@@ -222,6 +223,11 @@ func (c *Client) inspectFacts(ctx context.Context, in *Inspection, d *demand, f 
 		in.stop(err)
 	}
 	in.Login.DPoP = key != nil
+	if p := f.Provider; p != nil && (p.Authorize != nil || p.NoResource || p.TokenMember != "") {
+		in.Findings = append(in.Findings, Finding{
+			ID: "provider", Severity: SeverityInfo, Message: "the authorization server is " + p.Name + "; what is known of it beyond its metadata is used", Reference: p.Source, Fix: "nothing; --ignore-providers does without",
+		})
+	}
 	in.find("dpop", d.dpop || f.ResourceMetadata != nil && f.ResourceMetadata.DPoPBoundAccessTokensRequired)
 	in.find("pkce-unannounced", !slices.Contains(m.CodeChallengeMethodsSupported, "S256") && !c.machine() && !f.Guessed)
 	in.find("foreign-endpoints", m.TokenEndpoint != "" && !sameOrigin(m.TokenEndpoint, f.Issuer))

@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"time"
 
+	"github.com/mcpoauth/mcpoauth/internal/wire"
 	"github.com/mcpoauth/mcpoauth/store"
 )
 
@@ -88,6 +90,13 @@ type Options struct {
 	// the server's metadata spells it differently or names others.
 	AuthServer string
 
+	// Endpoints are the authorization server's, for one whose metadata is missing or wrong; AuthServer is its
+	// issuer then, or whatever the server names. The zero value asks for the metadata.
+	Endpoints Endpoints
+	// IgnoreProviders leaves out what is known of some authorization servers beyond their metadata:
+	// docs/configuration.md lists it.
+	IgnoreProviders bool
+
 	// Header is sent with every request to the server's origin, OAuth requests included, and to
 	// HeaderOrigins. It never reaches another origin.
 	Header http.Header
@@ -144,6 +153,24 @@ type Options struct {
 	// AllowTokenType is a token_type of the server's own that is taken for Bearer: Slack's is "user". Any
 	// other type that is not known is refused (RFC 6749 section 7.1). The login remembers it.
 	AllowTokenType string
+}
+
+// Endpoints are those of an authorization server (RFC 8414 section 2). Authorization and Token are needed, for
+// a machine Token alone.
+type Endpoints struct {
+	Authorization, Token, Registration, Revocation, DeviceAuthorization string
+}
+
+// metadata is what a server with these endpoints would say of itself, nil for the zero value.
+func (e Endpoints) metadata() *wire.ServerMetadata {
+	if e == (Endpoints{}) {
+		return nil
+	}
+	return &wire.ServerMetadata{
+		AuthorizationEndpoint: e.Authorization, TokenEndpoint: e.Token, RegistrationEndpoint: e.Registration,
+		RevocationEndpoint: e.Revocation, DeviceAuthorizationEndpoint: e.DeviceAuthorization, CodeChallengeMethodsSupported: []string{"S256"},
+		Raw: map[string]json.RawMessage{"code_challenge_methods_supported": json.RawMessage(`["S256"]`)},
+	}
 }
 
 // OfflineAccess says when the scope offline_access is requested.

@@ -290,9 +290,9 @@ func TestFieldGitHub(t *testing.T) {
 	p.wants(p.use(mcpoauth.Options{ClientID: "Iv1.app", ClientSecret: "0123456789abcdef"}), []string{"authorize", "authorization_code", "authorization_code", "refresh_token", "refresh_token"})
 }
 
-// Options: ClientID; AuthServer, since the announced tenant is an alias whose document says {tenantid}; and
-// NoResource, since Entra ID refuses the parameter where it differs from the scopes. PKCE, which it does not
-// announce, is known.
+// Options: ClientID. It is known that the announced tenant is an alias whose document says {tenantid}, that PKCE is
+// not announced, and that Entra ID refuses the resource where it differs from the scopes. For one that is not known
+// these are AuthServer and NoResource.
 func TestFieldEntra(t *testing.T) {
 	const (
 		announced  = "https://login.microsoftonline.com/organizations/v2.0"
@@ -325,16 +325,18 @@ func TestFieldEntra(t *testing.T) {
 			return "application/json; charset=utf-8", fmt.Sprintf(`{"token_type":"Bearer","scope":"api://00000000-0000-0000-0000-000000000000/Tools.Use","expires_in":"3599","ext_expires_in":"3599","expires_on":"1759495112","not_before":"1759489561","access_token":"access-%d","refresh_token":"refresh-%d","id_token":"e30.e30.x"}`, n, n)
 		},
 	}
-	o := mcpoauth.Options{ClientID: p.client}
+	p.wants(p.use(mcpoauth.Options{ClientID: p.client}), once)
+	o := mcpoauth.Options{ClientID: p.client, IgnoreProviders: true}
 	p.refused(o, "--auth-server "+documented)
 	o.AuthServer = documented
 	p.refused(o, "--no-resource")
-	o.NoResource, p.requests = true, nil
+	o.NoResource, p.issued, p.requests = true, 0, nil
 	p.wants(p.use(o), once)
 }
 
-// Options: ClientID, ClientSecret; TokenMember and AllowTokenType, since the person's token lies in
-// authed_user and has the type "user". The login remembers both, so that a refresh needs no options.
+// Options: ClientID, ClientSecret. It is known that the person's token lies in authed_user and has the type "user";
+// for one that is not known these are TokenMember and AllowTokenType. The login remembers both, so that a refresh
+// needs no options.
 func TestFieldSlack(t *testing.T) {
 	p := &provider{
 		t: t, mcp: "https://mcp.slack.com/mcp", challenge: `Bearer resource_metadata="https://mcp.slack.com/.well-known/oauth-protected-resource"`,
@@ -350,7 +352,9 @@ func TestFieldSlack(t *testing.T) {
 			return document{200, "application/json", []byte(`{"ok":false,"error":"invalid_code"}`)}
 		},
 	}
-	o := mcpoauth.Options{ClientID: "1.2", ClientSecret: "abc", Store: memstore.New()}
+	p.wants(p.use(mcpoauth.Options{ClientID: "1.2", ClientSecret: "abc"}), once)
+	p.issued, p.requests = 0, nil
+	o := mcpoauth.Options{ClientID: "1.2", ClientSecret: "abc", IgnoreProviders: true, Store: memstore.New()}
 	p.refused(o, "--token-member authed_user")
 	o.TokenMember = "authed_user"
 	p.refused(o, "--allow-token-type user")
@@ -360,6 +364,74 @@ func TestFieldSlack(t *testing.T) {
 	if rec := stored(t, o.Store, newClient(t, p.mcp, o)); !slices.Equal(rec.Scopes, []string{"channels:read", "users:read"}) || rec.TokenType != "Bearer" {
 		t.Errorf("scopes %q, type %s", rec.Scopes, rec.TokenType)
 	}
+}
+
+// Options: ClientID, ClientSecret. It is known that Google gives refresh tokens for access_type=offline only, at a
+// consent of their own, and that its endpoints have several domains. It knows no offline_access.
+func TestFieldGoogle(t *testing.T) {
+	const mcp, issuer = "https://mail.googleapis.example/mcp", "https://accounts.google.com"
+	prm := prmAt(mcp, issuer+"/")
+	prm["scopes_supported"] = []string{"https://www.googleapis.com/auth/gmail.readonly"}
+	p := &provider{
+		t: t, mcp: mcp, authorize: issuer + "/o/oauth2/v2/auth", token: "https://oauth2.googleapis.com/token", client: "1-a.apps.googleusercontent.com", secret: "GOCSPX-x", method: "client_secret_basic",
+		documents: map[string]any{
+			"https://mail.googleapis.example/.well-known/oauth-protected-resource/mcp": prm,
+			issuer + "/.well-known/openid-configuration": map[string]any{
+				"issuer": issuer, "authorization_endpoint": issuer + "/o/oauth2/v2/auth", "device_authorization_endpoint": "https://oauth2.googleapis.com/device/code",
+				"token_endpoint": "https://oauth2.googleapis.com/token", "revocation_endpoint": "https://oauth2.googleapis.com/revoke", "jwks_uri": "https://www.googleapis.com/oauth2/v3/certs",
+				"scopes_supported": []string{"openid", "email", "profile"}, "token_endpoint_auth_methods_supported": []string{"client_secret_post", "client_secret_basic"},
+				"code_challenge_methods_supported": []string{"plain", "S256"}, "grant_types_supported": []string{"authorization_code", "refresh_token"},
+			},
+		},
+		answer: func(n int) (string, string) {
+			if n > 1 {
+				return "application/json; charset=utf-8", fmt.Sprintf(`{"access_token":"access-%d","expires_in":3599,"scope":"https://www.googleapis.com/auth/gmail.readonly","token_type":"Bearer"}`, n)
+			}
+			return usualAnswer(n)
+		},
+	}
+	p.refuses = func(leg string, form url.Values) string {
+		switch {
+		case strings.Contains(form.Get("scope"), "offline_access"):
+			return "invalid_scope"
+		case leg == "authorize" && (form.Get("access_type") != "offline" || form.Get("prompt") != "consent"):
+			return "access_denied" // in the field it is a login without a refresh token
+		}
+		return ""
+	}
+	o := mcpoauth.Options{ClientID: p.client, ClientSecret: p.secret}
+	p.wants(p.use(o), once)
+	if _, err := newClient(t, mcp, mcpoauth.Options{ClientID: p.client, ClientSecret: p.secret, IgnoreProviders: true, HTTPClient: &http.Client{Transport: p}, Prompt: p.person}).Login(t.Context(), nil); err == nil {
+		t.Error("without what is known the parameters are sent all the same")
+	}
+	// What the person sets wins.
+	p.issued, p.requests = 0, nil
+	p.refuses = func(leg string, form url.Values) string {
+		if leg == "authorize" && form.Get("prompt") != "select_account" {
+			return "access_denied"
+		}
+		return ""
+	}
+	p.wants(p.use(mcpoauth.Options{ClientID: p.client, ClientSecret: p.secret, AuthorizeParams: url.Values{"prompt": {"select_account"}}}), once)
+}
+
+// TestFieldEndpointsByHand: a server without metadata, or with what is none, whose endpoints are known.
+func TestFieldEndpointsByHand(t *testing.T) {
+	const mcp, issuer = "https://tools.example.com/mcp", "https://as.example.com"
+	p := &provider{
+		t: t, mcp: mcp, authorize: issuer + "/a", token: issuer + "/t", client: "by-hand", method: "none", answer: usualAnswer, rotating: true,
+		documents: map[string]any{"https://tools.example.com/.well-known/oauth-protected-resource/mcp": prmAt(mcp, issuer)},
+	}
+	p.refused(mcpoauth.Options{ClientID: p.client}, "")
+	o := mcpoauth.Options{ClientID: p.client, Endpoints: mcpoauth.Endpoints{Authorization: p.authorize, Token: p.token}}
+	p.wants(p.use(o), once)
+	for name, e := range map[string]mcpoauth.Endpoints{"one alone": {Token: p.token}, "no token endpoint": {Authorization: p.authorize}} {
+		var oe *mcpoauth.OptionError
+		if _, err := mcpoauth.New(mcp, &mcpoauth.Options{Endpoints: e}); !errors.As(err, &oe) || oe.Hint == "" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	p.refused(mcpoauth.Options{ClientID: p.client, Endpoints: mcpoauth.Endpoints{Authorization: "http://as.example.com/a", Token: p.token}}, "")
 }
 
 // Options: ClientID, and CallbackHost since 127.0.0.1 is not taken; outside of a test CallbackPort as well, for the

@@ -241,9 +241,14 @@ func (c *Client) sendRefresh(ctx context.Context, rec *store.Record) (*wire.Toke
 	})
 }
 
-// dialect is how the server writes its token responses: as the options say, else as the login has it.
+// dialect is how the server writes its token responses: as the options say, else as the login has it, else as is
+// known of the provider.
 func (c *Client) dialect(rec *store.Record) grant.Dialect {
-	return grant.Dialect{Member: cmp.Or(c.opts.TokenMember, rec.TokenMember), BearerType: cmp.Or(c.opts.AllowTokenType, rec.BearerType)}
+	d := grant.Dialect{Member: cmp.Or(c.opts.TokenMember, rec.TokenMember), BearerType: cmp.Or(c.opts.AllowTokenType, rec.BearerType)}
+	if p := discovery.ProviderOf(rec.Issuer); p != nil && !c.opts.IgnoreProviders {
+		d.Member, d.BearerType = cmp.Or(d.Member, p.TokenMember), cmp.Or(d.BearerType, p.TokenType)
+	}
+	return d
 }
 
 // applyToken takes a token response into rec. What the server left out stays as it was: most

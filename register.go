@@ -205,9 +205,13 @@ func (c *Client) storedIdentity(ctx context.Context, f *facts, redirectURI strin
 func (c *Client) register(ctx context.Context, f *facts, id *identity, redirectURI string, w want) error {
 	endpoint := f.Server.RegistrationEndpoint
 	if endpoint == "" {
+		where := "there"
+		if f.Provider != nil {
+			where = "at " + f.Provider.Register
+		}
 		return &RegistrationError{Fact{
 			URL: f.Issuer, Message: "the authorization server " + f.Issuer + " does not register clients by itself",
-			Hint: "register a client there with the redirect URI " + redirectURI + ", then give --client-id" + c.portToKeep(redirectURI) + " and, if it has a secret, --client-secret-env (Options.ClientID, Options.ClientSecret)",
+			Hint: "register a client " + where + " with the redirect URI " + redirectURI + ", then give --client-id" + c.portToKeep(redirectURI) + " and, if it has a secret, --client-secret-env (Options.ClientID, Options.ClientSecret)",
 		}}
 	}
 	applicationType := "native"

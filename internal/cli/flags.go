@@ -53,6 +53,8 @@ type flags struct {
 	callbackHost, callbackPath string
 	callbackPort               int
 
+	endpoints               mcpoauth.Endpoints
+	ignoreProviders         bool
 	resource, authServer    string
 	noResource              bool
 	authParams, tokenParams []string
@@ -135,6 +137,12 @@ func (f *flags) addAll(cmd *cobra.Command) {
 		fs.StringVar(&f.resource, "resource", "", "send this resource indicator (a `URI`) instead of the server's")
 		fs.BoolVar(&f.noResource, "no-resource", false, "send no resource indicator")
 		fs.StringVar(&f.authServer, "auth-server", "", "use the authorization server with this `ISSUER` and no other")
+		fs.StringVar(&f.endpoints.Authorization, "authorization-endpoint", "", "`URL` of the authorization server's endpoint, where its metadata is missing or wrong")
+		fs.StringVar(&f.endpoints.Token, "token-endpoint", "", "`URL` of its token endpoint")
+		fs.StringVar(&f.endpoints.Registration, "registration-endpoint", "", "`URL` of its registration endpoint")
+		fs.StringVar(&f.endpoints.Revocation, "revocation-endpoint", "", "`URL` of its revocation endpoint")
+		fs.StringVar(&f.endpoints.DeviceAuthorization, "device-authorization-endpoint", "", "`URL` of its device authorization endpoint")
+		fs.BoolVar(&f.ignoreProviders, "ignore-providers", false, "use nothing that is known of some authorization servers beyond their metadata")
 		fs.StringArrayVar(&f.authParams, "auth-param", nil, "extra `NAME=VALUE` of the authorization request (repeatable)")
 		fs.StringArrayVar(&f.tokenParams, "token-param", nil, "extra `NAME=VALUE` of token requests (repeatable)")
 
@@ -223,6 +231,8 @@ func (f *flags) options(cmd *cobra.Command) (*mcpoauth.Options, error) {
 		Resource:                 f.resource,
 		NoResource:               f.noResource,
 		AuthServer:               f.authServer,
+		Endpoints:                f.endpoints,
+		IgnoreProviders:          f.ignoreProviders,
 		HeaderOrigins:            f.headerOrigins,
 		AllowPrivateNetwork:      f.allowPrivateNetwork,
 		AllowInsecureHTTP:        f.allowInsecureHTTP,

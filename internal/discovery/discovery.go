@@ -48,6 +48,10 @@ type Request struct {
 	AllowMissingPKCE bool
 	// Machine: no person takes part, so neither an authorization endpoint nor PKCE is needed.
 	Machine bool
+	// NoProviders: nothing is known of any authorization server but what its metadata says.
+	NoProviders bool
+	// Endpoints replace the authorization server's metadata, nil if that is to be asked for.
+	Endpoints *wire.ServerMetadata
 	// IssuerOnly: PinnedIssuer is an identity provider, and there is no MCP server.
 	IssuerOnly bool
 	// NeedsRegistration: there is no client yet, so an authorization server that registers clients is
@@ -75,6 +79,8 @@ type Result struct {
 	// Legacy: found without resource metadata, at the MCP server's origin or by a pin. Guessed: the
 	// endpoints are defaults.
 	Legacy, Guessed bool
+	// Provider is what is known of the authorization server, nil if nothing is.
+	Provider *Provider
 	// Notes are remarks for a person; Tried are the addresses that were asked, in order.
 	Notes []string
 	Tried []wire.Attempt
@@ -108,13 +114,19 @@ func Discover(ctx context.Context, c *netguard.Client, r Request) (*Result, erro
 		f.Stage, f.Tried = "discovery", d.tried
 		return nil, &f
 	}
-	res.Notes, res.Tried = d.notes, d.tried
+	if !r.NoProviders {
+		res.Provider = ProviderOf(res.Issuer)
+	}
 	switch {
 	case r.NoResource:
+		res.Resource = ""
+	case res.Provider != nil && res.Provider.NoResource && r.ResourceOverride == "":
+		d.note(res.Provider.Name + " refuses the resource indicator, so none is sent; --resource (Options.Resource) sends one all the same")
 		res.Resource = ""
 	case r.ResourceOverride != "":
 		res.Resource = r.ResourceOverride
 	}
+	res.Notes, res.Tried = d.notes, d.tried
 	return res, nil
 }
 

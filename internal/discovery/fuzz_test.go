@@ -106,13 +106,18 @@ func FuzzDiscover(f *testing.F) {
 // FuzzKnownIssuer looks for a host that passes for another one.
 func FuzzKnownIssuer(f *testing.F) {
 	for _, k := range known {
-		f.Add(strings.ReplaceAll(k.issuer, "*", "a"))
+		for _, issuer := range k.Issuers {
+			f.Add(strings.ReplaceAll(issuer, "*", "a"))
+		}
 	}
 	f.Add("https://evil.net@x.b2clogin.com/t/v2.0")
-	suffixes := []string{"login.microsoftonline.com", "sts.windows.net", "login.microsoftonline.us", "login.partner.microsoftonline.cn", ".ciamlogin.com", ".b2clogin.com", ".amazonaws.com", "github.com", "accounts.google.com"}
+	suffixes := []string{
+		"login.microsoftonline.com", "sts.windows.net", "login.microsoftonline.us", "login.partner.microsoftonline.cn", ".ciamlogin.com", ".b2clogin.com", ".amazonaws.com", "github.com", "accounts.google.com",
+		"mcp.slack.com", "slack.com", ".okta.com", ".auth0.com", "auth.atlassian.com", "login.salesforce.com", "test.salesforce.com", ".my.salesforce.com",
+	}
 	f.Fuzz(func(t *testing.T, s string) {
 		// Only what has the form of an issuer gets this far.
-		if !isIssuer(s) || !isKnown(s, silentPKCE|spreadEndpoints) {
+		if !isIssuer(s) || ProviderOf(s) == nil {
 			return
 		}
 		u, err := url.Parse(s)

@@ -53,6 +53,12 @@ func (d *run) serverMetadata(announced string) (*wire.ServerMetadata, string, *w
 		return nil, "", &wire.Fault{Message: "the issuer is not a URL", Err: err}
 	}
 	want := firstNonEmpty(d.r.PinnedIssuer, announced)
+	if d.r.Endpoints != nil {
+		m := *d.r.Endpoints
+		m.Issuer = want
+		fault, _ := d.checkServer(&m, want)
+		return &m, "", fault
+	}
 	var passing, refused *wire.Fault
 	for _, p := range wellKnownServer(u) {
 		body, f, err := d.get("server-metadata", p.url, nil)
@@ -75,7 +81,7 @@ func (d *run) serverMetadata(announced string) (*wire.ServerMetadata, string, *w
 			}
 			return nil, "", d.wrong(p.url, "the authorization server's metadata cannot be used: "+err.Error(), "")
 		}
-		if !resource.SameIssuer(want, m.Issuer) {
+		if !resource.SameIssuer(want, m.Issuer) && !d.aliased(want, m.Issuer) {
 			if p.compat || refused != nil {
 				d.mark("of another issuer")
 				continue
@@ -91,7 +97,7 @@ func (d *run) serverMetadata(announced string) (*wire.ServerMetadata, string, *w
 			refused = firstFault(refused, pkce)
 			continue
 		}
-		if m.Issuer != want {
+		if resource.SameIssuer(want, m.Issuer) && m.Issuer != want {
 			d.note("the issuer is announced and documented with and without a trailing slash; as documented it is " + wire.Clean(m.Issuer))
 		}
 		if p.compat {
