@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -149,8 +150,22 @@ func (c *Client) sendBound(base http.RoundTripper, r *http.Request, s *session, 
 		if r, err = again(r, replay); err != nil {
 			return nil, err
 		}
+		if try >= patience {
+			// Others use up each nonce: let them pass, not all at the same time.
+			select {
+			case <-time.After(rand.N(nonceWait)): //nolint:gosec // not a secret
+			case <-r.Context().Done():
+				closeBody(r)
+				return nil, r.Context().Err()
+			}
+		}
 	}
 }
 
-// maxNonces is how often one request is repeated because of a nonce. Others may use up each one meanwhile.
-const maxNonces = 8
+const (
+	// maxNonces is how often one request is repeated because of a nonce, patience how often at once, and nonceWait
+	// the longest pause after that.
+	maxNonces = 20
+	patience  = 3
+	nonceWait = 20 * time.Millisecond
+)

@@ -152,7 +152,7 @@ tokens.`,
 			return root
 		}
 	}
-	for _, name := range []string{"login", "token", "headers", "list", "logout", "clear", "inspect", "proxy", "run", "setup", "import", "client-metadata", "reseal", "demo", "version"} {
+	for _, name := range []string{"login", "token", "headers", "list", "logout", "clear", "inspect", "proxy", "run", "setup", "import", "client-metadata", "config", "reseal", "demo", "version"} {
 		root.AddCommand(command(name)(f))
 	}
 	return root
@@ -175,6 +175,8 @@ func command(name string) func(*flags) *cobra.Command {
 		return newClear
 	case "client-metadata":
 		return newClientMetadata
+	case "config":
+		return newConfig
 	case "inspect":
 		return newInspect
 	case "setup":
@@ -199,7 +201,7 @@ func command(name string) func(*flags) *cobra.Command {
 // --timeout limits the whole of it, unless the command has a use of its own for it.
 func (f *flags) run(limit bool, body func(ctx context.Context, cmd *cobra.Command, args []string, o *mcpoauth.Options) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		o, err := f.options(cmd)
+		o, err := f.options(cmd, args)
 		if err != nil {
 			return err
 		}

@@ -211,8 +211,11 @@ func fromEnv(cmd *cobra.Command) error {
 }
 
 // options turns flags and environment into the library's options. Prompt stays nil.
-func (f *flags) options(cmd *cobra.Command) (*mcpoauth.Options, error) {
+func (f *flags) options(cmd *cobra.Command, args []string) (*mcpoauth.Options, error) {
 	if err := fromEnv(cmd); err != nil {
+		return nil, err
+	}
+	if err := fromFile(cmd, args); err != nil {
 		return nil, err
 	}
 	o := &mcpoauth.Options{

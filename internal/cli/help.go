@@ -14,7 +14,7 @@ import (
 
 // complete offers the servers that have a login, for the shell.
 func (f *flags) complete(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	o, err := f.options(cmd)
+	o, err := f.options(cmd, nil)
 	if err != nil || len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -84,7 +84,7 @@ The arguments of mcp-remote and fastmcp-remote are taken as they are: in a host'
 	}
 	f.addAll(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := b.translate(args); err != nil {
+		if err := b.translate(cmd, args); err != nil {
 			return err
 		}
 		return f.run(false, b.run)(cmd, args)
@@ -93,22 +93,31 @@ The arguments of mcp-remote and fastmcp-remote are taken as they are: in a host'
 }
 
 // translate turns the other programs' arguments into ours. What means nothing here is said.
-func (b *bridging) translate(args []string) error {
+func (b *bridging) translate(cmd *cobra.Command, args []string) error {
 	f, a := b.f, &b.alias
+	given := map[string]string{}
 	if len(args) == 2 {
 		port, err := strconv.Atoi(args[1])
 		if err != nil || port < 1 || port > 65535 {
 			return &usageError{"the callback port " + quote(args[1]) + " is not a port", "as in: mcpoauth proxy " + quote(args[0]) + " 3334"}
 		}
-		f.callbackPort = port
+		given["callback-port"] = args[1]
 	}
 	if a.host != "" {
-		f.callbackHost = a.host
+		given["callback-host"] = a.host
 	}
 	if a.authTimeout > 0 {
-		f.timeout = time.Duration(a.authTimeout * float64(time.Second))
+		given["timeout"] = time.Duration(a.authTimeout * float64(time.Second)).String()
 	}
-	f.allowInsecureHTTP = f.allowInsecureHTTP || a.allowHTTP
+	if a.allowHTTP {
+		given["allow-insecure-http"] = "true"
+	}
+	for name, value := range given {
+		// As if given by its own name: environment and configuration file count less.
+		if err := cmd.Flags().Set(name, value); err != nil {
+			return &usageError{"--" + name + ": " + quote(value) + " is no value for it", "mcpoauth proxy --help"}
+		}
+	}
 	if a.debug {
 		f.logLevel = "debug"
 	}

@@ -55,8 +55,17 @@ func TestScripts(t *testing.T) {
 			"down":          func(ts *testscript.TestScript, _ bool, _ []string) { serverOf(ts).Close() },
 			"revoked":       revoked,
 			"short-lived":   shortLived,
+			"substitute":    substitute,
 		},
 	})
+}
+
+// substitute replaces $MCP in a file by the server's URL.
+func substitute(ts *testscript.TestScript, _ bool, args []string) {
+	path := ts.MkAbs(args[0])
+	b, err := os.ReadFile(path)
+	ts.Check(err)
+	ts.Check(os.WriteFile(path, []byte(strings.ReplaceAll(string(b), "$MCP", ts.Getenv("MCP"))), 0o600))
 }
 
 func setup(env *testscript.Env) error {

@@ -225,7 +225,7 @@ func TestFlagsAndEnvironment(t *testing.T) {
 		if err := cmd.ParseFlags(args); err != nil {
 			t.Fatal(err)
 		}
-		return f.options(cmd)
+		return f.options(cmd, nil)
 	}
 	t.Run("a flag wins over the environment", func(t *testing.T) {
 		t.Setenv("MCPOAUTH_PROFILE", "env")
