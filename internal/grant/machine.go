@@ -168,7 +168,7 @@ func Machine(ctx context.Context, c *netguard.Client, r MachineRequest) (*wire.T
 		if off := skew(a.Header, a.Received); off != 0 {
 			f.Hint = clockHint(off) + ": an assertion is only good for a minute"
 		} else if r.Auth.Audience != "" && r.Auth.Audience != r.Endpoint {
-			f.Hint += "; some servers want the token endpoint as the audience (ClientKey.AudienceTokenEndpoint)"
+			f.Hint += "; some servers insist on --client-key-audience token-endpoint (ClientKey.AudienceTokenEndpoint)"
 		}
 	case f.Code == "jti_known": // Ory's
 		f.Hint = "the assertion was used before: its source must give another for each request"
