@@ -190,7 +190,7 @@ func about(assertion secret.String, a *netguard.Answer) string {
 	case !c.Expiry.IsZero() && a.Received.Add(-off).After(c.Expiry): // the server's clock decides
 		hint = "it ended at " + c.Expiry.UTC().Format("2006-01-02 15:04:05 MST") + ": its source must give a newer one"
 	default:
-		hint = fmt.Sprintf("it is from %q and for %q: the server must trust the one, and the other must be what it calls itself, mostly its issuer",
+		hint = fmt.Sprintf("it is from %q and for %q: the server must trust the one and expect the other, its issuer mostly, its token endpoint sometimes",
 			wire.Clean(c.Issuer), wire.Clean(strings.Join(c.Audience, " ")))
 	}
 	if off != 0 {
