@@ -106,10 +106,8 @@ func New(serverURL string, opts *Options) (*Client, error) {
 	if err := c.copyOptions(); err != nil {
 		return nil, err
 	}
-	if c.store = opts.Store; c.store == nil {
-		if c.store, err = filestore.New(opts.CacheDir); err != nil {
-			return nil, fmt.Errorf("mcpoauth: %w", err)
-		}
+	if c.store, err = storeOf(opts); err != nil {
+		return nil, err
 	}
 	id := c.id
 	if opts.Resource != "" {

@@ -119,7 +119,7 @@ func TestWhatGoesWrongForMachines(t *testing.T) {
 		"a wrong key":    {key(other, ""), byKey, nil, "invalid_client", mcpoauth.ErrAccessDenied, "the server knows the public key", "clock is", 1},
 		"the server wants the token endpoint as the audience": {
 			key(ec, ""), strict(&srv, "client_assertion", "invalid_client", ec.Public(), jwt.Expected{Issuer: "robot", AnyAudience: jwt.Audience{"https://as.example/token"}}), nil,
-			"invalid_client", mcpoauth.ErrAccessDenied, "AudienceTokenEndpoint", "clock is", 1,
+			"invalid_client", mcpoauth.ErrAccessDenied, "--client-key-audience token-endpoint", "clock is", 1,
 		},
 		"this machine's clock is ahead":              {key(ec, ""), byKey, func(s *robots) { s.clock = -10 * time.Minute }, "invalid_client", mcpoauth.ErrAccessDenied, "clock is 10m0s ahead of", "knows", 1},
 		"this machine's clock is behind":             {key(ec, ""), byKey, func(s *robots) { s.clock = 10 * time.Minute }, "invalid_client", mcpoauth.ErrAccessDenied, "clock is 10m0s behind", "knows", 1},

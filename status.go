@@ -167,5 +167,9 @@ func storeOf(opts *Options) (store.Store, error) {
 	if opts.Store != nil {
 		return opts.Store, nil
 	}
-	return filestore.New(opts.CacheDir)
+	s, err := filestore.New(opts.CacheDir)
+	if err != nil {
+		return nil, optionError("CacheDir", err, "name the directory for logins with --store file:DIR or MCPOAUTH_DIR (Options.CacheDir)")
+	}
+	return s, nil
 }

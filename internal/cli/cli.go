@@ -240,6 +240,7 @@ func (f *flags) withClient(ctx context.Context, server string, o *mcpoauth.Optio
 // optionFlags are the flags that set options of the library whose values New may refuse.
 var optionFlags = map[string]string{
 	"AuthServer":        "--auth-server",
+	"CacheDir":          "--store",
 	"CallbackHost":      "--callback-host",
 	"CallbackPath":      "--callback-path",
 	"CallbackPort":      "--callback-port",
@@ -262,7 +263,7 @@ func newFailed(err error) error {
 	case strings.HasPrefix(text, "server URL"):
 		return &usageError{text, firstOf(hint, "give the URL of the MCP server, as in https://mcp.example.com/mcp")}
 	case hint == "":
-		return withHint(err, "name the directory for logins with --store file:DIR or MCPOAUTH_DIR")
+		return &usageError{text, "name the directory for logins with --store file:DIR or MCPOAUTH_DIR"}
 	}
 	return err
 }

@@ -35,6 +35,7 @@ type flags struct {
 
 	clientID, clientSecretEnv, clientSecretFile string
 	clientKeyFile, clientKeyAlg, grant          string
+	clientKeyAudience                           string
 	assertionFile, assertionEnv                 string
 	assertionCommand                            []string
 	assertionURL, assertionPlatform             string
@@ -110,6 +111,7 @@ func (f *flags) addAll(cmd *cobra.Command) {
 		fs.StringVar(&f.clientSecretFile, "client-secret-file", "", "`FILE` that holds its secret")
 		fs.StringVar(&f.clientKeyFile, "client-key-file", "", "`FILE` with its private key (PEM or JWK), instead of a secret")
 		fs.StringVar(&f.clientKeyAlg, "client-key-alg", "", "`ALGORITHM` to sign with, if not the key's usual one: PS256 for example")
+		fs.StringVar(&f.clientKeyAudience, "client-key-audience", "issuer", "`WHO` gets what the key signs: issuer, or token-endpoint for servers that insist on that")
 		fs.StringVar(&f.clientAuthMethod, "client-auth-method", "", "`HOW` it authenticates: none, client_secret_basic, client_secret_post or private_key_jwt")
 		fs.StringVar(&f.grant, "grant", "", "`HOW` tokens are obtained: client-credentials, workload-identity, enterprise-managed or device-code; else by a browser")
 		fs.StringVar(&f.idp, "idp", "", "`ISSUER` of the company's identity provider, for --grant enterprise-managed")
@@ -332,6 +334,13 @@ func (f *flags) setGrant(o *mcpoauth.Options) error {
 		}
 		if o.ClientKey, err = mcpoauth.ParseClientKey(b, "", f.clientKeyAlg); err != nil {
 			return &usageError{"--client-key-file " + quote(f.clientKeyFile) + ": " + strings.TrimPrefix(trimPrefix(err), "client key: "), "give an EC, RSA or Ed25519 private key in PEM, or a private JWK"}
+		}
+		switch f.clientKeyAudience {
+		case "issuer":
+		case "token-endpoint":
+			o.ClientKey.AudienceTokenEndpoint = true
+		default:
+			return &usageError{"--client-key-audience does not know " + quote(f.clientKeyAudience), "use issuer or token-endpoint"}
 		}
 		if f.clientID == "" && f.clientMetadataURL == "" {
 			return &usageError{"a client key needs the client it belongs to", "add --client-id, or --client-metadata-url"}

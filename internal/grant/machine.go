@@ -168,7 +168,7 @@ func Machine(ctx context.Context, c *netguard.Client, r MachineRequest) (*wire.T
 		if off := skew(a.Header, a.Received); off != 0 {
 			f.Hint = clockHint(off) + ": an assertion is only good for a minute"
 		} else if r.Auth.Audience != "" && r.Auth.Audience != r.Endpoint {
-			f.Hint += "; some servers want the token endpoint as the audience (ClientKey.AudienceTokenEndpoint)"
+			f.Hint += "; some servers insist on --client-key-audience token-endpoint (ClientKey.AudienceTokenEndpoint)"
 		}
 	case f.Code == "jti_known": // Ory's
 		f.Hint = "the assertion was used before: its source must give another for each request"
@@ -190,7 +190,7 @@ func about(assertion secret.String, a *netguard.Answer) string {
 	case !c.Expiry.IsZero() && a.Received.Add(-off).After(c.Expiry): // the server's clock decides
 		hint = "it ended at " + c.Expiry.UTC().Format("2006-01-02 15:04:05 MST") + ": its source must give a newer one"
 	default:
-		hint = fmt.Sprintf("it is from %q and for %q: the server must trust the one, and the other must be what it calls itself, mostly its issuer",
+		hint = fmt.Sprintf("it is from %q and for %q: the server must trust the one and expect the other, its issuer mostly, its token endpoint sometimes",
 			wire.Clean(c.Issuer), wire.Clean(strings.Join(c.Audience, " ")))
 	}
 	if off != 0 {
