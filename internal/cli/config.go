@@ -39,6 +39,9 @@ func configFile() (path string, must bool) {
 	return filepath.Join(dir, "mcpoauth", "mcpoauth.toml"), false
 }
 
+// errUnreadable means that nobody can tell whether there is a configuration file: the home is another user's.
+var errUnreadable = errors.New("the configuration directory cannot be read, going on without a configuration file")
+
 // layers reads the sections of the configuration file that apply to a server, the one that counts most first.
 // profile is what flags and environment say.
 func layers(path string, must bool, server string, profile *pflag.Flag) ([]layer, error) {
@@ -48,6 +51,9 @@ func layers(path string, must bool, server string, profile *pflag.Flag) ([]layer
 	}
 	bad := func(text, hint string) error {
 		return &usageError{"the configuration file " + quote(path) + ": " + text, firstOf(hint, "docs/configuration.md describes it")}
+	}
+	if errors.Is(err, fs.ErrPermission) && !must {
+		return nil, errUnreadable
 	}
 	if err != nil {
 		return nil, bad(trimPrefix(err), "name another one with "+configEnv+", or leave that out")
@@ -221,7 +227,7 @@ func set(dst, like *pflag.FlagSet, name string, value any) error {
 }
 
 // fromFile sets the flags that neither the command line nor the environment has set.
-func fromFile(cmd *cobra.Command, args []string) error {
+func (f *flags) fromFile(cmd *cobra.Command, args []string) error {
 	path, must := configFile()
 	if path == "" {
 		return nil
@@ -231,6 +237,10 @@ func fromFile(cmd *cobra.Command, args []string) error {
 		server = args[0]
 	}
 	all, err := layers(path, must, server, cmd.Flags().Lookup("profile"))
+	if errors.Is(err, errUnreadable) {
+		f.u.warn("%s", err)
+		return nil //nolint:nilerr // it was said
+	}
 	if err != nil || len(all) == 0 {
 		return err
 	}

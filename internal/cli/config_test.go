@@ -91,7 +91,7 @@ no-resource = true
 	if err := cmd.Flags().Set("add-scope", "x"); err != nil {
 		t.Fatal(err)
 	}
-	if err := fromFile(cmd, []string{"https://a.example/mcp"}); err != nil {
+	if err := f.fromFile(cmd, []string{"https://a.example/mcp"}); err != nil {
 		t.Fatal(err)
 	}
 	got := map[string]string{}

@@ -217,7 +217,7 @@ func (f *flags) options(cmd *cobra.Command, args []string) (*mcpoauth.Options, e
 	if err := fromEnv(cmd); err != nil {
 		return nil, err
 	}
-	if err := fromFile(cmd, args); err != nil {
+	if err := f.fromFile(cmd, args); err != nil {
 		return nil, err
 	}
 	o := &mcpoauth.Options{

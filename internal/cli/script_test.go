@@ -18,6 +18,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if strings.Contains(filepath.Base(os.Args[0]), ".test") {
+		// The settings of whoever runs the tests are not theirs. The commands that they run have their own.
+		if err := os.Setenv("XDG_CONFIG_HOME", filepath.Join(os.TempDir(), "mcpoauth-tests-have-none")); err != nil {
+			panic(err)
+		}
+	}
 	testscript.Main(m, map[string]func(){
 		"mcpoauth":    func() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 		"testbrowser": testBrowser,
