@@ -239,7 +239,7 @@ func (f *flags) fromFile(cmd *cobra.Command, args []string) error {
 	all, err := layers(path, must, server, cmd.Flags().Lookup("profile"))
 	if errors.Is(err, errUnreadable) {
 		f.u.warn("%s", err)
-		return nil //nolint:nilerr // it was said
+		err = nil
 	}
 	if err != nil || len(all) == 0 {
 		return err
