@@ -301,7 +301,7 @@ each comes from. Flags and environment variables count more than the file.`,
 		if err != nil {
 			return err
 		}
-		if _, err := os.Stat(path); err != nil {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 			f.u.say("there is no configuration file: it would be %s", quote(path))
 			return nil
 		}
