@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -280,6 +281,14 @@ func (b *bridging) prompt(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoa
 		return nil, nil
 	}
 	u.say("%s needs a login. Open this address in a browser:\n\n  %s\n", clean(lp.ServerURL), lp.URL)
+	if action, done, ok := proxy.AskHost(ctx, clean(lp.ServerURL)+" needs a login.", lp.URL); ok {
+		if action != "accept" {
+			return nil, fmt.Errorf("%w: the login was declined in the host", mcpoauth.ErrAccessDenied)
+		}
+		<-ctx.Done() // the login is over, one way or the other
+		done()
+		return nil, nil
+	}
 	if b.noBrowser {
 		return nil, nil
 	}

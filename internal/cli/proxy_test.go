@@ -218,3 +218,55 @@ func TestClassify(t *testing.T) {
 		}
 	}
 }
+
+// TestAHostOpensTheAddress: one that takes addresses is asked to open the page of a step-up, and no browser of ours.
+func TestAHostOpensTheAddress(t *testing.T) {
+	for _, action := range []string{"decline", "accept"} {
+		t.Run(action, func(t *testing.T) {
+			bridgeHome(t)
+			srv := authtest.New(t, nil)
+			h := bridge(t, srv.MCPURL())
+			say := func(line string) {
+				t.Helper()
+				if _, err := io.WriteString(h.in, line+"\n"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			h.ask(strings.Replace(initialize, `"capabilities":{}`, `"capabilities":{"elicitation":{"url":{}}}`, 1))
+			say(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)
+			t.Setenv("BROWSER", "false")
+			const write = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"write_note","arguments":{}}}`
+			asked := h.ask(write)
+			params, _ := asked["params"].(map[string]any)
+			address, _ := params["url"].(string)
+			if asked["method"] != "elicitation/create" || params["mode"] != "url" || !strings.HasPrefix(address, srv.Issuer()) {
+				t.Fatalf("the host got %v; %s", asked, h.errs)
+			}
+			say(`{"jsonrpc":"2.0","id":"` + asked["id"].(string) + `","result":{"action":"` + action + `"}}`)
+			want := []string{`"access_denied"`}
+			if action == "accept" {
+				if _, err := srv.Browser(t.Context(), address); err != nil {
+					t.Fatal(err)
+				}
+				want = []string{"Written.", "notifications/elicitation/complete"} // in any order
+			}
+			var got strings.Builder
+			for range want {
+				line, err := h.out.ReadString('\n')
+				if err != nil {
+					t.Fatal(err)
+				}
+				got.WriteString(line)
+			}
+			for _, w := range want {
+				if !strings.Contains(got.String(), w) {
+					t.Errorf("%s is missing in %s", w, got.String())
+				}
+			}
+			// What was declined is not asked for again at once; what was allowed need not be.
+			if m := h.ask(write); (m["error"] != nil) != (action == "decline") {
+				t.Errorf("right after it: %v", m)
+			}
+		})
+	}
+}

@@ -78,6 +78,7 @@ type bridge struct {
 	host     hostState
 	renewal  *renewal
 	login    loginState
+	asked    map[string]chan<- []byte // requests of the bridge's own to the host
 
 	dialMu sync.Mutex // one looks for HTTP+SSE at a time
 	noSSE  bool       // it was looked for in vain
@@ -269,6 +270,10 @@ func (b *bridge) accept(m *message) error {
 	c := b.newCall(m, e)
 	switch {
 	case e.response():
+		if b.ours(m) {
+			b.discard(c)
+			return nil
+		}
 		return b.reply(c)
 	case e.notification():
 		if c.method == "notifications/cancelled" && !b.cancelled(c) {

@@ -684,7 +684,7 @@ func (b *bridge) awaitLogin(c *call, f *fault) error {
 			}
 			close(r.done)
 		}
-		b.run("logging in", func() { finish(b.o.Login(b.ctx, f.err)) }, finish)
+		b.run("logging in", func() { finish(b.o.Login(context.WithValue(b.ctx, askKey{}, b), f.err)) }, finish)
 	}
 	b.mu.Unlock()
 	b.setWaiting(c, true)
