@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"net/url"
 	"os"
@@ -25,26 +23,30 @@ type mcpHost struct {
 	member string
 	typed  bool
 	toml   bool
+	// paths are where the file is, by operating system, "" for all others. Without one it is not written:
+	// it is not strict JSON.
+	paths map[string]string
 }
 
 // mcpHosts are the hosts that setup knows, each by its own documentation.
 var mcpHosts = []mcpHost{
-	{name: "claude-desktop", title: "Claude Desktop", file: "claude_desktop_config.json (Settings, Developer, Edit Config)", member: "mcpServers"},
-	{name: "claude-code", title: "Claude Code", file: ".mcp.json in the project, or ~/.claude.json", member: "mcpServers", typed: true},
-	{name: "cursor", title: "Cursor", file: "~/.cursor/mcp.json, or .cursor/mcp.json in the project", member: "mcpServers"},
-	{name: "vscode", title: "VS Code", file: ".vscode/mcp.json in the project, or the user's mcp.json (MCP: Open User Configuration)", member: "servers", typed: true},
-	{name: "windsurf", title: "Windsurf", file: "~/.codeium/windsurf/mcp_config.json", member: "mcpServers"},
+	{name: "claude-desktop", title: "Claude Desktop", file: "claude_desktop_config.json (Settings, Developer, Edit Config)", member: "mcpServers", paths: map[string]string{"darwin": "~/Library/Application Support/Claude/claude_desktop_config.json", "windows": "%AppData%/Claude/claude_desktop_config.json", "": "~/.config/Claude/claude_desktop_config.json"}},
+	{name: "claude-code", title: "Claude Code", file: ".mcp.json in the project, or ~/.claude.json", member: "mcpServers", typed: true, paths: map[string]string{"": ".mcp.json"}},
+	{name: "cursor", title: "Cursor", file: "~/.cursor/mcp.json, or .cursor/mcp.json in the project", member: "mcpServers", paths: map[string]string{"": "~/.cursor/mcp.json"}},
+	{name: "vscode", title: "VS Code", file: ".vscode/mcp.json in the project, or the user's mcp.json (MCP: Open User Configuration)", member: "servers", typed: true, paths: map[string]string{"": ".vscode/mcp.json"}},
+	{name: "windsurf", title: "Windsurf", file: "~/.codeium/windsurf/mcp_config.json", member: "mcpServers", paths: map[string]string{"": "~/.codeium/windsurf/mcp_config.json"}},
 	{name: "zed", title: "Zed", file: "settings.json (zed: open settings)", member: "context_servers"},
-	{name: "gemini-cli", title: "Gemini CLI", file: "~/.gemini/settings.json", member: "mcpServers"},
+	{name: "gemini-cli", title: "Gemini CLI", file: "~/.gemini/settings.json", member: "mcpServers", paths: map[string]string{"": "~/.gemini/settings.json"}},
 	{name: "codex", title: "Codex", file: "~/.codex/config.toml", member: "mcp_servers", toml: true},
 }
 
 func newSetup(f *flags) *cobra.Command {
-	var name, program string
+	var name, program, file string
+	var write bool
 	cmd := &cobra.Command{
 		Use:   "setup HOST URL [-- FLAG…]",
-		Short: "print the entry for a well-known MCP host",
-		Long:  "Print the entry that makes an MCP host use a server through this program, and where it belongs. What\nstands after -- goes to mcpoauth proxy. Hosts: " + strings.Join(hostNames(), ", ") + ".",
+		Short: "print or write the entry for a well-known MCP host",
+		Long:  "Print the entry that makes an MCP host use a server through this program, and where it belongs. What\nstands after -- goes to mcpoauth proxy. With --write the host's file is edited, where it is strict JSON: everything else\nin it is kept, and a copy of it beside it. Hosts: " + strings.Join(hostNames(), ", ") + ".",
 		Example: `  mcpoauth setup claude-desktop https://mcp.example.com/mcp
   mcpoauth setup vscode https://mcp.example.com/mcp --name example -- --profile work`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -57,6 +59,8 @@ func newSetup(f *flags) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&name, "name", "", "`NAME` of the entry, if not the server's host")
 	cmd.Flags().StringVar(&program, "program", "", "`PATH` of mcpoauth, if the host does not find it by name")
+	cmd.Flags().BoolVar(&write, "write", false, "edit the host's file instead of printing")
+	cmd.Flags().StringVar(&file, "file", "", "the `FILE` to edit, if not the host's usual one")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		i := slices.IndexFunc(mcpHosts, func(h mcpHost) bool { return h.name == args[0] })
 		if i < 0 {
@@ -71,6 +75,9 @@ func newSetup(f *flags) *cobra.Command {
 		}
 		if program == "" {
 			program = ownProgram()
+		}
+		if write || file != "" {
+			return f.u.writeSetup(mcpHosts[i], file, name, program, append([]string{"proxy", args[1]}, args[2:]...))
 		}
 		text, err := mcpHosts[i].entry(name, program, append([]string{"proxy", args[1]}, args[2:]...))
 		if err != nil {
@@ -124,19 +131,58 @@ func (h mcpHost) entry(name, program string, args []string) (string, error) {
 		}
 		return fmt.Sprintf("[%s.%s]\ncommand = %s\nargs = [%s]\n", h.member, name, strconv.Quote(program), strings.Join(quoted, ", ")), nil
 	}
-	type server struct {
-		Type    string   `json:"type,omitempty"`
-		Command string   `json:"command"`
-		Args    []string `json:"args"`
-	}
-	s := server{Command: program, Args: args}
+	b, err := encode(map[string]map[string]hostEntry{h.member: {name: h.server(program, args)}}, "", "  ")
+	return string(b) + "\n", err
+}
+
+// hostEntry is how hosts write down a program that is an MCP server.
+type hostEntry struct {
+	Type    string   `json:"type,omitempty"`
+	Command string   `json:"command"`
+	Args    []string `json:"args"`
+}
+
+func (h mcpHost) server(program string, args []string) hostEntry {
+	e := hostEntry{Command: program, Args: args}
 	if h.typed {
-		s.Type = "stdio"
+		e.Type = "stdio"
 	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	err := enc.Encode(map[string]map[string]server{h.member: {name: s}})
-	return b.String(), err
+	return e
+}
+
+// writeSetup edits a host's file, or prints the entry where it cannot be edited.
+func (u *ui) writeSetup(h mcpHost, path, name, program string, args []string) error {
+	if path == "" {
+		var err error
+		if path, err = h.place(); err != nil {
+			return &usageError{"where the file of " + h.title + " lies is not known: " + trimPrefix(err), "name it with --file"}
+		}
+	}
+	instead := func(why string) error {
+		text, err := h.entry(name, program, args)
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprint(u.out, text); err != nil {
+			return err
+		}
+		return &usageError{"nothing was written: " + why, "put what is printed into " + h.file + "; keep what is there"}
+	}
+	if path == "" || h.toml {
+		return instead("the configuration of " + h.title + " is not strict JSON")
+	}
+	backup, replaced, err := writeEntry(path, h.member, name, h.server(program, args))
+	if err != nil {
+		return instead(quote(path) + ": " + trimPrefix(err))
+	}
+	what := "added"
+	if replaced {
+		what = "replaced"
+	}
+	u.say("%s: %s the entry %s in %s", h.title, what, quote(name), quote(path))
+	if backup != "" {
+		u.say("the file as it was: %s", quote(backup))
+	}
+	u.say("restart %s to have it take effect; to log in beforehand: mcpoauth login %s", h.title, shellWord(args[1]))
+	return nil
 }

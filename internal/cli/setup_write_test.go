@@ -1,0 +1,182 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+const newEntry = `{
+      "command": "/opt/mcpoauth",
+      "args": [
+        "proxy",
+        "https://mcp.example.com/mcp?a=1&b=2"
+      ]
+    }`
+
+func setupWrite(t *testing.T, file string, more ...string) (int, string, string) {
+	t.Helper()
+	var out, errs strings.Builder
+	args := append([]string{"setup", "cursor", "https://mcp.example.com/mcp?a=1&b=2", "--program", "/opt/mcpoauth", "--file", file}, more...)
+	code := Main(args, strings.NewReader(""), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+// TestSetupWritesIntoAHostsFile: the entry, and not a byte of anything else.
+func TestSetupWritesIntoAHostsFile(t *testing.T) {
+	for name, tc := range map[string]struct{ before, after string }{
+		"empty":         {"", "{\n  \"mcpServers\": {\n    \"example-com\": " + newEntry + "\n  }\n}\n"},
+		"an empty one":  {"{}", "{\n  \"mcpServers\": {\n    \"example-com\": " + newEntry + "\n  }\n}"},
+		"other servers": {"{\n  \"mcpServers\": {\n    \"a\": {\"command\": \"x\",   \"args\":[] }\n  },\n  \"z\": 1.50\n}\n", "{\n  \"mcpServers\": {\n    \"a\": {\"command\": \"x\",   \"args\":[] },\n    \"example-com\": " + newEntry + "\n  },\n  \"z\": 1.50\n}\n"},
+		"the same name": {"{\n  \"mcpServers\": {\n    \"example-com\": {\"command\": \"npx\", \"args\": [\"mcp-remote\"], \"env\": {}},\n    \"b\": {}\n  }\n}", "{\n  \"mcpServers\": {\n    \"example-com\": " + newEntry + ",\n    \"b\": {}\n  }\n}"},
+		"no servers":    {"{\n  \"mcpServers\": {},\n  \"theme\": \"d\\u0061rk\"\n}", "{\n  \"mcpServers\": {\n    \"example-com\": " + newEntry + "\n  },\n  \"theme\": \"d\\u0061rk\"\n}"},
+		"tabs":          {"{\n\t\"a\": {\n\t\t\"mcpServers\": 1\n\t}\n}", "{\n\t\"a\": {\n\t\t\"mcpServers\": 1\n\t},\n\t\"mcpServers\": {\n\t\t\"example-com\": " + strings.NewReplacer("      ", "\t\t\t", "        ", "\t\t\t\t", "    }", "\t\t}").Replace(strings.ReplaceAll(newEntry, "        ", "\t\t\t\t")) + "\n\t}\n}"},
+		"a line":        {`{"mcpServers":{"a":{}},"b":[1,2]}`, "{\"mcpServers\":{\"a\":{},\n    \"example-com\": " + newEntry + "},\"b\":[1,2]}"},
+		"Windows":       {"\ufeff{\r\n  \"x\": 1\r\n}\r\n", "\ufeff{\r\n  \"x\": 1,\r\n  \"mcpServers\": {\r\n    \"example-com\": " + strings.ReplaceAll(newEntry, "\n", "\r\n") + "\r\n  }\r\n}\r\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "mcp.json")
+			if err := os.WriteFile(file, []byte(tc.before), 0o640); err != nil { //nolint:gosec // its mode must stay
+				t.Fatal(err)
+			}
+			code, out, errs := setupWrite(t, file)
+			b, err := os.ReadFile(file)
+			if code != exitDone || err != nil || string(b) != tc.after || out != "" {
+				t.Errorf("%d, %s%s, %v\n%q\n%q", code, out, errs, err, b, tc.after)
+			}
+			info, err := os.Stat(file)
+			if err != nil || info.Mode().Perm() != 0o640 {
+				t.Errorf("%v, %v", info.Mode(), err)
+			}
+			if b, err := os.ReadFile(file + ".bak"); err != nil || string(b) != tc.before {
+				t.Errorf("the copy: %q, %v", b, err)
+			}
+			// Once more changes nothing but the copies.
+			if code, _, errs := setupWrite(t, file); code != exitDone || !strings.Contains(errs, "replaced") {
+				t.Errorf("again: %d, %s", code, errs)
+			}
+			if again, err := os.ReadFile(file); err != nil || string(again) != tc.after && name != "a line" {
+				t.Errorf("again: %q, %v", again, err)
+			}
+			if left, _ := filepath.Glob(file + "*"); len(left) != 3 {
+				t.Errorf("there are %v", left)
+			}
+		})
+	}
+}
+
+func TestSetupMakesAHostsFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "not", "there", "mcp.json")
+	code, _, errs := setupWrite(t, file)
+	info, err := os.Stat(file)
+	if code != exitDone || err != nil || info.Mode().Perm() != 0o600 || !strings.Contains(errs, "restart Cursor") || strings.Contains(errs, "as it was") {
+		t.Errorf("%d, %s, %v", code, errs, err)
+	}
+}
+
+// TestFilesThatAreNotEdited stay as they are; the entry is printed.
+func TestFilesThatAreNotEdited(t *testing.T) {
+	for name, before := range map[string]string{
+		"comments": "{\n  // mine\n  \"mcpServers\": {}\n}", "a comma": `{"mcpServers":{},}`, "a list": "[]", "no object": `{"mcpServers": []}`, "null": "null",
+		"twice": `{"mcpServers":{"example-com":1,"example-com":2}}`, "the servers twice": `{"mcpServers":{"a":1},"mcpServers":{"b":2}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "mcp.json")
+			if err := os.WriteFile(file, []byte(before), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			code, out, errs := setupWrite(t, file)
+			b, err := os.ReadFile(file)
+			if code != exitUsage || err != nil || string(b) != before || !strings.Contains(out, "/opt/mcpoauth") || !strings.Contains(errs, "nothing was written") {
+				t.Errorf("%d, %s, %v, %q", code, errs, err, b)
+			}
+			if left, _ := filepath.Glob(file + "*"); len(left) != 1 {
+				t.Errorf("there are %v", left)
+			}
+		})
+	}
+	var out, errs strings.Builder
+	if code := Main([]string{"setup", "codex", "https://mcp.example.com/mcp", "--write"}, strings.NewReader(""), &out, &errs); code != exitUsage || !strings.Contains(out.String(), "[mcp_servers.") || !strings.Contains(errs.String(), "not strict JSON") {
+		t.Errorf("a host with TOML: %d, %s, %s", code, out.String(), errs.String())
+	}
+	file := filepath.Join(t.TempDir(), "mcp.json")
+	if err := os.WriteFile(file, []byte("{}"), 0o400); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := setupWrite(t, file); code != exitUsage || !strings.Contains(errs, "read-only") {
+		t.Errorf("a read-only file: %d, %s", code, errs)
+	}
+}
+
+func TestSetupFollowsALink(t *testing.T) {
+	dir := t.TempDir()
+	file, link := filepath.Join(dir, "real.json"), filepath.Join(dir, "link.json")
+	if err := os.WriteFile(file, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(file, link); err != nil {
+		t.Skip(err)
+	}
+	code, _, errs := setupWrite(t, link)
+	info, err := os.Lstat(link)
+	b, rerr := os.ReadFile(file)
+	if code != exitDone || err != nil || rerr != nil || info.Mode()&os.ModeSymlink == 0 || !strings.Contains(string(b), "example-com") {
+		t.Errorf("%d, %s, %v, %v, %s", code, errs, err, rerr, b)
+	}
+}
+
+// TestManyWriteAtOnce, and every entry is there afterwards.
+func TestManyWriteAtOnce(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "mcp.json")
+	if err := os.WriteFile(file, []byte(`{"mcpServers":{}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			var errs strings.Builder
+			args := []string{"setup", "cursor", "https://mcp.example.com/mcp", "--name", fmt.Sprintf("s%d", i), "--file", file}
+			if code := Main(args, strings.NewReader(""), io.Discard, &errs); code != exitDone {
+				t.Errorf("%d, %s", code, errs.String())
+			}
+		})
+	}
+	wg.Wait()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc map[string]map[string]any
+	if err := json.Unmarshal(b, &doc); err != nil || len(doc["mcpServers"]) != 8 {
+		t.Errorf("%d entries, %v", len(doc["mcpServers"]), err)
+	}
+}
+
+func FuzzPutMember(f *testing.F) {
+	f.Add(`{"mcpServers":{"a":{}},"b":[1,2.50,"\u0061"]}`, "n")
+	f.Add("{\n\t\"x\": {}\n}", "a.b")
+	f.Fuzz(func(t *testing.T, doc, name string) {
+		out, _, err := putMember([]byte(doc), "mcpServers", name, 1)
+		if err != nil {
+			return
+		}
+		// Whatever is taken away again leaves what was there; putMember itself compares the rest.
+		var after struct {
+			Servers map[string]any `json:"mcpServers"`
+		}
+		if err := json.Unmarshal([]byte(strings.TrimPrefix(string(out), "\ufeff")), &after); err != nil {
+			t.Fatalf("%q: %v", out, err)
+		}
+		want, _ := json.Marshal(name)
+		var valid string
+		_ = json.Unmarshal(want, &valid)
+		if _, ok := after.Servers[valid]; !ok {
+			t.Fatalf("%q is not in %q", name, out)
+		}
+	})
+}
