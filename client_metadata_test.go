@@ -27,8 +27,8 @@ func hosted(t *testing.T, handle http.HandlerFunc) *mcpoauth.Options {
 	return &mcpoauth.Options{ClientMetadataURL: srv.URL + "/oauth/client.json", RootCAs: roots, ClientName: "Example"}
 }
 
-// TestADocumentOfOurOwn is served, found good, and is a client for a login.
-func TestADocumentOfOurOwn(t *testing.T) {
+// TestFieldADocumentOfOurOwn is served, found good, and is a client for a login.
+func TestFieldADocumentOfOurOwn(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)

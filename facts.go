@@ -3,6 +3,7 @@ package mcpoauth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -94,6 +95,9 @@ func (c *Client) discover(ctx context.Context, d *demand) (*facts, error) {
 		return nil, publicError(f)
 	}
 	c.notes(r.Notes)
+	if want := c.opts.ClientIssuer; want != "" && want != r.Issuer {
+		return nil, &DiscoveryError{Fact: Fact{URL: c.id, Message: fmt.Sprintf("the client is for %s, but the server names %s", want, wire.Clean(r.Issuer)), Hint: "nothing was sent there; check --client-issuer (Options.ClientIssuer)"}}
+	}
 	return &facts{Result: r, demand: d}, nil
 }
 

@@ -374,7 +374,7 @@ func TestEachWayOfClientAuthenticationThatARegistrationMayDemand(t *testing.T) {
 	}
 }
 
-func TestAnExpiredClientSecretIsReplacedAtTheNextLogin(t *testing.T) {
+func TestFieldAnExpiredClientSecret(t *testing.T) {
 	srv := authtest.New(t, nil)
 	srv.Set(func(f *authtest.Faults) {
 		f.RegistrationAuthMethod, f.SecretLifetime = "client_secret_basic", 2*time.Second
@@ -526,7 +526,7 @@ func TestManyWaysOfAServer(t *testing.T) {
 	}
 }
 
-func TestARefusedLoginIsSaidAtOnce(t *testing.T) {
+func TestFieldAPersonDenies(t *testing.T) {
 	srv := authtest.New(t, nil)
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: func(ctx context.Context, p *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
 		back, err := srv.Decide(ctx, p.URL, false)
@@ -676,7 +676,7 @@ func (b *brokenStore) set(broken bool) {
 	b.mu.Unlock()
 }
 
-func TestATokenThatCannotBeSavedIsUsedSaidAndSavedLater(t *testing.T) {
+func TestFieldATokenThatCannotBeSaved(t *testing.T) {
 	srv := authtest.New(t, nil)
 	st := &brokenStore{Store: memstore.New()}
 	var failures int

@@ -156,9 +156,6 @@ func (c *Client) acquire(ctx context.Context, before *session, d *demand) (*sess
 		if err != nil {
 			return nil, err
 		}
-		if c.opts.ClientIssuer != "" && c.opts.ClientIssuer != f.Issuer {
-			return nil, &TokenError{Fact{URL: c.id, Message: fmt.Sprintf("the client is for %s, but the server names %s", c.opts.ClientIssuer, f.Issuer), Hint: "nothing was sent there; check --client-issuer (Options.ClientIssuer)"}}
-		}
 		if err := c.checkKey(f); err != nil {
 			return nil, err
 		}

@@ -190,7 +190,7 @@ func TestOtherProgramsArgumentsAreTaken(t *testing.T) {
 	}
 }
 
-func TestCredentialsOfYourOwnAreUsedAlone(t *testing.T) {
+func TestFieldCredentialsOfYourOwn(t *testing.T) {
 	bridgeHome(t)
 	srv := authtest.New(t, nil)
 	t.Setenv("KEY", "mine")

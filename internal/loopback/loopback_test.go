@@ -186,8 +186,8 @@ func TestNoOtherHostIsBound(t *testing.T) {
 	}
 }
 
-// TestOtherAddressesOfThisMachineAreClosed: nobody in the network can reach the login.
-func TestOtherAddressesOfThisMachineAreClosed(t *testing.T) {
+// TestFieldTheListenerIsNotOnTheNetwork: nobody in the network can reach the login.
+func TestFieldTheListenerIsNotOnTheNetwork(t *testing.T) {
 	l := armed(t, Config{Host: "localhost"})
 	addresses, err := net.InterfaceAddrs()
 	if err != nil {
@@ -393,8 +393,8 @@ func TestStrayRequests(t *testing.T) {
 	}
 }
 
-// TestManyStrayRequestsThenTheGoodOne on one listener.
-func TestManyStrayRequestsThenTheGoodOne(t *testing.T) {
+// TestFieldStrayRequestsBeforeTheCallback on one listener.
+func TestFieldStrayRequestsBeforeTheCallback(t *testing.T) {
 	l := armed(t, Config{})
 	for i := range 100 {
 		get(t, l, fmt.Sprintf("/callback?code=EVIL&state=%d", i))
@@ -893,8 +893,8 @@ var vectors = []string{
 	"<!--", "&lt;script&gt;", "{style}{title}{server}", "\x1b[31mred\x1b]0;title\x07", "\u202egpj.exe", "a\u0000b\u0085c\u2028d", "CALL 1-800-EVIL", strings.Repeat("<b>", 300),
 }
 
-// TestHostileTextIsNotShown: pages are fixed, byte for byte, whatever the request says.
-func TestHostileTextIsNotShown(t *testing.T) {
+// TestFieldHostileTextOnTheCallbackPage: pages are fixed, byte for byte, whatever the request says.
+func TestFieldHostileTextOnTheCallbackPage(t *testing.T) {
 	plain := shown(t, armed(t, Config{ServerName: "mcp.example.com"}))
 	for _, text := range vectors {
 		q := url.QueryEscape(text)
@@ -1079,4 +1079,18 @@ func TestMain(m *testing.M) {
 		code = 1
 	}
 	os.Exit(code)
+}
+
+// TestFieldThePagePromisesNothing: a browser closes no tab that it did not open by a script, so no page says that
+// it will.
+func TestFieldThePagePromisesNothing(t *testing.T) {
+	for name, p := range shown(t, armed(t, Config{ServerName: "mcp.example.com"})) {
+		text := strings.ToLower(p.body)
+		if strings.Contains(text, "window.close") || strings.Contains(text, "will close") || strings.Contains(text, "<script") {
+			t.Errorf("%s: %s", name, p.body)
+		}
+		if name == "code" && !strings.Contains(text, "you can close this tab") {
+			t.Errorf("%s does not say what to do: %s", name, p.body)
+		}
+	}
 }

@@ -231,9 +231,9 @@ func TestNameThatResolvesToThisMachine(t *testing.T) {
 	}
 }
 
-// TestNameRebindsBetweenRequests: the first answer is one that may be dialled, the next is not; and the
+// TestFieldANameThatRebinds: the first answer is one that may be dialled, the next is not; and the
 // other way round. What counts is the address of each connection.
-func TestNameRebindsBetweenRequests(t *testing.T) {
+func TestFieldANameThatRebinds(t *testing.T) {
 	internal := startCanary(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Connection", "close")
 		_, _ = io.WriteString(w, `{}`)
@@ -451,9 +451,9 @@ func TestRequestsCarryWhatTheyShould(t *testing.T) {
 	}
 }
 
-// TestHeadersStayWithTheirOrigins: what is configured for the MCP server is no business of others, which
+// TestFieldHeadersStayWithTheirOrigins: what is configured for the MCP server is no business of others, which
 // differ from it by no more than a port.
-func TestHeadersStayWithTheirOrigins(t *testing.T) {
+func TestFieldHeadersStayWithTheirOrigins(t *testing.T) {
 	var mu sync.Mutex
 	seen := map[string]string{}
 	h := func(_ http.ResponseWriter, r *http.Request) {
@@ -1138,5 +1138,25 @@ func TestTheDefaultTransportIsChecked(t *testing.T) {
 			a, err := local.Get(t.Context(), "metadata", "http://127.0.0.1:"+s.port()+"/", nil)
 			body(t, a, err)
 		})
+	}
+}
+
+// TestFieldCompressedDocuments: a server compresses whatever it can.
+func TestFieldCompressedDocuments(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+			w.WriteHeader(http.StatusNotAcceptable)
+			return
+		}
+		w.Header().Set("Content-Encoding", "gzip")
+		z := gzip.NewWriter(w)
+		_, _ = z.Write([]byte(`{"issuer":"x"}`))
+		_ = z.Close()
+	}))
+	defer srv.Close()
+	a, err := newClient(t, Config{Policy: Policy{Class: Loopback}}).Get(t.Context(), "server-metadata", srv.URL, nil)
+	if err != nil || string(a.Body) != `{"issuer":"x"}` || a.ContentType != "application/json" {
+		t.Errorf("%+v, %v", a, err)
 	}
 }

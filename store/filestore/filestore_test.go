@@ -186,7 +186,7 @@ func TestADirectoryThatIsALinkIsRefused(t *testing.T) {
 	}
 }
 
-func TestWideModesAreTightened(t *testing.T) {
+func TestFieldRecordsThatOthersCanRead(t *testing.T) {
 	s, dir := open(t)
 	_, path := save(t, s, "x")
 	if err := os.Chmod(path, 0o644); err != nil {
