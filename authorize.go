@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/browser"
@@ -269,6 +270,16 @@ func (c *Client) damagedRevision(ctx context.Context, err error) store.Revision 
 	return 0
 }
 
+// redirectHint is for servers that take one spelling of this machine's name, one port or one path.
+func redirectHint(redirectURI string) string {
+	other := "localhost"
+	if u, err := url.Parse(redirectURI); err == nil && u.Hostname() == other {
+		other = "127.0.0.1"
+	}
+	return "the redirect URI was " + redirectURI + "; the server may take another spelling: --callback-host " + other +
+		" (Options.CallbackHost), or the port and path registered there: --callback-port, --callback-path"
+}
+
 // authorizationRefused makes an error of an error response (RFC 6749 section 4.1.2.1).
 func authorizationRefused(p *store.Pending, cb grant.Callback) error {
 	fact := Fact{URL: p.Issuer, Code: cb.Error, Description: cb.ErrorDescription, Message: "the authorization server refused"}
@@ -284,6 +295,10 @@ func authorizationRefused(p *store.Pending, cb grant.Callback) error {
 		fact.Hint = "the server does not take the resource indicator: try --no-resource (Options.NoResource) or --resource (Options.Resource)"
 	case "unauthorized_client", "invalid_client":
 		fact.Hint = "the server does not know this client: run login with --new-client (LoginOptions.NewClient)"
+	default:
+		if strings.Contains(strings.ToLower(cb.Error+" "+cb.ErrorDescription), "redirect") {
+			fact.Hint = redirectHint(p.RedirectURI)
+		}
 	}
 	return &AuthorizationError{fact}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/mcpoauth/mcpoauth/internal/challenge"
 	"github.com/mcpoauth/mcpoauth/internal/discovery"
+	"github.com/mcpoauth/mcpoauth/internal/secret"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 	"github.com/mcpoauth/mcpoauth/store"
 )
@@ -42,9 +43,12 @@ type demand struct {
 	lines  []string
 }
 
-// demandOf reads the challenge of a 401 or 403 (RFC 9110 section 11.6.1, RFC 6750 section 3).
-func demandOf(h http.Header) *demand {
+// demandOf reads the challenge of a 401 or 403 to a request with the token of sent, if it had one (RFC 9110 section 11.6.1, RFC 6750 section 3).
+func demandOf(h http.Header, sent *session) *demand {
 	b := challenge.FindBearer(h)
+	if sent != nil {
+		b.ErrorDescription = secret.Hide(b.ErrorDescription, sent.rec.AccessToken)
+	}
 	d := &demand{metadataURL: b.ResourceMetadata, code: b.Error, description: wire.Clean(b.ErrorDescription), bearer: b.Found || b.DPoP}
 	d.wanted = wantedBy(&b)
 	d.dpop, d.dpopAlgs = b.DPoP && !b.Found, strings.Fields(b.Algorithms)
@@ -139,7 +143,7 @@ func (c *Client) probeServer(ctx context.Context) (*demand, error) {
 			return nil, err
 		}
 		if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
-			d := demandOf(resp.Header)
+			d := demandOf(resp.Header, nil)
 			d.status, d.lines = resp.StatusCode, resp.Header.Values("WWW-Authenticate")
 			return d, nil
 		}

@@ -152,7 +152,7 @@ func TestAColdLoginAsksForNothingTwice(t *testing.T) {
 	}
 }
 
-func TestARestartWithAnExpiredTokenRefreshesAndNothingElse(t *testing.T) {
+func TestFieldARestartRefreshesAndNothingElse(t *testing.T) {
 	srv := authtest.New(t, &authtest.Options{AccessTokenLifetime: time.Second})
 	st, err := filestore.New(t.TempDir())
 	if err != nil {
@@ -175,7 +175,7 @@ func TestARestartWithAnExpiredTokenRefreshesAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestARefreshTokenThatTheServerKeepsIsKept(t *testing.T) {
+func TestFieldARefreshWithoutANewRefreshToken(t *testing.T) {
 	srv := authtest.New(t, &authtest.Options{NoRotation: true})
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt})
 	for range 3 {
@@ -187,7 +187,7 @@ func TestARefreshTokenThatTheServerKeepsIsKept(t *testing.T) {
 	}
 }
 
-func TestHundredRequestsWithARevokedTokenMakeOneRefresh(t *testing.T) {
+func TestFieldManyRequestsRefreshOnce(t *testing.T) {
 	srv := authtest.New(t, nil)
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt})
 	ping(t, c)
@@ -207,7 +207,7 @@ func TestHundredRequestsWithARevokedTokenMakeOneRefresh(t *testing.T) {
 	}
 }
 
-func TestAWaiterWhoLeavesStopsNothing(t *testing.T) {
+func TestFieldAWaiterWhoLeavesStopsNothing(t *testing.T) {
 	srv := authtest.New(t, nil)
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt})
 	ping(t, c)
@@ -233,7 +233,7 @@ func TestAWaiterWhoLeavesStopsNothing(t *testing.T) {
 
 // A network fault, a rate limit, a server in trouble or a page of somebody else's ends no login and
 // changes no record.
-func TestFaultsThatPassEndNoLogin(t *testing.T) {
+func TestFieldAFailedRefreshEndsNoLogin(t *testing.T) {
 	faults := map[string]func(w http.ResponseWriter, r *http.Request) bool{
 		"connection reset": func(w http.ResponseWriter, _ *http.Request) bool {
 			conn, _, err := http.NewResponseController(w).Hijack()
@@ -318,7 +318,7 @@ func TestARevokedRefreshTokenEndsTheLoginAndKeepsTheRegistration(t *testing.T) {
 	}
 }
 
-func TestAClientThatTheServerForgotIsReplacedOnce(t *testing.T) {
+func TestFieldAForgottenClientIsReplacedOnce(t *testing.T) {
 	srv := authtest.New(t, nil)
 	st := memstore.New()
 	p := &person{srv: srv}
@@ -334,7 +334,7 @@ func TestAClientThatTheServerForgotIsReplacedOnce(t *testing.T) {
 	}
 }
 
-func TestAPreRegisteredClientIsNeverReplaced(t *testing.T) {
+func TestFieldAPreRegisteredClientIsNeverReplaced(t *testing.T) {
 	srv := authtest.New(t, nil)
 	srv.AddClient(authtest.Client{ID: "app", Secret: "a+b/c%:=", AuthMethod: "client_secret_post", RedirectURIs: []string{"http://127.0.0.1/callback"}})
 	st := memstore.New()
@@ -352,7 +352,7 @@ func TestAPreRegisteredClientIsNeverReplaced(t *testing.T) {
 	}
 }
 
-func TestEachWayOfClientAuthenticationThatARegistrationMayDemand(t *testing.T) {
+func TestFieldTheRegistrationSaysHowToAuthenticate(t *testing.T) {
 	for _, method := range []string{"none", "client_secret_basic", "client_secret_post"} {
 		t.Run(method, func(t *testing.T) {
 			srv := authtest.New(t, nil)
@@ -391,7 +391,7 @@ func TestFieldAnExpiredClientSecret(t *testing.T) {
 	}
 }
 
-func TestStepUpKeepsWhatWasGranted(t *testing.T) {
+func TestFieldStepUpKeepsWhatWasGranted(t *testing.T) {
 	srv := authtest.New(t, nil)
 	p := &person{srv: srv}
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: p.prompt})
@@ -411,7 +411,7 @@ func TestStepUpKeepsWhatWasGranted(t *testing.T) {
 	}
 }
 
-func TestAScopeThatIsNeverEnoughEnds(t *testing.T) {
+func TestFieldAScopeThatIsNeverEnough(t *testing.T) {
 	srv := authtest.New(t, &authtest.Options{Scopes: []string{"mcp:read", "more"}})
 	p := &person{srv: srv}
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: p.prompt})
@@ -425,7 +425,7 @@ func TestAScopeThatIsNeverEnoughEnds(t *testing.T) {
 	ping(t, silent)
 }
 
-func TestWithoutAPromptMissingScopesAreNamed(t *testing.T) {
+func TestFieldMissingScopesAreNamed(t *testing.T) {
 	srv := authtest.New(t, nil)
 	st := memstore.New()
 	ping(t, newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt}))
@@ -438,7 +438,7 @@ func TestWithoutAPromptMissingScopesAreNamed(t *testing.T) {
 }
 
 // A server that takes no token, not even a fresh one, gets one refresh and no storm.
-func TestAServerThatRefusesEveryToken(t *testing.T) {
+func TestFieldAServerThatRefusesEveryToken(t *testing.T) {
 	srv := authtest.New(t, nil)
 	p := &person{srv: srv}
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: p.prompt})
@@ -450,15 +450,6 @@ func TestAServerThatRefusesEveryToken(t *testing.T) {
 	}
 	if p.asked() != 1 || srv.Count("refresh")+srv.Count("token") > 5 {
 		t.Errorf("%d logins, %d refreshes", p.asked(), srv.Count("refresh"))
-	}
-}
-
-func TestABareChallengeIsEnough(t *testing.T) {
-	srv := authtest.New(t, nil)
-	srv.Set(func(f *authtest.Faults) { f.BareChallenge = true })
-	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt})
-	if s := ping(t, c); s != 200 {
-		t.Errorf("status %d", s)
 	}
 }
 
@@ -537,7 +528,7 @@ func TestFieldAPersonDenies(t *testing.T) {
 	}
 }
 
-func TestConcurrentLoginsAskOnePerson(t *testing.T) {
+func TestFieldManyLoginsAskOnePerson(t *testing.T) {
 	srv := authtest.New(t, nil)
 	st := memstore.New()
 	p := &person{srv: srv}
@@ -559,7 +550,23 @@ func TestConcurrentLoginsAskOnePerson(t *testing.T) {
 	}
 }
 
-func TestProfilesDoNotMix(t *testing.T) {
+// Another process has refreshed the login since this one looked: that is not the login that a person insists on.
+func TestAForcedLoginAfterARefreshElsewhere(t *testing.T) {
+	srv := authtest.New(t, nil)
+	st := memstore.New()
+	p := &person{srv: srv}
+	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: p.prompt})
+	ping(t, c)
+	other := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st})
+	if _, err := other.Token(t.Context(), &mcpoauth.TokenOptions{MinValidity: 2 * time.Hour}); err != nil || srv.Count("refresh") != 1 {
+		t.Fatal(err)
+	}
+	if _, err := c.Login(t.Context(), &mcpoauth.LoginOptions{Force: true}); err != nil || p.asked() != 2 {
+		t.Errorf("%v, asked %d times", err, p.asked())
+	}
+}
+
+func TestFieldTwoAccountsOnOneServer(t *testing.T) {
 	srv := authtest.New(t, nil)
 	st := memstore.New()
 	tokens := map[string]string{}
@@ -714,7 +721,7 @@ func TestFieldATokenThatCannotBeSaved(t *testing.T) {
 	}
 }
 
-func TestNothingThatIsPrintedHoldsASecret(t *testing.T) {
+func TestFieldNothingThatIsPrintedHoldsASecret(t *testing.T) {
 	srv := authtest.New(t, nil)
 	st := memstore.New()
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt})

@@ -81,7 +81,7 @@ func (s *sdkSource) Token() (*oauth2.Token, error) {
 // or by a login if [Options.Prompt] allows one. It closes resp.Body.
 func (h *Handler) Authorize(ctx context.Context, req *http.Request, resp *http.Response) error {
 	c := h.c
-	d := demandOf(resp.Header)
+	d := demandOf(resp.Header, c.current.Load())
 	discard(resp.Body)
 	s := c.current.Load()
 	if s != nil && req.Header.Get("Authorization") != s.header[0] {

@@ -126,7 +126,8 @@ func (c *Client) loginOnce(ctx context.Context, w want) (*session, error) {
 	ctx, cancel := context.WithDeadlineCause(ctx, deadline, errLoginTimeout)
 	defer cancel()
 	before := c.current.Load()
-	if before == nil {
+	if before == nil || w.force && w.refused == "" {
+		// What another process did before a person insisted on a login is not that login.
 		before = c.stored(ctx)
 	}
 	stop := c.waiting("login-elsewhere", deadline)

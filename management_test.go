@@ -72,8 +72,8 @@ func TestAServerThatKeepsItsClients(t *testing.T) {
 	}
 }
 
-// TestAClientWhosePortIsTaken is changed where the server lets, instead of registered again (RFC 7592).
-func TestAClientWhosePortIsTaken(t *testing.T) {
+// TestFieldThePortOfTheRegistrationIsTaken is changed where the server lets, instead of registered again (RFC 7592).
+func TestFieldThePortOfTheRegistrationIsTaken(t *testing.T) {
 	for name, tc := range map[string]struct {
 		faults             func(*authtest.Faults)
 		registrations, put int

@@ -52,9 +52,9 @@ func child(url string) {
 	os.Exit(0)
 }
 
-// TestTwentyProcessesRefreshOnce lets twenty processes find the same expired token at a server that
+// TestFieldManyProcessesRefreshOnce lets twenty processes find the same expired token at a server that
 // revokes the whole login when an old refresh token comes back.
-func TestTwentyProcessesRefreshOnce(t *testing.T) {
+func TestFieldManyProcessesRefreshOnce(t *testing.T) {
 	t.Run("refused by the server", func(t *testing.T) {
 		srv := authtest.New(t, nil)
 		twentyProcesses(t, srv, srv.Expire)

@@ -2,6 +2,7 @@ package mcpoauth_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -23,8 +24,8 @@ import (
 // they have in the field; nothing of it reaches a network. It checks PKCE, the redirect URI, and the client.
 type provider struct {
 	t *testing.T
-	// mcp is the URL of the MCP server, challenge its WWW-Authenticate.
-	mcp, challenge string
+	// mcp is the URL of the MCP server, challenge its WWW-Authenticate; typed is how a person writes the URL.
+	mcp, challenge, typed string
 	// documents lie at their addresses; every other address is elsewhere, a 404 if nil.
 	documents map[string]any
 	elsewhere *document
@@ -32,6 +33,8 @@ type provider struct {
 	authorize, token, register string
 	// client, secret and method are the one client that it knows. register sets the first two.
 	client, secret, method string
+	// authenticates is another rule for who the client is than method.
+	authenticates func(id, secret string, basic bool, form url.Values) bool
 	// iss goes into callbacks, if there is one.
 	iss string
 	// refuses is a rule of the provider's own: an error code for a request of a leg, or "".
@@ -141,7 +144,11 @@ func (p *provider) tokens(r *http.Request, form url.Values) document {
 	} else {
 		id, password = form.Get("client_id"), form.Get("client_secret")
 	}
-	if id != p.client || password != p.secret || basic != (p.method == "client_secret_basic") {
+	known := id == p.client && password == p.secret && basic == (p.method == "client_secret_basic")
+	if p.authenticates != nil {
+		known = p.authenticates(id, password, basic, form)
+	}
+	if !known {
 		return p.fails("invalid_client")
 	}
 	if p.refuses != nil {
@@ -218,10 +225,11 @@ func (p *provider) use(o mcpoauth.Options) []string {
 	if o.Store == nil {
 		o.Store = memstore.New()
 	}
-	p.call(newClient(p.t, p.mcp, o))
+	typed := cmp.Or(p.typed, p.mcp)
+	p.call(newClient(p.t, typed, o))
 	for range 2 {
 		p.dead = fmt.Sprintf("Bearer access-%d", p.issued)
-		p.call(newClient(p.t, p.mcp, mcpoauth.Options{Store: o.Store, HTTPClient: o.HTTPClient, Prompt: nobody(p.t)}))
+		p.call(newClient(p.t, typed, mcpoauth.Options{Store: o.Store, HTTPClient: o.HTTPClient, Prompt: nobody(p.t)}))
 	}
 	return slices.DeleteFunc(p.requests, func(s string) bool { return s == "metadata" })
 }

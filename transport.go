@@ -191,7 +191,7 @@ func (c *Client) finishTrip(base http.RoundTripper, req, r *http.Request, replay
 	if err != nil || !refusal(resp.StatusCode) {
 		return resp, err
 	}
-	d := demandOf(resp.Header)
+	d := demandOf(resp.Header, s)
 	next, err := c.answer(req.Context(), resp, d, s)
 	if next == nil || err != nil || replay == nil && req.Body != nil {
 		if err != nil {
@@ -212,7 +212,7 @@ func (c *Client) finishTrip(base http.RoundTripper, req, r *http.Request, replay
 			}
 			return resp, err
 		}
-		d = demandOf(resp.Header)
+		d = demandOf(resp.Header, next)
 		refused := next
 		if next, err = c.answerAgain(req.Context(), resp, d, refused); next == nil || err != nil {
 			if err != nil {

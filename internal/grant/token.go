@@ -177,7 +177,13 @@ func sendForToken(ctx context.Context, c *netguard.Client, leg, endpoint string,
 			return nil, nil, err
 		}
 		another := renewed(a.Header)
-		tok, err := wire.ParseToken(a.Status, a.Header, wire.Unwrap(a.Header, a.Body, as.Member, as.BearerType), a.Received)
+		read := func(body []byte) (*wire.Token, error) {
+			return wire.ParseToken(a.Status, a.Header, wire.Unwrap(a.Header, body, as.Member, as.BearerType), a.Received)
+		}
+		tok, err := read(a.Body)
+		if err != nil {
+			tok, err = read(hide(a.Body, auth, form)) // an error in a success quotes what was sent, too
+		}
 		var f *wire.Fault
 		switch {
 		case err == nil:
@@ -249,7 +255,20 @@ func sendWith(ctx context.Context, c *netguard.Client, leg, endpoint string, aut
 	if err := auth.apply(body, h); err != nil {
 		return nil, &wire.Fault{Message: err.Error(), Err: err, Unsent: true, Hint: "check the client's key"}
 	}
-	return c.PostForm(ctx, leg, endpoint, body, h)
+	a, err := c.PostForm(ctx, leg, endpoint, body, h)
+	if err == nil && a.Status/100 != 2 {
+		a.Body = hide(a.Body, auth, body)
+	}
+	return a, err
+}
+
+// hide takes what was sent out of an answer that is about to be quoted.
+func hide(answer []byte, auth ClientAuth, form url.Values) []byte {
+	sent := []string{auth.Secret.Reveal()}
+	for _, k := range []string{"code", "code_verifier", "refresh_token", "client_secret", "client_assertion", "assertion", "subject_token", "actor_token", "device_code", "token"} {
+		sent = append(sent, form.Get(k))
+	}
+	return []byte(secret.Hide(string(answer), sent...))
 }
 
 func stage(err error, name, endpoint string) *wire.Fault {

@@ -5,9 +5,28 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
+	"strings"
 )
 
 const redacted = "[redacted]"
+
+// minHidden is the length from which on a text is looked for: hiding "s" would make any other text unreadable.
+const minHidden = 8
+
+// Hide takes secrets out of a text of somebody else's, who may have been sent them: servers repeat in an error
+// what they were asked with.
+func Hide(text string, secrets ...string) string {
+	for _, s := range secrets {
+		if len(s) < minHidden {
+			continue
+		}
+		for _, form := range []string{s, url.QueryEscape(s), url.PathEscape(s)} {
+			text = strings.ReplaceAll(text, form, redacted)
+		}
+	}
+	return text
+}
 
 // String is a secret. Every way of printing it gives "[redacted]", or "" when it is empty; only
 // [String.Reveal] gives the text. The zero value is the empty secret.

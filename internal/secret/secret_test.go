@@ -228,3 +228,22 @@ func FuzzFormat(f *testing.F) {
 		}
 	})
 }
+
+func TestHide(t *testing.T) {
+	for name, tc := range map[string]struct {
+		text, want string
+		secrets    []string
+	}{
+		"in the middle":       {"token abc+defgh= is bad", "token [redacted] is bad", []string{"abc+defgh="}},
+		"as in a form":        {"token=abc%2Bdefgh%3D&x", "token=[redacted]&x", []string{"abc+defgh="}},
+		"several":             {"one-secret two-secret", "[redacted] [redacted]", []string{"one-secret", "", "two-secret"}},
+		"too short to look":   {"a message", "a message", []string{"a"}},
+		"nothing of the kind": {"a message", "a message", []string{"one-secret"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := Hide(tc.text, tc.secrets...); got != tc.want {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+}

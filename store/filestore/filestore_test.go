@@ -1,11 +1,16 @@
 package filestore_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,7 +23,106 @@ const dirEnv = "FILESTORE_TEST_DIR"
 
 func TestMain(m *testing.M) {
 	storetest.Child(func() (store.Store, error) { return filestore.New(os.Getenv(dirEnv)) })
+	if dir := os.Getenv(writerEnv); dir != "" {
+		writeForEver(dir)
+	}
 	os.Exit(m.Run())
+}
+
+// writerEnv makes this test binary a program that saves logins of many servers until it is killed, and prints what
+// it has saved.
+const writerEnv = "FILESTORE_TEST_WRITER"
+
+func serverKey(i int) store.Key {
+	return store.Key{Kind: store.KindLogin, ID: "https://mcp.example/" + strconv.Itoa(i)}
+}
+
+func writeForEver(dir string) {
+	s, err := filestore.New(dir)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	for n := 0; ; n++ {
+		for i := range servers {
+			// Others save the same ones: who loses reads again, as a client does.
+			_, rev, err := s.Load(ctx, serverKey(i))
+			if err == nil || errors.Is(err, store.ErrNotFound) {
+				value := fmt.Sprintf("%d-%d", os.Getpid(), n)
+				_, err = s.Save(ctx, serverKey(i), []byte(value+strings.Repeat(" "+value, 500)), rev)
+			}
+			if err == nil {
+				fmt.Println(i)
+			} else if !errors.Is(err, store.ErrConflict) {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+		}
+	}
+}
+
+const servers = 20
+
+// Programs save the tokens of many servers at once and are killed while they do. Each record is whole, and none
+// goes back behind what was saved.
+func TestFieldProgramsAreKilledWhileTheySave(t *testing.T) {
+	s, dir := open(t)
+	for range 5 {
+		var before [servers]store.Revision
+		for i := range servers {
+			_, rev, err := s.Load(ctx, serverKey(i))
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				t.Fatal(err)
+			}
+			before[i] = rev
+		}
+		var done sync.WaitGroup
+		for range 4 {
+			cmd := exec.CommandContext(t.Context(), os.Args[0])
+			cmd.Env = append(os.Environ(), writerEnv+"="+dir)
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			done.Go(func() {
+				// Killed after so many saves, wherever it is then.
+				lines := bufio.NewScanner(out)
+				for range servers + 3 {
+					if !lines.Scan() {
+						t.Error("the program ended by itself")
+						break
+					}
+				}
+				_ = cmd.Process.Kill()
+				_ = cmd.Wait()
+			})
+		}
+		done.Wait()
+		for i := range servers {
+			data, rev, err := s.Load(ctx, serverKey(i))
+			if err != nil {
+				t.Errorf("server %d: %v", i, err)
+				continue
+			}
+			value, rest, _ := strings.Cut(string(data), " ")
+			if rest != strings.Repeat(" "+value, 500)[1:] || rev <= before[i] {
+				t.Errorf("server %d: %d bytes of %s, revision %d after %d", i, len(data), value, rev, before[i])
+			}
+		}
+	}
+	// What a killed program left behind is in nobody's way.
+	for i := range servers {
+		_, rev, err := s.Load(ctx, serverKey(i))
+		if err == nil {
+			_, err = s.Save(ctx, serverKey(i), []byte("after"), rev)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func open(t *testing.T) (*filestore.Store, string) {
@@ -86,7 +190,7 @@ func save(t *testing.T, s store.Store, data string) (store.Revision, string) {
 	return rev, files[0]
 }
 
-func TestADamagedRecordIsNamedSetAsideAndCostsNoOther(t *testing.T) {
+func TestFieldADamagedFileCostsNoOtherLogin(t *testing.T) {
 	for name, content := range map[string]string{
 		"empty": "", "half": `{"format":1,"kind":"login","id":"https://mcp.ex`, "zeros": strings.Repeat("\x00", 300), "brace": `{}}`, "other types": `{"format":"x","revision":[]}`,
 	} {

@@ -126,16 +126,27 @@ func TestContract(t *testing.T) {
 	storetest.Run(t, func() (store.Store, error) { return s, nil })
 }
 
-func TestTheKeyringHoldsOneSmallKeyAndTheFilesNoSecret(t *testing.T) {
+// small takes no more than the Windows Credential Manager does: 2560 bytes, in UTF-16.
+type small struct{ *fake }
+
+func (s small) Set(service, account, secret string) error {
+	if 2*len(secret) > 2560 {
+		return errors.New("the stub received bad data")
+	}
+	return s.fake.Set(service, account, secret)
+}
+
+// A login of any size lies in a file, sealed; the keyring holds the key alone.
+func TestFieldABigLoginAndASmallKeyring(t *testing.T) {
 	dir, k := t.TempDir(), &fake{}
-	s := open(t, dir, k)
+	s := open(t, dir, small{k})
 	if _, _, err := s.Load(t.Context(), key); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("before the first save: %v", err)
 	}
 	if k.made() != 0 {
 		t.Error("a look made a key")
 	}
-	const secret = "refresh-canary"
+	secret := strings.Repeat("refresh-canary", 500)
 	for i := range 20 {
 		id := key
 		id.Profile = string(rune('a' + i))
@@ -153,19 +164,30 @@ func TestTheKeyringHoldsOneSmallKeyAndTheFilesNoSecret(t *testing.T) {
 	}
 	files, _ := filepath.Glob(filepath.Join(dir, "*"))
 	for _, f := range files {
-		if b, _ := os.ReadFile(f); strings.Contains(string(b), secret) {
+		if b, _ := os.ReadFile(f); strings.Contains(string(b), "canary") {
 			t.Errorf("%s gives the token away", f)
 		}
 	}
 	// Another process, or this one after a restart.
 	id := key
 	id.Profile = "a"
-	if data, _, err := open(t, dir, k).Load(t.Context(), id); err != nil || string(data) != secret {
-		t.Errorf("after a restart: %q, %v", data, err)
+	again := open(t, dir, small{k})
+	data, rev, err := again.Load(t.Context(), id)
+	if err != nil || string(data) != secret {
+		t.Fatalf("after a restart: %q, %v", data, err)
+	}
+	if rev, err = again.Save(t.Context(), id, []byte("less"), rev); err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Delete(t.Context(), id, rev); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.Load(t.Context(), id); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("after the end: %v", err)
 	}
 }
 
-func TestNoKeyringIsNeverPlainFiles(t *testing.T) {
+func TestFieldNoKeyringIsNeverPlainFiles(t *testing.T) {
 	dir := t.TempDir()
 	k := &fake{err: errors.New("broken")}
 	s := open(t, dir, k)
@@ -190,7 +212,7 @@ func TestNoKeyringIsNeverPlainFiles(t *testing.T) {
 	}
 }
 
-func TestAKeyringThatNeverAnswersIsAskedOnce(t *testing.T) {
+func TestFieldAKeyringThatNeverAnswers(t *testing.T) {
 	k := &fake{hang: make(chan struct{})}
 	s := openWithin(t, t.TempDir(), k, time.Second)
 	start := time.Now()

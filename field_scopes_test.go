@@ -1,0 +1,207 @@
+package mcpoauth_test
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/mcpoauth/mcpoauth"
+	"github.com/mcpoauth/mcpoauth/authtest"
+)
+
+// Which scopes are asked for: what a person says, else what the challenge says, else what the resource lists,
+// else none. Nothing is made up.
+func TestFieldWhichScopesAreAskedFor(t *testing.T) {
+	challenged := `Bearer scope="c", error="invalid_token"`
+	for name, tc := range map[string]struct {
+		listed    []string // of the resource; nil leaves the member out
+		challenge string
+		o         mcpoauth.Options
+		want      string // "-": no parameter at all
+	}{
+		"the resource's list":          {[]string{"a", "b"}, "", mcpoauth.Options{}, "a b"},
+		"an empty list":                {[]string{}, "", mcpoauth.Options{}, "-"},
+		"nothing is announced":         {nil, "", mcpoauth.Options{}, "-"},
+		"the challenge's":              {[]string{"a", "b"}, challenged, mcpoauth.Options{}, "c"},
+		"a person's win":               {[]string{"a", "b"}, challenged, mcpoauth.Options{Scopes: []string{"x"}}, "x"},
+		"a person wants none":          {[]string{"a", "b"}, challenged, mcpoauth.Options{Scopes: []string{}}, "-"},
+		"one more":                     {[]string{"a", "b"}, challenged, mcpoauth.Options{AddScopes: []string{"y"}}, "c y"},
+		"one less":                     {[]string{"a", "b", "bad"}, "", mcpoauth.Options{DropScopes: []string{"bad"}}, "a b"},
+		"a list with one scope twice":  {[]string{"a", "a"}, "", mcpoauth.Options{}, "a"},
+		"the server lists many others": {[]string{"a"}, "", mcpoauth.Options{}, "a"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const mcp, issuer = "https://tools.example.com/mcp", "https://login.example.com"
+			p := inOrder(t, mcp, issuer)
+			p.challenge = tc.challenge
+			prm := prmAt(mcp, issuer)
+			if tc.listed != nil {
+				prm["scopes_supported"] = tc.listed
+			}
+			p.documents["https://tools.example.com/.well-known/oauth-protected-resource/mcp"] = prm
+			m := metadataOf(issuer)
+			m["scopes_supported"] = []string{"openid", "profile", "email", "a", "b", "c", "x", "y"}
+			p.documents[issuer+"/.well-known/oauth-authorization-server"] = m
+			p.refuses = func(leg string, form url.Values) string {
+				got := "-"
+				if form.Has("scope") {
+					got = form.Get("scope")
+				}
+				if leg == "authorize" && got != tc.want {
+					t.Errorf("asked for %q, want %q", got, tc.want)
+				}
+				return ""
+			}
+			p.wants(p.use(tc.o), registeredOnce)
+		})
+	}
+}
+
+// One scope of those that the resource lists is unknown to the authorization server.
+func TestFieldAScopeThatTheServerDoesNotKnow(t *testing.T) {
+	srv := authtest.New(t, nil)
+	srv.Set(func(f *authtest.Faults) { f.ResourceScopes = []string{"mcp:read", "mcp:bad"} })
+	o := mcpoauth.Options{Prompt: (&person{srv: srv}).prompt}
+	_, err := newClient(t, srv.MCPURL(), o).Login(t.Context(), nil)
+	if err == nil || !strings.Contains(err.Error(), "mcp:bad") || !strings.Contains(mcpoauth.Hint(err), "--drop-scope") {
+		t.Errorf("got %v (%s)", err, mcpoauth.Hint(err))
+	}
+	o.DropScopes = []string{"mcp:bad"}
+	if s := ping(t, newClient(t, srv.MCPURL(), o)); s != 200 {
+		t.Errorf("status %d", s)
+	}
+}
+
+// Some servers give refresh tokens to those who ask for offline_access and to nobody else; some know no such
+// scope and refuse it.
+func TestFieldOfflineAccess(t *testing.T) {
+	for name, tc := range map[string]struct {
+		known, needed bool
+		o             mcpoauth.Options
+		asks          bool
+		fails         bool
+		refreshes     bool
+	}{
+		"needed and listed":       {known: true, needed: true, asks: true, refreshes: true},
+		"not known":               {refreshes: true},
+		"not known, but asked":    {o: mcpoauth.Options{OfflineAccess: mcpoauth.OfflineAlways}, asks: true, fails: true},
+		"needed, but not wanted":  {known: true, needed: true, o: mcpoauth.Options{OfflineAccess: mcpoauth.OfflineNever}},
+		"listed, and not needed":  {known: true, asks: true, refreshes: true},
+		"needed, of one's choice": {known: true, needed: true, o: mcpoauth.Options{Scopes: []string{"mcp:read", "offline_access"}}, asks: true, refreshes: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			scopes := []string{"mcp:read"}
+			if tc.known {
+				scopes = append(scopes, "offline_access")
+			}
+			srv := authtest.New(t, &authtest.Options{Scopes: scopes, RefreshNeedsOfflineAccess: tc.needed})
+			var notes []string
+			tc.o.Prompt, tc.o.Trace = (&person{srv: srv}).prompt, &mcpoauth.Trace{Note: func(s string) { notes = append(notes, s) }}
+			c := newClient(t, srv.MCPURL(), tc.o)
+			_, err := c.Login(t.Context(), nil)
+			if (err != nil) != tc.fails {
+				t.Fatal(err)
+			}
+			for _, q := range asked(srv) {
+				offered := slices.Contains(strings.Fields(q.Get("scope")), "offline_access")
+				if offered != tc.asks || offered != (q.Get("prompt") == "consent") {
+					t.Errorf("asked for %q, prompt %q", q.Get("scope"), q.Get("prompt"))
+				}
+			}
+			if tc.fails {
+				return
+			}
+			st, err := c.Status(t.Context())
+			if err != nil || st.CanRefresh != tc.refreshes {
+				t.Errorf("%+v, %v", st, err)
+			}
+			said := slices.ContainsFunc(notes, func(s string) bool { return strings.Contains(s, "no refresh token") })
+			if said == tc.refreshes {
+				t.Errorf("notes %q", notes)
+			}
+		})
+	}
+}
+
+// Options: ClientID and ClientSecret; AuthorizeParams, since Google gives a refresh token for access_type=offline
+// and a new one only after a new consent. It knows no scope offline_access, and its endpoints are on other hosts
+// than its issuer.
+func TestFieldGoogle(t *testing.T) {
+	const mcp, issuer = "https://tools.example.com/mcp", "https://accounts.google.com"
+	p := inOrder(t, mcp, issuer)
+	p.authorize, p.token, p.register, p.iss = issuer+"/o/oauth2/v2/auth", "https://oauth2.googleapis.com/token", "", ""
+	p.client, p.secret, p.method, p.rotating = "0.apps.googleusercontent.com", "GOCSPX-fake", "client_secret_post", false
+	prm := prmAt(mcp, issuer)
+	prm["scopes_supported"] = []string{"https://www.googleapis.com/auth/drive.readonly"}
+	p.documents = map[string]any{
+		"https://tools.example.com/.well-known/oauth-protected-resource/mcp": prm,
+		issuer + "/.well-known/openid-configuration": map[string]any{
+			"issuer": issuer, "authorization_endpoint": p.authorize, "token_endpoint": p.token, "revocation_endpoint": "https://oauth2.googleapis.com/revoke",
+			"response_types_supported": []string{"code", "token"}, "scopes_supported": []string{"openid", "email", "profile"},
+			"token_endpoint_auth_methods_supported": []string{"client_secret_post", "client_secret_basic"}, "code_challenge_methods_supported": []string{"plain", "S256"},
+		},
+	}
+	p.authenticates = func(id, secret string, _ bool, _ url.Values) bool { return id == p.client && secret == p.secret }
+	offline := false
+	p.refuses = func(leg string, form url.Values) string {
+		if leg == "authorize" {
+			offline = form.Get("access_type") == "offline"
+			if strings.Contains(form.Get("scope"), "offline_access") {
+				return "invalid_scope"
+			}
+		}
+		return ""
+	}
+	p.answer = func(n int) (string, string) {
+		contentType, body := usualAnswer(n)
+		if !offline || n > 1 {
+			body = strings.Replace(body, `"refresh_token"`, `"nothing"`, 1)
+		}
+		return contentType, body
+	}
+	o := mcpoauth.Options{ClientID: p.client, ClientSecret: p.secret, AuthorizeParams: url.Values{"access_type": {"offline"}, "prompt": {"consent"}}}
+	p.wants(p.use(o), once)
+}
+
+// PKCE is not advertised in one document, in the other, in none.
+func TestFieldPKCEIsNotAdvertised(t *testing.T) {
+	const mcp, issuer = "https://tools.example.com/mcp", "https://login.example.com"
+	silent := metadataOf(issuer)
+	delete(silent, "code_challenge_methods_supported")
+	plain := metadataOf(issuer)
+	plain["code_challenge_methods_supported"] = []string{"plain"}
+	for name, tc := range map[string]struct {
+		oauth, openID map[string]any
+		good, lifted  bool
+	}{
+		"in the OpenID document": {silent, metadataOf(issuer), true, true},
+		"in the OAuth document":  {metadataOf(issuer), silent, true, true},
+		"in none":                {silent, silent, false, true},
+		"S256 is not among them": {plain, plain, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := inOrder(t, mcp, issuer)
+			p.documents[issuer+"/.well-known/oauth-authorization-server"] = tc.oauth
+			p.documents[issuer+"/.well-known/openid-configuration"] = tc.openID
+			if tc.good {
+				p.wants(p.use(mcpoauth.Options{}), registeredOnce)
+				return
+			}
+			hint := "--allow-missing-pkce"
+			if !tc.lifted {
+				hint = ""
+			}
+			p.refused(mcpoauth.Options{}, hint)
+			if slices.Contains(p.requests, "authorize") {
+				t.Error("a person was asked")
+			}
+			p.requests = nil
+			if tc.lifted {
+				p.wants(p.use(mcpoauth.Options{AllowMissingPKCE: true}), registeredOnce) // the challenge is sent, p checks it
+			} else {
+				p.refused(mcpoauth.Options{AllowMissingPKCE: true}, "")
+			}
+		})
+	}
+}
