@@ -124,46 +124,6 @@ func TestFieldOfflineAccess(t *testing.T) {
 	}
 }
 
-// Options: ClientID and ClientSecret; AuthorizeParams, since Google gives a refresh token for access_type=offline
-// and a new one only after a new consent. It knows no scope offline_access, and its endpoints are on other hosts
-// than its issuer.
-func TestFieldGoogle(t *testing.T) {
-	const mcp, issuer = "https://tools.example.com/mcp", "https://accounts.google.com"
-	p := inOrder(t, mcp, issuer)
-	p.authorize, p.token, p.register, p.iss = issuer+"/o/oauth2/v2/auth", "https://oauth2.googleapis.com/token", "", ""
-	p.client, p.secret, p.method, p.rotating = "0.apps.googleusercontent.com", "GOCSPX-fake", "client_secret_post", false
-	prm := prmAt(mcp, issuer)
-	prm["scopes_supported"] = []string{"https://www.googleapis.com/auth/drive.readonly"}
-	p.documents = map[string]any{
-		"https://tools.example.com/.well-known/oauth-protected-resource/mcp": prm,
-		issuer + "/.well-known/openid-configuration": map[string]any{
-			"issuer": issuer, "authorization_endpoint": p.authorize, "token_endpoint": p.token, "revocation_endpoint": "https://oauth2.googleapis.com/revoke",
-			"response_types_supported": []string{"code", "token"}, "scopes_supported": []string{"openid", "email", "profile"},
-			"token_endpoint_auth_methods_supported": []string{"client_secret_post", "client_secret_basic"}, "code_challenge_methods_supported": []string{"plain", "S256"},
-		},
-	}
-	p.authenticates = func(id, secret string, _ bool, _ url.Values) bool { return id == p.client && secret == p.secret }
-	offline := false
-	p.refuses = func(leg string, form url.Values) string {
-		if leg == "authorize" {
-			offline = form.Get("access_type") == "offline"
-			if strings.Contains(form.Get("scope"), "offline_access") {
-				return "invalid_scope"
-			}
-		}
-		return ""
-	}
-	p.answer = func(n int) (string, string) {
-		contentType, body := usualAnswer(n)
-		if !offline || n > 1 {
-			body = strings.Replace(body, `"refresh_token"`, `"nothing"`, 1)
-		}
-		return contentType, body
-	}
-	o := mcpoauth.Options{ClientID: p.client, ClientSecret: p.secret, AuthorizeParams: url.Values{"access_type": {"offline"}, "prompt": {"consent"}}}
-	p.wants(p.use(o), once)
-}
-
 // PKCE is not advertised in one document, in the other, in none.
 func TestFieldPKCEIsNotAdvertised(t *testing.T) {
 	const mcp, issuer = "https://tools.example.com/mcp", "https://login.example.com"
