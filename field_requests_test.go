@@ -194,6 +194,7 @@ func TestFieldAProxyAndAnAuthorityOfItsOwn(t *testing.T) {
 		_, _ = io.Copy(w, resp.Body)
 	}))
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // of who does not trust it
 	server.StartTLS()
 	defer server.Close()
 	var mu sync.Mutex
