@@ -194,6 +194,7 @@ func TestFieldAProxyAndAnAuthorityOfItsOwn(t *testing.T) {
 		_, _ = io.Copy(w, resp.Body)
 	}))
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // of who does not trust it
 	server.StartTLS()
 	defer server.Close()
 	var mu sync.Mutex
@@ -352,7 +353,16 @@ func TestFieldLogsAndErrorsHoldNoSecret(t *testing.T) {
 	srv.Set(func(f *authtest.Faults) { f.Intercept, f.AuthorizeError = nil, "server_error" })
 	_, err := again.Login(context.Background(), &mcpoauth.LoginOptions{Force: true})
 	say(err)
-	if len(echoed) != 6 || !strings.Contains(log.String(), "leg=refresh") || !strings.Contains(log.String(), "what is [redacted]") || !strings.Contains(log.String(), "server_error") {
+	srv.Set(func(f *authtest.Faults) {
+		f.Intercept = map[string]func(http.ResponseWriter, *http.Request) bool{"revocation": func(w http.ResponseWriter, r *http.Request) bool {
+			last := srv.Requests()[len(srv.Requests())-1]
+			return page(400, "application/json", `{"error":"unsupported_token_type","error_description":"never heard of `+last.Form.Get("token")+`"}`)(w, r)
+		}}
+	})
+	res, err := again.Logout(context.Background())
+	say(err)
+	fmt.Fprintf(&log, "%+v\n", res)
+	if len(echoed) != 6 || !strings.Contains(log.String(), "leg=refresh") || !strings.Contains(log.String(), "what is [redacted]") || !strings.Contains(log.String(), "never heard of [redacted]") || !strings.Contains(log.String(), "server_error") {
 		t.Errorf("%d answers; the log:\n%s", len(echoed), &log)
 	}
 	for _, secret := range append(append(srv.Secrets(), echoed...), "header-canary") {
