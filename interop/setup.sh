@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # Installs the peers of the interop tests, pinned, into interop/peers: npm packages (a Node 24 among
-# them), a Python environment with FastMCP, and Debian's Chromium; and builds those that are Go modules.
-# It needs npm, python3 with venv, Go, and root for Chromium. What is there already is left alone.
+# them), a Python environment with FastMCP and fastmcp-remote, and Debian's Chromium; and builds those that
+# are Go modules. It needs npm, python3 with venv, Go, and root for Chromium. What is there already is left alone.
 set -euo pipefail
 cd "$(dirname "$0")/peers"
-if [ ! -x node_modules/.bin/node ] || [ ! -d node_modules/oidc-provider ] || [ ! -d node_modules/@modelcontextprotocol/conformance ]; then
-	npm install --no-audit --no-fund --loglevel=error
+if ! cmp -s package-lock.json node_modules/installed; then
+	npm ci --no-audit --no-fund --loglevel=error
+	cp package-lock.json node_modules/installed
 fi
-if [ ! -x venv/bin/python ] || ! venv/bin/python -c 'import fastmcp' 2>/dev/null; then
+if ! cmp -s requirements.txt venv/installed; then
 	python3 -m venv venv
 	venv/bin/pip install -q --disable-pip-version-check -r requirements.txt
+	cp requirements.txt venv/installed
 fi
 if ! command -v chromium >/dev/null; then
 	apt-get update -qq
