@@ -3,6 +3,7 @@ package cli
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -55,7 +56,7 @@ func TestWhichSectionIsAServers(t *testing.T) {
 		{"https://a.example", "http://a.example", false},
 		{"https://a.example", "https://a.example:8443", false},
 	} {
-		n, err := covers(c.section, c.server)
+		_, n, err := covers(c.section, c.server)
 		if err != nil || (n >= 0) != c.fits {
 			t.Errorf("%s for %s: %d, %v", c.section, c.server, n, err)
 		}
@@ -85,13 +86,13 @@ no-resource = true
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv(configEnv, path)
 	f := &flags{args: []string{"login"}}
 	cmd := newLogin(f)
 	if err := cmd.Flags().Set("add-scope", "x"); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.fromFile(cmd, []string{"https://a.example/mcp"}); err != nil {
+	f.config = path
+	if _, err := f.fromFile(cmd, []string{"https://a.example/mcp"}); err != nil {
 		t.Fatal(err)
 	}
 	got := map[string]string{}
@@ -105,6 +106,110 @@ no-resource = true
 	for _, name := range []string{"client-secret-env", "resource"} {
 		if v, ok := got[name]; ok {
 			t.Errorf("%s is %q", name, v)
+		}
+	}
+}
+
+// TestWhatTheFileMaySay: values have the types of the flags, and a secret is none of others' business.
+func TestWhatTheFileMaySay(t *testing.T) {
+	for _, c := range []struct {
+		name, line, want string
+		mode             os.FileMode
+	}{
+		{"a number in quotes", `callback-port = "8910"`, "without quotes", 0o600},
+		{"a switch in quotes", `no-resource = "true"`, "without quotes", 0o600},
+		{"a text without quotes", `client-id = 12345`, "in quotes", 0o600},
+		{"a list without quotes", `scope = [1]`, "must hold texts", 0o600},
+		{"an empty list", `scope = []`, "is empty", 0o600},
+		{"a list of texts for one", `client-id = ["a", "b"]`, "one value", 0o600},
+		{"a switch that is a number", `no-resource = 2`, "no value for it", 0o600},
+		{"a date", `client-id = 2026-01-01`, "a text, a number", 0o600},
+		{"a time that is none", `timeout = "soon"`, "no value for it", 0o600},
+		{"the file itself", `config = "other.toml"`, "which is none", 0o600},
+		{"a profile's section in a profile's", `profile = { work = { profile = { home = "x" } } }`, "a text, a number", 0o600},
+		{"a number", `callback-port = 8910`, "", 0o644},
+		{"a time", `timeout = "30s"`, "", 0o644},
+		{"one text for a list", `scope = "a b"`, "", 0o644},
+		{"a token in a header", `header = ["Authorization: Bearer abc"]`, "others may read", 0o640},
+		{"a key in a header", `header = ["X-Api-Key: abc"]`, "others may read", 0o604},
+		{"a key in a header that nobody else reads", `header = ["X-Api-Key: abc"]`, "", 0o600},
+		{"a key of the environment", `header = ["X-Api-Key: ${KEY}"]`, "", 0o644},
+		{"a header that is no secret", `header = ["X-Tenant: 7"]`, "", 0o644},
+		{"a parameter", `token-param = ["client_password=abc"]`, "others may read", 0o644},
+		{"a parameter that is no secret", `auth-param = ["audience=abc"]`, "", 0o644},
+		{"the password of a store", `store = "redis://ann:abc@h"`, "others may read", 0o644},
+		{"a store without one", `store = "redis://ann@h"`, "", 0o644},
+		{"a header for assertions", `assertion-header = ["Metadata-Secret: abc"]`, "others may read", 0o644},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.want == "others may read" && runtime.GOOS == "windows" {
+				t.Skip("files have no such permissions")
+			}
+			path := filepath.Join(t.TempDir(), "c.toml")
+			if err := os.WriteFile(path, []byte("[server.\"https://a.example\"]\n"+c.line+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(path, c.mode); err != nil { // not the umask's
+				t.Fatal(err)
+			}
+			_, err := layers(path, true, "https://a.example/mcp", nil)
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), "line 2: ") || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+			if err != nil && strings.Contains(err.Error(), "abc") {
+				t.Errorf("the secret is in %v", err)
+			}
+		})
+	}
+}
+
+// TestASecretOfTheEnvironmentIsNotForTheFilesClient: MCPOAUTH_CLIENT_SECRET goes with a client that was given beside
+// it. Whoever has set it for one server would show it to another.
+func TestASecretOfTheEnvironmentIsNotForTheFilesClient(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.toml")
+	if err := os.WriteFile(path, []byte("[server.\"https://a.example\"]\nclient-id = \"file\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("MCPOAUTH_CLIENT_SECRET", "canary")
+	t.Setenv("MCPOAUTH_STORE", "file:"+t.TempDir())
+	for _, c := range []struct {
+		server, given, id, secret string
+	}{
+		{"https://a.example/mcp", "", "file", ""},
+		{"https://a.example/mcp", "flag", "flag", "canary"},
+		{"https://b.example/mcp", "flag", "flag", "canary"},
+		{"https://b.example/mcp", "", "", ""},
+	} {
+		f := &flags{args: []string{"login"}, u: &ui{}}
+		cmd := newLogin(f)
+		args := []string{"--config", path}
+		if c.given != "" {
+			args = append(args, "--client-id", c.given)
+		}
+		if err := cmd.ParseFlags(args); err != nil {
+			t.Fatal(err)
+		}
+		o, err := f.options(cmd, []string{c.server})
+		if err != nil || o.ClientID != c.id || o.ClientSecret != c.secret {
+			t.Errorf("%+v: %v, %+v", c, err, o)
+		}
+	}
+}
+
+// TestAFileThatIsNotThere: only the one of the usual place may be missing.
+func TestAFileThatIsNotThere(t *testing.T) {
+	dir := t.TempDir()
+	missing, folder := filepath.Join(dir, "no", "c.toml"), filepath.Join(dir, "c.toml")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		path string
+		must bool
+		bad  bool
+	}{{missing, false, false}, {missing, true, true}, {folder, false, true}, {folder, true, true}} {
+		if all, err := layers(c.path, c.must, "https://a.example", nil); (err != nil) != c.bad || all != nil {
+			t.Errorf("%+v: %v, %v", c, all, err)
 		}
 	}
 }

@@ -25,6 +25,10 @@ type flags struct {
 	u    *ui
 	args []string // of the program
 
+	// config names the configuration file; clientOfFile means that it has the client.
+	config       string
+	clientOfFile bool
+
 	profile, store, logLevel string
 	seal                     []string
 	sealPlain                bool
@@ -86,6 +90,7 @@ func (f *flags) addStore(cmd *cobra.Command) {
 		return
 	}
 	common(cmd, func(fs *pflag.FlagSet) {
+		fs.StringVar(&f.config, configFlag, "", "`FILE` with settings of servers (mcpoauth/mcpoauth.toml in the user's configuration directory unless given)")
 		fs.StringVar(&f.profile, "profile", "", "`NAME` of one of several accounts on a server")
 		fs.StringVar(&f.store, "store", "file", "`WHERE` logins are kept: file, file:DIR, keyring, redis://… or postgres://…")
 		fs.StringArrayVar(&f.seal, "seal", nil, "seal what is stored with this `KEY`: file:PATH, env:NAME, passphrase-env:NAME or passphrase-file:PATH (repeatable: the first seals, all open)")
@@ -217,7 +222,7 @@ func (f *flags) options(cmd *cobra.Command, args []string) (*mcpoauth.Options, e
 	if err := fromEnv(cmd); err != nil {
 		return nil, err
 	}
-	if err := f.fromFile(cmd, args); err != nil {
+	if _, err := f.fromFile(cmd, args); err != nil {
 		return nil, err
 	}
 	o := &mcpoauth.Options{
@@ -310,7 +315,8 @@ func (f *flags) setSecrets(o *mcpoauth.Options) (err error) {
 		}
 	case f.clientSecretFile != "":
 		o.ClientSecret, err = readSecret("--client-secret-file", f.clientSecretFile)
-	case f.clientID != "":
+	case f.clientID != "" && !f.clientOfFile:
+		// It is the secret of MCPOAUTH_CLIENT_ID or --client-id: a server of the file must not be shown it.
 		o.ClientSecret = os.Getenv("MCPOAUTH_CLIENT_SECRET")
 	}
 	if err == nil && o.ClientSecret != "" && f.clientID == "" {

@@ -100,6 +100,9 @@ func (f *flags) sealStore(s store.Store) (store.Store, error) {
 	return sealed.New(s, &sealed.Options{AllowPlain: f.sealPlain}, keys...)
 }
 
+// sealKinds are the kinds of what --seal names.
+var sealKinds = []string{"file", "env", "passphrase-env", "passphrase-file"}
+
 // sealKeys reads the keys that --seal names.
 func (f *flags) sealKeys() ([]sealed.Key, error) {
 	var keys []sealed.Key
@@ -135,7 +138,7 @@ func (f *flags) sealKeys() ([]sealed.Key, error) {
 			}
 			// What has no known kind may be a key that somebody gave as it is.
 			flag := "--seal"
-			if slices.Contains([]string{"file", "env", "passphrase-env", "passphrase-file"}, kind) {
+			if slices.Contains(sealKinds, kind) {
 				flag += " " + kind
 			}
 			return nil, &usageError{flag + ": " + strings.TrimPrefix(err.Error(), "sealed: "), hint}
