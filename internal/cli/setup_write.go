@@ -52,8 +52,13 @@ func writeEntry(path, member, name string, entry any) (backup string, replaced b
 	if err != nil {
 		return "", false, err
 	}
-	defer func() { _ = os.Remove(tmp) }()
-	defer func() { _ = f.Close() }()
+	moved := false
+	defer func() {
+		_ = f.Close()
+		if !moved { // else the name may be another's by now
+			_ = os.Remove(tmp)
+		}
+	}()
 	for try := 0; ; try++ {
 		old, mode, err := readHostFile(path)
 		if err != nil {
@@ -83,7 +88,11 @@ func writeEntry(path, member, name string, entry any) (backup string, replaced b
 			return "", false, err
 		}
 		if bytes.Equal(now, old) {
-			return backup, was, os.Rename(tmp, path)
+			if err := os.Rename(tmp, path); err != nil {
+				return "", false, err
+			}
+			moved = true
+			return backup, was, nil
 		}
 		if try == 3 {
 			return "", false, errors.New("it is being written by another program all the time")

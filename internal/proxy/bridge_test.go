@@ -683,7 +683,8 @@ func TestCancelling(t *testing.T) {
 	h.send(toolCall(5, "x"))
 	<-begun
 	h.send(cancel)
-	// The server ends without an answer, and none is made up.
+	// The server ends without an answer, and none is made up. What is sent next waits for nothing.
+	s.heard("notifications/cancelled", 1)
 	h.send(`{"jsonrpc":"2.0","id":6,"method":"ping"}`)
 	h.expect(`{"jsonrpc":"2.0","id":6,"result":{"method":"ping"}}`)
 	if got := s.requests("notifications/cancelled"); len(got) != 1 || got[0].raw != cancel || got[0].header.Get("Mcp-Session-Id") == "" {

@@ -342,6 +342,15 @@ func (s *mcp) requests(method string) []seen {
 	return out
 }
 
+// heard waits until n requests with a method have come: the bridge sends side by side.
+func (s *mcp) heard(method string, n int) []seen {
+	s.t.Helper()
+	if !eventually(func() bool { return len(s.requests(method)) >= n }) {
+		s.t.Fatalf("%d times %s, want %d", len(s.requests(method)), method, n)
+	}
+	return s.requests(method)
+}
+
 func answer(w http.ResponseWriter, body string) {
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = io.WriteString(w, body)
