@@ -156,7 +156,7 @@ func (c *Client) begin(ctx context.Context, f *facts, reg *store.Registration, r
 	}
 	r := grant.AuthorizationRequest{
 		Endpoint: p.AuthorizationEndpoint, ClientID: reg.ClientID, RedirectURI: redirectURI, State: p.State, Challenge: codeChallenge,
-		Resource: p.Resource, Scopes: scopes, KeyThumbprint: thumbprint, Extra: extra,
+		Resource: p.Resource, Scopes: scopes, ScopeSeparator: c.opts.ScopeSeparator, KeyThumbprint: thumbprint, Extra: extra,
 	}
 	if a := c.wanted(ctx, f); a != nil {
 		r.ACRValues, r.MaxAge, r.Claims = a.ACRValues, a.MaxAge, a.Claims

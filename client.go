@@ -147,6 +147,9 @@ func (c *Client) copyOptions() error {
 			return optionError("Scopes", fmt.Errorf("%q is not a scope", s), "a scope has no spaces, quotes or backslashes (RFC 6749 section 3.3); give each scope by itself")
 		}
 	}
+	if s := o.ScopeSeparator; s != "" && s != " " && s != "," {
+		return optionError("ScopeSeparator", fmt.Errorf("%q separates no scopes", s), "use a space or a comma")
+	}
 	if o.ClientName == "" {
 		o.ClientName = defaultClientName
 	}

@@ -57,7 +57,7 @@ func (c *Client) authorizeDevice(ctx context.Context, f *facts, w want, deadline
 	if err != nil {
 		return nil, id.reused, err
 	}
-	d, err := grant.StartDevice(ctx, c.http, grant.DeviceRequest{Endpoint: endpoint, Auth: auth, Scopes: scopes, Resource: f.Resource, Extra: c.opts.AuthorizeParams})
+	d, err := grant.StartDevice(ctx, c.http, grant.DeviceRequest{Endpoint: endpoint, Auth: auth, Scopes: scopes, ScopeSeparator: c.opts.ScopeSeparator, Resource: f.Resource, Extra: c.opts.AuthorizeParams})
 	if err != nil {
 		return nil, id.reused, publicError(err)
 	}

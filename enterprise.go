@@ -109,17 +109,25 @@ func (c *Client) openIdentityProvider() error {
 // look at it, renew it or log out there, which ends nothing at the MCP servers. opts say which store, profile
 // and client; what only concerns MCP servers has no effect.
 func NewIdentityProvider(issuer string, opts *Options) (*Client, error) {
-	o := Options{}
+	p := Options{}
 	if opts != nil {
-		o = *opts
+		p = *opts
 	}
-	o.Grant, o.DPoP, o.ClientKey = nil, DPoPNever, nil
-	o.ClientAuthMethod, o.ClientIssuer, o.ClientMetadataURL = "", "", ""
-	o.Scopes, o.AddScopes, o.DropScopes, o.OfflineAccess = nil, []string{"openid"}, nil, OfflineAuto
-	o.Resource, o.NoResource, o.AuthServer = "", true, issuer
-	o.Header, o.HeaderOrigins, o.AuthorizeParams, o.TokenParams = nil, nil, nil, nil
-	// Few identity providers announce PKCE; it is used all the same, and MCP's rule is not for them.
-	o.AllowMissingPKCE = true
+	// What is named here is the person's or the machine's. All else is said of an MCP server and its authorization
+	// server, and must not lead there.
+	o := Options{
+		Profile: p.Profile, Store: p.Store, CacheDir: p.CacheDir,
+		ClientName: p.ClientName, ClientID: p.ClientID, ClientSecret: p.ClientSecret,
+		CallbackHost: p.CallbackHost, CallbackPort: p.CallbackPort, CallbackPath: p.CallbackPath, LoginTimeout: p.LoginTimeout,
+		HTTPClient: p.HTTPClient, RootCAs: p.RootCAs, ClientCertificates: p.ClientCertificates, UserAgent: p.UserAgent,
+		Prompt: p.Prompt, Logger: p.Logger, Trace: p.Trace, IgnoreProviders: p.IgnoreProviders,
+		AllowPrivateNetwork: p.AllowPrivateNetwork, AllowInsecureHTTP: p.AllowInsecureHTTP,
+		AllowGuessedEndpoints: p.AllowGuessedEndpoints, AllowForeignEndpoints: p.AllowForeignEndpoints,
+		AddScopes: []string{"openid"}, NoResource: true, AuthServer: issuer,
+		DPoP: DPoPNever,
+		// Few identity providers announce PKCE; it is used all the same, and MCP's rule is not for them.
+		AllowMissingPKCE: true,
+	}
 	c, err := New(issuer, &o)
 	if err != nil {
 		return nil, err

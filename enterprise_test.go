@@ -326,3 +326,27 @@ func TestIDTokensThatAreNotTaken(t *testing.T) {
 		})
 	}
 }
+
+// TestWhatIsTheServersIsNotTheCompanys: endpoints and ways of the MCP server's authorization server are for that
+// alone. The company's login and its client's secret do not go there.
+func TestWhatIsTheServersIsNotTheCompanys(t *testing.T) {
+	idp := startCompany(t)
+	srv := startRobots(t, func(form map[string]string, r *http.Request) string {
+		if id, password, _ := r.BasicAuth(); strings.Contains(id+password+form["client_id"]+form["client_secret"], "idp") {
+			t.Errorf("the MCP server's authorization server got the company's client: %v", form)
+		}
+		if !strings.HasPrefix(form["assertion"], "jag.") {
+			return "invalid_grant"
+		}
+		return ""
+	})
+	var asked atomic.Int32
+	c := newClient(t, srv.url(), mcpoauth.Options{
+		Store: memstore.New(), Prompt: visitor(&asked), ClientID: "agent", ClientSecret: "s",
+		Endpoints: mcpoauth.Endpoints{Authorization: srv.URL + "/authorize", Token: srv.URL + "/token"}, ScopeSeparator: ",",
+		Grant: mcpoauth.EnterpriseManaged{Issuer: idp.URL, ClientID: "at-idp", ClientSecret: "idp-secret"},
+	})
+	if s := ping(t, c); s != 200 || asked.Load() != 1 || idp.count("token-exchange") != 1 {
+		t.Errorf("status %d, %d logins, %v", s, asked.Load(), idp.n)
+	}
+}

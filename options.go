@@ -34,6 +34,9 @@ type Options struct {
 	// AddScopes and DropScopes adjust the chosen scopes, after everything else.
 	AddScopes  []string
 	DropScopes []string
+	// ScopeSeparator stands between the scopes of a request: " " or ",". Empty is the space of RFC 6749 section
+	// 3.3. Answers are read with either.
+	ScopeSeparator string
 	// OfflineAccess says when offline_access is added to the scopes.
 	OfflineAccess OfflineAccess
 

@@ -248,6 +248,7 @@ var optionFlags = map[string]string{
 	"ClientMetadataURL": "--client-metadata-url",
 	"ClientSecret":      "--client-secret-env",
 	"Resource":          "--resource",
+	"ScopeSeparator":    "--scope-separator",
 }
 
 // newFailed tells a wrong URL or flag from a home directory that cannot be had.

@@ -35,7 +35,7 @@ type flags struct {
 	timeout                  time.Duration
 
 	scopes, dropScopes, addScopes []string
-	offline                       string
+	scopeSeparator, offline       string
 
 	clientID, clientSecretEnv, clientSecretFile string
 	clientKeyFile, clientKeyAlg, grant          string
@@ -109,6 +109,7 @@ func (f *flags) addAll(cmd *cobra.Command) {
 	common(cmd, func(fs *pflag.FlagSet) {
 		fs.StringArrayVar(&f.scopes, "scope", nil, "ask for this `SCOPE` instead of what the server suggests (repeatable)")
 		fs.StringArrayVar(&f.dropScopes, "drop-scope", nil, "leave this `SCOPE` out (repeatable)")
+		fs.StringVar(&f.scopeSeparator, "scope-separator", "", "`CHARACTER` between the scopes of a request: a comma for a server that insists on it, else a space")
 		fs.StringVar(&f.offline, "offline-access", "auto", "`WHEN` to ask for offline_access: auto (where advertised), always or never")
 
 		fs.StringVar(&f.clientID, "client-id", "", "`ID` of a client registered with the server beforehand")
@@ -229,6 +230,7 @@ func (f *flags) options(cmd *cobra.Command, args []string) (*mcpoauth.Options, e
 		Profile:                  f.profile,
 		Scopes:                   words(f.scopes),
 		DropScopes:               words(f.dropScopes),
+		ScopeSeparator:           f.scopeSeparator,
 		ClientName:               f.clientName,
 		ClientMetadata:           f.clientMetadata,
 		ClientID:                 f.clientID,

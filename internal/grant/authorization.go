@@ -3,6 +3,7 @@
 package grant
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -26,6 +27,8 @@ type AuthorizationRequest struct {
 	// Resource and Scopes are left out when empty.
 	Resource string
 	Scopes   []string
+	// ScopeSeparator stands between scopes, "" for the space of RFC 6749 section 3.3.
+	ScopeSeparator string
 	// KeyThumbprint is of the key that the code will be bound to (RFC 9449 section 10), "" for none.
 	KeyThumbprint string
 	// Prompt is OpenID Connect's, "" for none.
@@ -45,7 +48,7 @@ func (r *AuthorizationRequest) parameters() url.Values {
 		"response_type": {"code"}, "client_id": {r.ClientID}, "redirect_uri": {r.RedirectURI}, "state": {r.State},
 		"code_challenge": {r.Challenge}, "code_challenge_method": {"S256"},
 	}
-	for k, v := range map[string]string{"resource": r.Resource, "scope": strings.Join(r.Scopes, " "), "prompt": r.Prompt, "dpop_jkt": r.KeyThumbprint} {
+	for k, v := range map[string]string{"resource": r.Resource, "scope": strings.Join(r.Scopes, cmp.Or(r.ScopeSeparator, " ")), "prompt": r.Prompt, "dpop_jkt": r.KeyThumbprint} {
 		if v != "" {
 			q.Set(k, v)
 		}

@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,15 +39,17 @@ type DeviceRequest struct {
 	Endpoint string
 	Auth     ClientAuth
 	Scopes   []string
-	Resource string
-	Extra    url.Values
+	// ScopeSeparator is as in an AuthorizationRequest.
+	ScopeSeparator string
+	Resource       string
+	Extra          url.Values
 }
 
 // StartDevice asks for a device code and a user code. The error is a *wire.Fault.
 func StartDevice(ctx context.Context, c *netguard.Client, r DeviceRequest) (*Device, error) {
 	form := url.Values{}
 	if len(r.Scopes) > 0 {
-		form.Set("scope", strings.Join(r.Scopes, " "))
+		form.Set("scope", strings.Join(r.Scopes, cmp.Or(r.ScopeSeparator, " ")))
 	}
 	if r.Resource != "" {
 		form.Set("resource", r.Resource)

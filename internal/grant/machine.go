@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -130,8 +131,10 @@ type MachineRequest struct {
 	Assertion secret.String
 	Resource  string
 	Scopes    []string
-	Extra     url.Values
-	Dialect   Dialect
+	// ScopeSeparator is as in an AuthorizationRequest.
+	ScopeSeparator string
+	Extra          url.Values
+	Dialect        Dialect
 }
 
 // Machine asks for a token, exactly once: a second try would only feed a lockout. The error is a
@@ -145,7 +148,7 @@ func Machine(ctx context.Context, c *netguard.Client, r MachineRequest) (*wire.T
 		form.Set("resource", r.Resource)
 	}
 	if len(r.Scopes) > 0 {
-		form.Set("scope", strings.Join(r.Scopes, " "))
+		form.Set("scope", strings.Join(r.Scopes, cmp.Or(r.ScopeSeparator, " ")))
 	}
 	addExtra(form, r.Extra)
 	tok, a, err := sendForToken(ctx, c, "token", r.Endpoint, r.Auth, form, r.Dialect)
