@@ -16,6 +16,7 @@ import (
 	"github.com/mcpoauth/mcpoauth"
 	"github.com/mcpoauth/mcpoauth/internal/browser"
 	"github.com/mcpoauth/mcpoauth/internal/proxy"
+	"github.com/mcpoauth/mcpoauth/store"
 )
 
 // bridging is the proxy command at work.
@@ -246,7 +247,9 @@ func (b *bridging) run(ctx context.Context, _ *cobra.Command, args []string, o *
 					opt.Header.Set("Authorization", auth)
 				}
 			}
-			err := proxy.Run(ctx, f.u.in, f.u.out, opt)
+			in, done := polled(f.u.in)
+			defer done()
+			err := proxy.Run(ctx, in, f.u.out, opt)
 			if errors.Is(err, context.Canceled) || errors.Is(err, errInterrupted) {
 				return nil // who ends a bridge has ended it
 			}
@@ -311,6 +314,8 @@ func classify(err error) proxy.Failure {
 	var t *mcpoauth.TokenError
 	var d *mcpoauth.DiscoveryError
 	var r *mcpoauth.RegistrationError
+	var damaged *store.CorruptError
+	var newer *store.VersionError
 	switch {
 	case errors.As(err, &a):
 		f.Code = a.Code
@@ -322,11 +327,11 @@ func classify(err error) proxy.Failure {
 		f.Kind = proxy.FailedDenied
 	case errors.As(err, &scope) && scope.Asked:
 		f.Kind, f.Code = proxy.FailedDenied, "insufficient_scope"
-	case errors.As(err, &scope), errors.Is(err, mcpoauth.ErrLoginRequired):
+	case errors.As(err, &scope), errors.Is(err, mcpoauth.ErrLoginRequired), errors.As(err, &damaged): // a login mends that
 		f.Kind = proxy.FailedLogin
 	case errors.As(err, &temporary):
 		f.Kind, f.RetryAfter = proxy.FailedTemporary, temporary.RetryAfter
-	case errors.As(err, &a), errors.As(err, &t), errors.As(err, &d), errors.As(err, &r), errors.Is(err, mcpoauth.ErrClosed):
+	case errors.As(err, &a), errors.As(err, &t), errors.As(err, &d), errors.As(err, &r), errors.As(err, &newer), errors.Is(err, mcpoauth.ErrClosed):
 		f.Kind = proxy.FailedOther
 	}
 	return f

@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"github.com/mcpoauth/mcpoauth"
 	"github.com/mcpoauth/mcpoauth/authtest"
 	"github.com/mcpoauth/mcpoauth/internal/proxy"
+	"github.com/mcpoauth/mcpoauth/store"
 )
 
 // host is the near side of a bridge.
@@ -204,14 +206,16 @@ func TestFieldCredentialsOfYourOwn(t *testing.T) {
 }
 
 func TestClassify(t *testing.T) {
-	for want, err := range map[proxy.Failure]error{
-		{Kind: proxy.FailedNetwork}:                            io.ErrUnexpectedEOF,
-		{Kind: proxy.FailedLogin}:                              &mcpoauth.LoginRequiredError{},
-		{Kind: proxy.FailedDenied, Code: "insufficient_scope"}: &mcpoauth.ScopeError{Asked: true},
-		{Kind: proxy.FailedTemporary, RetryAfter: time.Second}: &mcpoauth.TemporaryError{RetryAfter: time.Second, Err: io.EOF},
-		{Kind: proxy.FailedOther, Code: "invalid_client"}:      &mcpoauth.TokenError{Fact: mcpoauth.Fact{Code: "invalid_client"}},
-		{Kind: proxy.FailedDenied, Code: "access_denied"}:      &mcpoauth.AuthorizationError{Fact: mcpoauth.Fact{Code: "access_denied", Err: mcpoauth.ErrAccessDenied}},
-		{Kind: proxy.FailedOther}:                              &mcpoauth.DiscoveryError{},
+	for err, want := range map[error]proxy.Failure{
+		io.ErrUnexpectedEOF:                                               {Kind: proxy.FailedNetwork},
+		&mcpoauth.LoginRequiredError{}:                                    {Kind: proxy.FailedLogin},
+		&mcpoauth.ScopeError{Asked: true}:                                 {Kind: proxy.FailedDenied, Code: "insufficient_scope"},
+		&mcpoauth.TemporaryError{RetryAfter: time.Second, Err: io.EOF}:    {Kind: proxy.FailedTemporary, RetryAfter: time.Second},
+		&mcpoauth.TokenError{Fact: mcpoauth.Fact{Code: "invalid_client"}}: {Kind: proxy.FailedOther, Code: "invalid_client"},
+		&mcpoauth.AuthorizationError{Fact: mcpoauth.Fact{Code: "access_denied", Err: mcpoauth.ErrAccessDenied}}: {Kind: proxy.FailedDenied, Code: "access_denied"},
+		&mcpoauth.DiscoveryError{}: {Kind: proxy.FailedOther},
+		fmt.Errorf("cannot read it: %w", &store.CorruptError{Err: io.EOF}): {Kind: proxy.FailedLogin},
+		&store.VersionError{}: {Kind: proxy.FailedOther},
 	} {
 		if got := classify(err); got != want {
 			t.Errorf("%v: %+v, want %+v", err, got, want)

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -236,8 +237,12 @@ func (r *chunkReader) Read(p []byte) (n int, err error) {
 }
 
 // body returns a request body. The message stays until the body is closed, which a transport may do
-// long after the response is there, and from another goroutine than the one that reads.
+// long after the response is there, and from another goroutine than the one that reads. A short one is
+// copied: what net/http knows to be in memory it sends together with the header, in one write.
 func (m *message) body() io.ReadCloser {
+	if m.file == nil && len(m.chunks) == 1 {
+		return io.NopCloser(bytes.NewReader(bytes.Clone(m.chunks[0])))
+	}
 	m.refs.Add(1)
 	return &body{m: m, r: m.reader()}
 }
