@@ -3,11 +3,13 @@ package mcpoauth_test
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/mcpoauth/mcpoauth"
 	"github.com/mcpoauth/mcpoauth/authtest"
+	"github.com/mcpoauth/mcpoauth/store"
 	"github.com/mcpoauth/mcpoauth/store/memstore"
 )
 
@@ -117,6 +119,59 @@ func TestChallengesThatAskForWhatCannotBeAsked(t *testing.T) {
 			if rec := stored(t, st, c); rec.Wanted != nil {
 				t.Errorf("noted: %+v", rec.Wanted)
 			}
+		})
+	}
+}
+
+// TestATokenThatIsRefusedBeforeItsEnd: it looks good and cannot be renewed, or what can be renewed is another
+// server's. Whoever logs in next, in whichever process, is asked, and once.
+func TestATokenThatIsRefusedBeforeItsEnd(t *testing.T) {
+	check := func(t *testing.T, st store.Store, srv *authtest.Server, end func(), p *person, reason string) {
+		t.Helper()
+		url := srv.MCPURL()
+		opts := mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt, OfflineAccess: mcpoauth.OfflineNever}
+		if _, err := newClient(t, url, opts).Login(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		quiet := newClient(t, url, mcpoauth.Options{Store: st})
+		ping(t, quiet)
+		end()
+		if _, err := tryPing(quiet); !errors.Is(err, mcpoauth.ErrLoginRequired) || !strings.Contains(err.Error(), reason) {
+			t.Errorf("without a person: %v", err)
+		}
+		for range 2 {
+			if _, err := newClient(t, url, mcpoauth.Options{Store: st, Prompt: p.prompt, NoResource: true}).Login(t.Context(), nil); err != nil || p.asked() != 1 {
+				t.Fatalf("%v, %d logins", err, p.asked())
+			}
+			if s := ping(t, quiet); s != http.StatusOK {
+				t.Errorf("after that: status %d", s)
+			}
+		}
+	}
+	t.Run("no refresh token", func(t *testing.T) {
+		srv := authtest.New(t, &authtest.Options{RefreshNeedsOfflineAccess: true, Lenient: true})
+		check(t, memstore.New(), srv, srv.RevokeAll, &person{srv: srv}, "there is no refresh token")
+	})
+	for name, revoke := range map[string]bool{"moved to another authorization server": false, "no longer accepts the refresh token": true} {
+		t.Run(name, func(t *testing.T) {
+			srv, next := authtest.New(t, nil), authtest.New(t, &authtest.Options{Lenient: true})
+			check(t, memstore.New(), srv, func() {
+				srv.Set(func(f *authtest.Faults) {
+					f.AuthorizationServers = []string{next.Issuer()}
+					f.Intercept = map[string]func(http.ResponseWriter, *http.Request) bool{"mcp": func(w http.ResponseWriter, r *http.Request) bool {
+						if token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok && slices.Contains(next.Secrets(), token) {
+							w.WriteHeader(http.StatusOK)
+							return true
+						}
+						w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+						w.WriteHeader(http.StatusUnauthorized)
+						return true
+					}}
+				})
+				if revoke {
+					srv.RevokeAll()
+				}
+			}, &person{srv: next}, name)
 		})
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/mcpoauth/mcpoauth/internal/netguard"
 	"github.com/mcpoauth/mcpoauth/internal/resource"
+	"github.com/mcpoauth/mcpoauth/store"
 )
 
 const (
@@ -322,6 +323,9 @@ func (c *Client) answer(ctx context.Context, resp *http.Response, d *demand, s *
 	if s == nil {
 		return c.loginFor(ctx, d, c.whyNone(ctx), "")
 	}
+	if now, err := c.look(ctx); err == nil && now.rec.AccessToken != s.rec.AccessToken && now.usable(time.Now()) {
+		return now, nil
+	}
 	if err := c.calmed(); err != nil {
 		return nil, err
 	}
@@ -366,7 +370,7 @@ func (c *Client) answerAgain(ctx context.Context, resp *http.Response, d *demand
 	}
 	fresh := time.Since(s.rec.IssuedAt) < time.Minute
 	c.refused(fresh)
-	if c.opts.Prompt != nil && s.rec.Issuer != "" && c.issuerMoved(ctx, d, s) {
+	if s.rec.Issuer != "" && c.issuerMoved(ctx, d, s) {
 		return c.loginFor(ctx, d, "the server has moved to another authorization server", s.rec.AccessToken)
 	}
 	return nil, &TokenError{Fact{
@@ -389,6 +393,10 @@ func (c *Client) loginFor(ctx context.Context, d *demand, reason, refused string
 		return nil, nil
 	}
 	if c.opts.Prompt == nil {
+		// The token may look good for long: the next login must not be content with it.
+		if s, err := c.look(ctx); err == nil && refused != "" && s.rec.AccessToken == refused && s.rec.Wanted == nil && !c.machine() {
+			c.noteWanted(ctx, s, &store.Authentication{})
+		}
 		return nil, c.loginRequired(reason, nil)
 	}
 	if err := c.calmed(); err != nil {

@@ -11,22 +11,28 @@ import (
 	"time"
 )
 
-// TestConformance runs MCP's own client scenarios, each at every specification version that it lists.
-func TestConformance(t *testing.T) {
-	n := node(t)
-	suite := installed(t, "the npm package @modelcontextprotocol/conformance", "node_modules/@modelcontextprotocol/conformance/dist/index.js")
-	client := filepath.Join(t.TempDir(), "client")
-	if out, err := exec.Command("go", "build", "-o", client, "./conformanceclient").CombinedOutput(); err != nil {
+// judge is MCP's conformance suite and a client that it judges.
+func judge(t *testing.T, program string) (nodeJS, suite, client string) {
+	t.Helper()
+	suite = installed(t, "the npm package @modelcontextprotocol/conformance", "node_modules/@modelcontextprotocol/conformance/dist/index.js")
+	client = filepath.Join(t.TempDir(), "client")
+	if out, err := exec.Command("go", "build", "-o", client, program).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	list, err := exec.Command(n, suite, "list").Output()
+	return node(t), suite, client
+}
+
+// everyRun runs the client scenarios whose names match, each at every specification version that it lists, and
+// returns how many runs that were.
+func everyRun(t *testing.T, names, node, suite, client string) (runs int) {
+	t.Helper()
+	list, err := exec.Command(node, suite, "list").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, _, _ := strings.Cut(string(list), "Authorization server")
-	scenarios := regexp.MustCompile(`(?m)^\s+- (auth/\S+) \[([^\]]+)\]`).FindAllStringSubmatch(text, -1)
-	runs := 0
-	for _, s := range scenarios {
+	_, text, _ := strings.Cut(string(list), "Client scenarios")
+	text, _, _ = strings.Cut(text, "Authorization server")
+	for _, s := range regexp.MustCompile(`(?m)^\s+- (`+names+`) \[([^\]]+)\]`).FindAllStringSubmatch(text, -1) {
 		for version := range strings.SplitSeq(s[2], ",") {
 			if !strings.HasPrefix(version, "20") {
 				continue // an extension
@@ -34,11 +40,32 @@ func TestConformance(t *testing.T) {
 			runs++
 			t.Run(s[1]+"@"+version, func(t *testing.T) {
 				t.Parallel()
-				passes(t, n, suite, client, "--scenario", s[1], "--spec-version", version)
+				passes(t, node, suite, client, "--scenario", s[1], "--spec-version", version)
 			})
 		}
 	}
-	if runs != 44 {
+	return runs
+}
+
+// TestConformanceThroughTheBridge: a plain stdio client without OAuth, and the bridge before it.
+func TestConformanceThroughTheBridge(t *testing.T) {
+	n, suite, client := judge(t, "./stdioclient")
+	bridge, err := command()
+	if err != nil {
+		t.Fatalf("%v: %s", err, bridge)
+	}
+	t.Setenv("MCPOAUTH", bridge)
+	t.Run("all", func(t *testing.T) {
+		if runs := everyRun(t, `auth/\S+|initialize|tools_call|sse-retry|request-metadata|http-\S+`, n, suite, client); runs != 54 {
+			t.Errorf("%d runs, want 54", runs)
+		}
+	})
+}
+
+// TestConformance runs MCP's own client scenarios.
+func TestConformance(t *testing.T) {
+	n, suite, client := judge(t, "./conformanceclient")
+	if runs := everyRun(t, `auth/\S+`, n, suite, client); runs != 44 {
 		t.Errorf("%d runs, want 44", runs)
 	}
 	// The extensions that are supported.

@@ -63,7 +63,8 @@ type Record struct {
 	// DPoPKey is the private key that the tokens are bound to, a JWK; "" if they are not (RFC 9449).
 	DPoPKey string `json:"dpop_key,omitempty"`
 
-	// Wanted is what the MCP server asks of the next login, nil if nothing.
+	// Wanted is what the MCP server asks of the next login, nil if nothing. The zero value is a login of any kind,
+	// because it does not take the access token.
 	Wanted *Authentication `json:"wanted,omitempty"`
 
 	// LoginRequired is why the login has ended, "" while it has not.

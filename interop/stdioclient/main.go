@@ -15,7 +15,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 )
@@ -25,7 +24,7 @@ const newest = "2026-07-28"
 
 func main() {
 	if filepath.Base(os.Args[0]) == "browser" {
-		if resp, err := http.Get(os.Args[len(os.Args)-1]); err == nil { //nolint:noctx,gosec // the person's choice
+		if resp, err := http.Get(os.Args[len(os.Args)-1]); err == nil { //nolint:gosec // the person's choice
 			_ = resp.Body.Close()
 		}
 		return
@@ -142,7 +141,7 @@ func (h *host) meta() map[string]any {
 
 // ask sends a request and waits for its answer. A server that knows other revisions is asked again in one of those.
 func (h *host) ask(method string, params map[string]any) (json.RawMessage, error) {
-	for {
+	for asked := false; ; {
 		h.last++
 		id := h.last
 		p := map[string]any{}
@@ -162,7 +161,8 @@ func (h *host) ask(method string, params map[string]any) (json.RawMessage, error
 		if m.Error == nil {
 			return m.Result, nil
 		}
-		if known := m.Error.Data.Supported; len(known) > 0 && !slices.Contains(known, h.version) {
+		if known := m.Error.Data.Supported; len(known) > 0 && !asked {
+			asked = true
 			h.version = known[0]
 			continue
 		}
