@@ -245,7 +245,8 @@ func (c *Client) ServerURL() string { return c.id }
 func DefaultCacheDir() (string, error) { return filestore.DefaultDir() }
 
 // Close waits for a refresh, a save or a login under way, ending the login; it tries a failed save
-// once more and reports it. ctx bounds the wait. A closed Client only fails.
+// once more and reports it, and closes the connections that are not in use. ctx bounds the wait. A
+// closed Client only fails.
 func (c *Client) Close(ctx context.Context) error {
 	c.end()
 	err := c.logins.Wait(ctx)
@@ -257,6 +258,9 @@ func (c *Client) Close(ctx context.Context) error {
 	}
 	if c.idp != nil {
 		err = errors.Join(err, c.idp.Close(ctx))
+	}
+	if t, ok := c.http.Transport().(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
 	}
 	return err
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -753,5 +755,40 @@ func TestFieldNothingThatIsPrintedHoldsASecret(t *testing.T) {
 				t.Errorf("%s of a token in a private field: %s", format, s)
 			}
 		}
+	}
+}
+
+// TestConnectionsAreClosed by whoever ends, so that no goroutine stays.
+func TestConnectionsAreClosed(t *testing.T) {
+	for name, end := range map[string]func(*mcpoauth.Client, *http.Client) error{
+		"the client":      func(c *mcpoauth.Client, _ *http.Client) error { return c.Close(t.Context()) },
+		"the HTTP client": func(_ *mcpoauth.Client, h *http.Client) error { h.CloseIdleConnections(); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			closed := make(chan bool, 1)
+			srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+				if s == http.StateClosed {
+					closed <- true
+				}
+			}
+			srv.Start()
+			defer srv.Close()
+			c := newClient(t, srv.URL, mcpoauth.Options{})
+			h := c.HTTPClient()
+			resp, err := h.Get(srv.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+			if err := end(c, h); err != nil {
+				t.Error(err)
+			}
+			select {
+			case <-closed:
+			case <-time.After(20 * time.Second):
+				t.Error("a connection stays open")
+			}
+		})
 	}
 }

@@ -75,6 +75,7 @@ var rules = map[string]rule{
 		ours:   []string{"", "authtest", "store", "store/...", "internal/testserver"},
 		others: []string{"golang.org/x/oauth2", "github.com/jackc/pgx", "github.com/valkey-io/valkey-go"},
 	},
+	"internal/trials/day":   {ours: []string{"", "authtest", "store/filestore", "internal/cli", "internal/trials/host"}, others: []string{"go.uber.org/goleak"}},
 	"internal/trials/host":  {},
 	"internal/trials/kill":  {ours: []string{"", "authtest", "store", "store/..."}},
 	"internal/trials/scale": {ours: []string{"", "store", "store/...", "internal/testserver"}, others: []string{"github.com/jackc/pgx"}},

@@ -38,6 +38,20 @@ type Transport struct {
 	Base http.RoundTripper
 }
 
+// CloseIdleConnections closes the connections that Base keeps for requests to come.
+func (t *Transport) CloseIdleConnections() {
+	if b, ok := t.base().(interface{ CloseIdleConnections() }); ok {
+		b.CloseIdleConnections()
+	}
+}
+
+func (t *Transport) base() http.RoundTripper {
+	if t.Base != nil {
+		return t.Base
+	}
+	return t.Client.http.Transport()
+}
+
 // HTTPClient returns an http.Client whose requests are authorized. It follows redirects within the
 // server's origin only; others are returned as they are.
 func (c *Client) HTTPClient() *http.Client {
@@ -82,11 +96,7 @@ func (c *Client) audience() *url.URL {
 
 // RoundTrip implements http.RoundTripper.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	c := t.Client
-	base := t.Base
-	if base == nil {
-		base = c.http.Transport()
-	}
+	c, base := t.Client, t.base()
 	if req.Header["Authorization"] != nil {
 		return base.RoundTrip(req)
 	}

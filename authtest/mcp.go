@@ -225,14 +225,22 @@ func (s *Server) handle(w http.ResponseWriter, granted []string, method string, 
 		none := map[string]any{"type": "object"}
 		return map[string]any{"tools": []any{
 			map[string]any{"name": "whoami", "description": "Says what the token allows.", "inputSchema": none},
+			map[string]any{"name": "echo", "description": "Answers its text.", "annotations": map[string]any{"readOnlyHint": true}, "inputSchema": map[string]any{
+				"type": "object", "properties": map[string]any{"text": map[string]any{"type": "string"}},
+			}},
 			map[string]any{"name": "write_note", "description": "Needs the scope mcp:write.", "inputSchema": none},
 		}}, "", nil
 	case "tools/call":
 		var p struct {
-			Name string `json:"name"`
+			Name      string `json:"name"`
+			Arguments struct {
+				Text string `json:"text"`
+			} `json:"arguments"`
 		}
 		_ = json.Unmarshal(params, &p)
 		switch p.Name {
+		case "echo":
+			return text(p.Arguments.Text), "", nil
 		case "whoami":
 			return text("You may: " + strings.Join(granted, " ")), "", nil
 		case "write_note":

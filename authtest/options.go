@@ -1,6 +1,7 @@
 package authtest
 
 import (
+	"net"
 	"net/http"
 	"time"
 )
@@ -44,6 +45,8 @@ type Options struct {
 	// MetadataDocuments are the Client ID Metadata Documents it knows, by URL, with their redirect
 	// URIs. A non-nil map announces the support.
 	MetadataDocuments map[string][]string
+	// Listen makes the listeners, on free ports; nil is net.Listen.
+	Listen func(network, address string) (net.Listener, error)
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
 }

@@ -106,13 +106,16 @@ func Start(opt *Options) (*Server, error) {
 		r := "/" + random(4)
 		s.paths = paths{r + "/ask-here", r + "/say-yes", r + "/coins", r + "/sign-up", r + "/shred", r + "/hand-in", r + "/clients/"}
 	}
-	as, err := listen()
+	if s.opt.Listen == nil {
+		s.opt.Listen = net.Listen
+	}
+	as, err := s.opt.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	rs := as
 	if !s.opt.SameOrigin {
-		if rs, err = listen(); err != nil {
+		if rs, err = s.opt.Listen("tcp", "127.0.0.1:0"); err != nil {
 			_ = as.Close()
 			return nil, err
 		}
@@ -127,10 +130,6 @@ func Start(opt *Options) (*Server, error) {
 		s.serve(ctx, rs, s.mcpHandler())
 	}
 	return s, nil
-}
-
-func listen() (net.Listener, error) {
-	return net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it does not block
 }
 
 func (s *Server) serve(ctx context.Context, ln net.Listener, h http.Handler) {

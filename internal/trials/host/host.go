@@ -152,26 +152,32 @@ func (p *Program) Answer(id int, other func([]byte)) ([]byte, error) {
 	}
 }
 
-// Peak returns how much memory the program and its children have had at most, each at its own time.
-func (p *Program) Peak() (int64, error) {
+// Peak returns how much memory the program and its children have had at most, each at its own time, in bytes.
+func (p *Program) Peak() (int64, error) { return p.status("VmHWM") }
+
+// Memory returns how much memory the program and its children have, in bytes.
+func (p *Program) Memory() (int64, error) { return p.status("VmRSS") }
+
+// status sums up a figure of the program and its children.
+func (p *Program) status(name string) (int64, error) {
 	statuses, err := filepath.Glob("/proc/[0-9]*/status")
 	if err != nil || len(statuses) == 0 {
 		return 0, errors.New("there is no /proc to read memory from")
 	}
 	parent, peak := map[int]int{}, map[int]int64{}
-	for _, name := range statuses {
-		b, err := os.ReadFile(name) //nolint:gosec // a process's status
+	for _, file := range statuses {
+		b, err := os.ReadFile(file) //nolint:gosec // a process's status
 		if err != nil {
 			continue // it ended
 		}
-		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
 		for l := range strings.Lines(string(b)) {
 			k, v, _ := strings.Cut(l, ":")
 			v, _, _ = strings.Cut(strings.TrimSpace(v), " ")
 			switch k {
 			case "PPid":
 				parent[pid], _ = strconv.Atoi(v)
-			case "VmHWM":
+			case name:
 				kb, _ := strconv.ParseInt(v, 10, 64)
 				peak[pid] = kb << 10
 			}
