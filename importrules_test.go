@@ -75,11 +75,12 @@ var rules = map[string]rule{
 		ours:   []string{"", "authtest", "store", "store/...", "internal/testserver"},
 		others: []string{"golang.org/x/oauth2", "github.com/jackc/pgx", "github.com/valkey-io/valkey-go"},
 	},
-	"internal/trials/day":   {ours: []string{"", "authtest", "store/filestore", "internal/cli", "internal/trials/host"}, others: []string{"go.uber.org/goleak"}},
-	"internal/trials/host":  {},
-	"internal/trials/kill":  {ours: []string{"", "authtest", "store", "store/..."}},
-	"internal/trials/scale": {ours: []string{"", "store", "store/...", "internal/testserver"}, others: []string{"github.com/jackc/pgx"}},
-	"cmd/mcpoauth":          {ours: []string{"internal/cli"}},
+	"internal/trials/day":     {ours: []string{"", "authtest", "store/filestore", "internal/cli", "internal/trials/host"}, others: []string{"go.uber.org/goleak"}},
+	"internal/trials/host":    {},
+	"internal/trials/hostile": {ours: []string{"internal/trials/host"}},
+	"internal/trials/kill":    {ours: []string{"", "authtest", "store", "store/..."}},
+	"internal/trials/scale":   {ours: []string{"", "store", "store/...", "internal/testserver"}, others: []string{"github.com/jackc/pgx"}},
+	"cmd/mcpoauth":            {ours: []string{"internal/cli"}},
 }
 
 var stageHelpers = []string{"internal/wire", "internal/resource", "internal/netguard", "internal/secret"}

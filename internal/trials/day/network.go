@@ -127,7 +127,7 @@ func (n *network) heal() {
 		if l.ln != nil {
 			continue
 		}
-		if ln, err := net.Listen("tcp", l.addr.String()); err == nil { //nolint:noctx // it does not block
+		if ln, err := net.Listen("tcp", l.addr.String()); err == nil {
 			l.open(ln)
 		}
 	}
