@@ -53,7 +53,7 @@ func main() {
 		os.Exit(code)
 	}
 	duration := flag.Duration("duration", time.Minute, "how long the day is")
-	rate := flag.Int("rate", 20, "`CALLS` a second")
+	rate := flag.Int("rate", 25, "`CALLS` a second")
 	seed := flag.Uint64("seed", 0, "what makes the same troubles happen again")
 	flag.Parse()
 	if *seed == 0 {
