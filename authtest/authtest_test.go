@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -173,8 +174,11 @@ func TestAWholeLogin(t *testing.T) {
 	if status, _, m := c.call(access, ping); status != http.StatusOK || m["result"] == nil {
 		t.Errorf("with a token: %d, %v", status, m)
 	}
-	if _, _, m := c.call(access, `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`); len(m["result"].(map[string]any)["tools"].([]any)) != 2 {
+	if _, _, m := c.call(access, `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`); len(m["result"].(map[string]any)["tools"].([]any)) != 3 {
 		t.Errorf("tools: %v", m)
+	}
+	if _, _, m := c.call(access, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"text":"hello"}}}`); !strings.Contains(fmt.Sprint(m["result"]), "text:hello") {
+		t.Errorf("echo: %v", m)
 	}
 	if status, h, _ := c.call(access, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"write_note"}}`); status != http.StatusForbidden || !strings.Contains(h.Get("WWW-Authenticate"), "insufficient_scope") {
 		t.Errorf("a tool that needs another scope: %d, %v", status, h)
@@ -188,7 +192,7 @@ func TestAWholeLogin(t *testing.T) {
 	for _, r := range srv.Requests() {
 		legs = append(legs, r.Leg)
 	}
-	if want := []string{"server-metadata", "registration", "challenge", "authorize", "consent", "token", "mcp", "mcp", "mcp"}; !slices.Equal(legs, want) || srv.Count("mcp") != 3 {
+	if want := []string{"server-metadata", "registration", "challenge", "authorize", "consent", "token", "mcp", "mcp", "mcp", "mcp"}; !slices.Equal(legs, want) || srv.Count("mcp") != 4 {
 		t.Errorf("recorded %v", legs)
 	}
 }

@@ -1,10 +1,12 @@
 package authtest_test
 
 import (
+	"net"
 	"net/http"
 	"net/url"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +21,9 @@ type optionCase struct {
 }
 
 const clientDocument = "https://client.example/oauth.json"
+
+// listeners counts those that are made by the option.
+var listeners atomic.Int32
 
 var aDay = time.Date(2031, 5, 6, 7, 8, 9, 0, time.UTC)
 
@@ -151,6 +156,14 @@ var optionCases = map[string]optionCase{
 		see: func(c *client) string {
 			return sprint(c.resourceMetadata().json["dpop_signing_alg_values_supported"], useBound(c))
 		},
+	},
+	"Listen": {
+		opt: authtest.Options{Listen: func(network, address string) (net.Listener, error) {
+			listeners.Add(1)
+			return net.Listen(network, address)
+		}},
+		want: [2]string{"0|200", "2|200"},
+		see:  func(c *client) string { return sprint(listeners.Load(), c.resourceMetadata().status) },
 	},
 	"Now": {
 		opt:  authtest.Options{Now: func() time.Time { return aDay }},
