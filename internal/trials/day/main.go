@@ -364,7 +364,7 @@ func (d *day) judge(srv *authtest.Server, sent, unanswered int, memory []int64, 
 	if len(memory) >= 8 {
 		early, end := median(memory[len(memory)/8:len(memory)/2]), median(memory[len(memory)*3/4:])
 		fmt.Printf("memory: %.1f MB in the first half, %.1f MB in the last quarter\n", mb(early), mb(end))
-		if float64(end) > 1.15*float64(early)+(2<<20) {
+		if float64(end) > 1.15*float64(early)+(4<<20) {
 			d.note("memory grows")
 		}
 	}

@@ -5,6 +5,7 @@ package main
 import (
 	"net"
 	"sync"
+	"time"
 )
 
 // network is what lies between the bridge and the servers.
@@ -127,8 +128,13 @@ func (n *network) heal() {
 		if l.ln != nil {
 			continue
 		}
-		if ln, err := net.Listen("tcp", l.addr.String()); err == nil {
-			l.open(ln)
+		// A connection to elsewhere may have got the port for its own end meanwhile.
+		for range 200 {
+			if ln, err := net.Listen("tcp", l.addr.String()); err == nil {
+				l.open(ln)
+				break
+			}
+			time.Sleep(50 * time.Millisecond)
 		}
 	}
 }
