@@ -213,7 +213,7 @@ func TestFieldAWaiterWhoLeavesStopsNothing(t *testing.T) {
 	srv := authtest.New(t, nil)
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt})
 	ping(t, c)
-	srv.Set(func(f *authtest.Faults) { f.TokenDelay = 300 * time.Millisecond })
+	srv.Set(func(f *authtest.Faults) { f.TokenDelay = time.Second })
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	errs := make(chan error, 1)
@@ -221,7 +221,9 @@ func TestFieldAWaiterWhoLeavesStopsNothing(t *testing.T) {
 		_, err := c.Token(ctx, &mcpoauth.TokenOptions{MinValidity: 2 * time.Hour})
 		errs <- err
 	}()
-	time.Sleep(10 * time.Millisecond)
+	for end := time.Now().Add(20 * time.Second); srv.Count("refresh") == 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
 	if _, err := c.Token(context.Background(), &mcpoauth.TokenOptions{MinValidity: 2 * time.Hour}); err != nil {
 		t.Errorf("the other waiter got %v", err)
 	}
