@@ -151,7 +151,7 @@ func TestGoSDKsOwnLoginAtAuthtest(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	if tools, err := s.ListTools(t.Context(), nil); err != nil || len(tools.Tools) != 2 {
+	if tools, err := s.ListTools(t.Context(), nil); err != nil || len(tools.Tools) != 3 {
 		t.Errorf("%v, %v", tools, err)
 	}
 }
@@ -197,7 +197,7 @@ func TestMCPGosOwnLoginAtAuthtest(t *testing.T) {
 	}
 	mc := mcpgo.NewClient(tr)
 	defer func() { _ = mc.Close() }()
-	if n := mcpGoTools(t, mc); n != 2 {
+	if n := mcpGoTools(t, mc); n != 3 {
 		t.Errorf("%d tools", n)
 	}
 }
@@ -210,7 +210,7 @@ func TestPythonSDKsOwnLoginAtAuthtest(t *testing.T) {
 	cmd := exec.CommandContext(ctx, py, "python-sdk-login.py", srv.MCPURL())
 	cmd.Dir = "peers"
 	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "tools: 2") {
+	if err != nil || !strings.Contains(string(out), "tools: 3") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
