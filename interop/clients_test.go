@@ -63,7 +63,7 @@ func TestGoSDKOverHTTPClient(t *testing.T) {
 	for _, sse := range []bool{false, true} {
 		srv := authtest.New(t, &authtest.Options{SSE: sse})
 		c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: player(srv)})
-		if n := listTools(t.Context(), t, c); n != 2 {
+		if n := listTools(t.Context(), t, c); n != 3 {
 			t.Errorf("%d tools", n)
 		}
 	}
@@ -79,7 +79,7 @@ func TestGoSDKOverHandler(t *testing.T) {
 	defer func() { _ = s.Close() }()
 	for range 2 {
 		tools, err := s.ListTools(t.Context(), nil)
-		if err != nil || len(tools.Tools) != 2 {
+		if err != nil || len(tools.Tools) != 3 {
 			t.Fatalf("%v, %v", tools, err)
 		}
 		srv.Expire()
@@ -97,7 +97,7 @@ func TestMCPGoOverHTTPClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = mc.Close() }()
-	if n := mcpGoTools(t, mc); n != 2 {
+	if n := mcpGoTools(t, mc); n != 3 {
 		t.Errorf("%d tools", n)
 	}
 }
