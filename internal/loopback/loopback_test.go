@@ -901,12 +901,14 @@ func TestFieldHostileTextOnTheCallbackPage(t *testing.T) {
 		l := armed(t, Config{ServerName: "mcp.example.com"})
 		strip := func(s string) string { return strings.Map(visible, s) }
 		headers := []string{"Referer: https://as.example/" + strip(text), "User-Agent: " + strip(text), "Cookie: a=" + strip(text), "X-Evil: " + strip(text), "Accept-Language: " + strip(text)}
+		callback := "/callback?code=" + q + "&state=" + q + "&iss=" + q
+		refusal := "/callback?error=" + q + "&error_description=" + q + "&error_uri=" + q + "&state=bad"
 		for target, want := range map[string]string{
-			"/callback?error=" + q + "&error_description=" + q + "&error_uri=" + q + "&state=bad": "stray",
-			"/callback?code=" + q + "&state=" + q + "&iss=" + q:                                   "stray",
-			"/callback?" + q + "=" + q:                                                            "stray",
-			"/" + url.PathEscape(text):                                                            "missing",
-			"/callback/" + url.PathEscape(text) + "?code=" + q:                                    "missing",
+			callback:                   "stray",
+			refusal:                    "stray",
+			"/callback?" + q + "=" + q: "stray",
+			"/" + url.PathEscape(text): "missing",
+			"/callback/" + url.PathEscape(text) + "?code=" + q: "missing",
 		} {
 			if _, body := get(t, l, target, headers...); body != plain[want].body {
 				t.Errorf("%q changes the page: %s", text, body)
