@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
@@ -234,6 +235,44 @@ func TestFieldAProxyAndAnAuthorityOfItsOwn(t *testing.T) {
 	if _, err := newClient(t, mcp, o).Login(t.Context(), nil); err == nil || !strings.Contains(mcpoauth.Hint(err), "--ca-file") {
 		t.Errorf("got %v (%s)", err, mcpoauth.Hint(err))
 	}
+}
+
+// TestFieldAServerWantsACertificate: the login and the requests take the client certificate along, and without one
+// the error says which setting gives it.
+func TestFieldAServerWantsACertificate(t *testing.T) {
+	roots, cert := authority(t, "localhost")
+	var p *provider
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.URL.Scheme, r.URL.Host = "https", r.Host
+		resp, err := p.RoundTrip(r)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		maps.Copy(w.Header(), resp.Header)
+		w.WriteHeader(resp.StatusCode)
+		_, _ = io.Copy(w, resp.Body)
+	}))
+	// With TLS 1.3 the missing certificate is sometimes noticed as a cut connection.
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS12, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: roots}
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer := "https://localhost:" + port
+	p = inOrder(t, issuer+"/mcp", issuer)
+	server.StartTLS()
+	defer server.Close()
+	o := mcpoauth.Options{RootCAs: roots, Prompt: p.person}
+	if _, err := newClient(t, issuer+"/mcp", o).Login(t.Context(), nil); err == nil || errors.Is(err, mcpoauth.ErrTemporary) || !strings.Contains(mcpoauth.Hint(err), "--client-cert") {
+		t.Errorf("got %v (%s)", err, mcpoauth.Hint(err))
+	}
+	o.ClientCertificates = []tls.Certificate{cert}
+	c := newClient(t, issuer+"/mcp", o)
+	p.call(c)
+	p.dead = "Bearer access-1"
+	p.call(c)
 }
 
 // tunnel connects what sent a CONNECT request with an address.

@@ -428,6 +428,19 @@ func (c *Client) Fault(ctx context.Context, target string, err error) error {
 		case errors.As(err, &name):
 			f.Hint = "check the host in the URL: another server answers there, or its certificate lacks the name"
 		}
+	case wire.TLSRefusalOf(err) != wire.NotRefused:
+		f.Unsent = true
+		f.Message = host + " ends the TLS connection: " + wire.Clean(withoutURL(err).Error())
+		switch wire.TLSRefusalOf(err) {
+		case wire.WantsCertificate:
+			f.Hint = "it asks for a certificate of yours: give one that it knows with --client-cert and --client-key (Options.ClientCertificates)"
+		case wire.NoHandshake:
+			f.Hint = "it knows neither TLS 1.2 nor a cipher that is safe today, or it asks for a certificate of yours: give one with --client-cert and --client-key (Options.ClientCertificates)"
+		case wire.UnknownName:
+			f.Hint = "check the host in the URL: the server does not know this name"
+		default:
+			f.Hint = "it knows neither TLS 1.2 nor a cipher that is safe today: its owner has to update it"
+		}
 	case errors.As(err, &plainHTTP):
 		f.Unsent = true
 		f.Message = host + " does not speak TLS on this port"

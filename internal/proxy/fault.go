@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
 // reason is why a request got no answer from the server.
@@ -153,7 +155,7 @@ func (b *bridge) failure(err error) *fault {
 		var op *net.OpError
 		var cert *tls.CertificateVerificationError
 		switch {
-		case errors.As(err, &cert):
+		case errors.As(err, &cert), wire.TLSRefusalOf(err) != wire.NotRefused:
 			f.reason, f.final = reasonNetwork, true
 		case errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect"):
 			f.reason, f.unsent = reasonNetwork, true

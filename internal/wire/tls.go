@@ -1,0 +1,59 @@
+package wire
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"strings"
+)
+
+// TLSRefusal is why a TLS connection came to nothing, where trying again does not help.
+type TLSRefusal int
+
+const (
+	// NotRefused is every other error.
+	NotRefused TLSRefusal = iota
+	// WantsCertificate is a server that asks for a client certificate, and got none or one that it does not take.
+	WantsCertificate
+	// NoCommonTLS is a server that knows none of our versions and ciphers.
+	NoCommonTLS
+	// NoHandshake is one of these two: the servers of TLS 1.2 do not tell them apart.
+	NoHandshake
+	// UnknownName is a server that does not know the host name.
+	UnknownName
+)
+
+// TLSRefusalOf tells what an error of net/http says of the handshake. The types of crypto/tls keep the alerts to
+// themselves, so that their texts have to do.
+func TLSRefusalOf(err error) TLSRefusal {
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Op != "remote error" {
+		// A server that answers with a version of TLS that nobody offered.
+		if err != nil && strings.Contains(err.Error(), "tls: server selected unsupported protocol version") {
+			return NoCommonTLS
+		}
+		return NotRefused
+	}
+	for alert, r := range alerts {
+		if op.Err.Error() == alert.Error() {
+			return r
+		}
+	}
+	return NotRefused
+}
+
+// alerts are those of RFC 8446 section 6.2 that another try would meet again.
+var alerts = map[tls.AlertError]TLSRefusal{
+	40:  NoHandshake,
+	42:  WantsCertificate,
+	43:  WantsCertificate,
+	44:  WantsCertificate,
+	45:  WantsCertificate,
+	46:  WantsCertificate,
+	48:  WantsCertificate,
+	49:  WantsCertificate,
+	70:  NoCommonTLS,
+	71:  NoCommonTLS,
+	112: UnknownName,
+	116: WantsCertificate,
+}
