@@ -186,6 +186,7 @@ func start(ctx context.Context, path string, args []string, opt Options) error {
 	cmd := exec.Command(path, args...) //nolint:gosec,noctx // an argument vector with a sanitized URL
 	cmd.Stderr = opt.Stderr
 	cmd.Env = environment(os.Environ())
+	cmd.SysProcAttr = apart()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
