@@ -9,6 +9,7 @@ import (
 
 	"github.com/mcpoauth/mcpoauth"
 	"github.com/mcpoauth/mcpoauth/authtest"
+	"github.com/mcpoauth/mcpoauth/store"
 	"github.com/mcpoauth/mcpoauth/store/memstore"
 )
 
@@ -113,6 +114,61 @@ func TestFieldThePortOfTheRegistrationIsTaken(t *testing.T) {
 			// The token that manages the client is the new one.
 			if res, err := c.Logout(t.Context()); err != nil || !res.ClientDeleted {
 				t.Errorf("%+v, %v", res, err)
+			}
+		})
+	}
+}
+
+// TestARegistrationOfOthers: one that this process cannot read is replaced only if nobody can.
+func TestARegistrationOfOthers(t *testing.T) {
+	for name, k := range map[string]struct {
+		data string
+		kept bool
+	}{
+		"sealed":                   {`{"sealed":1,"key":"000000000000","box":"AAAA"}`, true},
+		"of a newer version":       {`{"format":99,"kind":"registration"}`, true},
+		"damaged":                  {`{`, false},
+		"of no format that exists": {`{"kind":"registration"}`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv, st := authtest.New(t, nil), memstore.New()
+			o := mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt}
+			login := func() {
+				t.Helper()
+				if _, err := newClient(t, srv.MCPURL(), o).Login(t.Context(), &mcpoauth.LoginOptions{Force: true}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			login()
+			var key store.Key
+			for k, err := range st.List(t.Context(), store.Filter{Kind: store.KindRegistration}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				key = k
+			}
+			_, rev, err := st.Load(t.Context(), key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err = st.Save(t.Context(), key, []byte(k.data), rev); err != nil {
+				t.Fatal(err)
+			}
+			login()
+			data, _, err := st.Load(t.Context(), key)
+			if err != nil || (string(data) == k.data) != k.kept {
+				t.Errorf("%s, %v", data, err)
+			}
+			login()
+			if n := srv.Count("registration"); n != map[bool]int{true: 3, false: 2}[k.kept] {
+				t.Errorf("%d registrations", n)
+			}
+			// The last login that goes does not take it along.
+			if _, err := newClient(t, srv.MCPURL(), o).Logout(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if data, _, err := st.Load(t.Context(), key); k.kept && (err != nil || string(data) != k.data) {
+				t.Errorf("after the logout: %s, %v", data, err)
 			}
 		})
 	}

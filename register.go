@@ -180,14 +180,25 @@ func (c *Client) checkKey(f *facts) error {
 func (c *Client) storedIdentity(ctx context.Context, f *facts, redirectURI string, w want) *identity {
 	id := &identity{key: c.registrationKey(f.Issuer, redirectURI)}
 	data, rev, err := c.store.Load(ctx, id.key)
-	if err != nil {
+	if errors.Is(err, store.ErrNotFound) {
 		return id
 	}
 	id.rev = rev
-	reg, err := store.DecodeRegistration(data)
+	var reg *store.Registration
+	if err == nil {
+		reg, err = store.DecodeRegistration(data)
+	}
+	var damaged *store.CorruptError
 	switch {
-	case err != nil:
+	case errors.As(err, &damaged):
 		c.note("the stored registration cannot be read, registering anew: " + err.Error())
+		if derr := c.store.Delete(ctx, id.key, 0); derr == nil {
+			id.rev = 0
+		}
+	case err != nil:
+		// Another key sealed it, or a newer version wrote it: it is of use to others.
+		c.note("the stored registration cannot be read; one is made for this login alone: " + err.Error())
+		id.key = store.Key{}
 	case w.newClient:
 	case reg.Issuer != f.Issuer:
 	case !reg.SecretExpiry.IsZero() && time.Now().After(reg.SecretExpiry):
@@ -317,7 +328,8 @@ func (c *Client) forgetRegistration(ctx context.Context, reg *store.Registration
 	if err != nil {
 		return
 	}
-	if stored, err := store.DecodeRegistration(data); err == nil && stored.ClientID != reg.ClientID {
+	var damaged *store.CorruptError
+	if stored, err := store.DecodeRegistration(data); err != nil && !errors.As(err, &damaged) || err == nil && stored.ClientID != reg.ClientID {
 		return // somebody registered anew
 	}
 	if err := c.store.Delete(ctx, key, rev); err != nil {

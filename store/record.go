@@ -271,6 +271,9 @@ func decode(data []byte, v any, nestedName string, nested *Registration) (map[st
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, corrupt(errors.New("something follows it"))
 	}
+	if _, ok := members["sealed"]; ok && members["format"] == nil {
+		return nil, &SealedError{}
+	}
 	var f int
 	if err := json.Unmarshal(members["format"], &f); err != nil || f < 1 {
 		return nil, corrupt(errors.New("it has no format"))

@@ -169,6 +169,18 @@ func (e *CorruptError) HintText() string {
 	return "log in again: the damaged record is set aside, not deleted; other logins are not affected"
 }
 
+// SealedError means that package sealed has sealed a record, and it is read without that package. It is
+// neither damaged nor absent: no login replaces it.
+type SealedError struct{}
+
+// Error implements error.
+func (*SealedError) Error() string { return "the record is sealed, and no key was given" }
+
+// HintText says what to do.
+func (*SealedError) HintText() string {
+	return "give the key that it was sealed with: --seal or MCPOAUTH_SEAL (package sealed)"
+}
+
 // VersionError means that a record was written by a newer version of this module.
 type VersionError struct {
 	// Path says where it lies, if it has a place.

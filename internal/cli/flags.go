@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/mcpoauth/mcpoauth"
+	"github.com/mcpoauth/mcpoauth/store/sealed"
 )
 
 // flags are the common flags. Each can also be given as MCPOAUTH_<NAME> in the environment; a
@@ -32,6 +33,7 @@ type flags struct {
 	profile, store, logLevel string
 	seal                     []string
 	sealPlain                bool
+	keyringKeys              []sealed.Key // those that --seal keyring has found
 	timeout                  time.Duration
 
 	scopes, dropScopes, addScopes []string
@@ -93,7 +95,7 @@ func (f *flags) addStore(cmd *cobra.Command) {
 		fs.StringVar(&f.config, configFlag, "", "`FILE` with settings of servers (mcpoauth/mcpoauth.toml in the user's configuration directory unless given)")
 		fs.StringVar(&f.profile, "profile", "", "`NAME` of one of several accounts on a server")
 		fs.StringVar(&f.store, "store", "file", "`WHERE` logins are kept: file, file:DIR, keyring, redis://… or postgres://…")
-		fs.StringArrayVar(&f.seal, "seal", nil, "seal what is stored with this `KEY`: file:PATH, env:NAME, passphrase-env:NAME or passphrase-file:PATH (repeatable: the first seals, all open)")
+		fs.StringArrayVar(&f.seal, "seal", nil, "seal what is stored with this `KEY`: file:PATH, env:NAME, passphrase-env:NAME, passphrase-file:PATH or keyring (repeatable: the first seals, all open)")
 		fs.BoolVar(&f.sealPlain, "seal-plain", false, "take logins that are not sealed yet, and seal them")
 		fs.StringVar(&f.logLevel, "log-level", "off", "`LEVEL` of what is told on stderr: debug, info, warn, error or off")
 		fs.DurationVar(&f.timeout, "timeout", 0, "`TIME` to wait: for the person when logging in (5m unless given), else for the whole command")

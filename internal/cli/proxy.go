@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -315,7 +316,7 @@ func classify(err error) proxy.Failure {
 	var d *mcpoauth.DiscoveryError
 	var r *mcpoauth.RegistrationError
 	var damaged *store.CorruptError
-	var newer *store.VersionError
+	var path *fs.PathError
 	switch {
 	case errors.As(err, &a):
 		f.Code = a.Code
@@ -331,7 +332,8 @@ func classify(err error) proxy.Failure {
 		f.Kind = proxy.FailedLogin
 	case errors.As(err, &temporary):
 		f.Kind, f.RetryAfter = proxy.FailedTemporary, temporary.RetryAfter
-	case errors.As(err, &a), errors.As(err, &t), errors.As(err, &d), errors.As(err, &r), errors.As(err, &newer), errors.Is(err, mcpoauth.ErrClosed):
+	case errors.As(err, &a), errors.As(err, &t), errors.As(err, &d), errors.As(err, &r), errors.As(err, &path), mcpoauth.Hint(err) != "", errors.Is(err, mcpoauth.ErrClosed):
+		// A store that cannot be read, a key that is missing, a setting: what the network says comes without a hint.
 		f.Kind = proxy.FailedOther
 	}
 	return f

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -216,6 +217,8 @@ func TestClassify(t *testing.T) {
 		&mcpoauth.DiscoveryError{}: {Kind: proxy.FailedOther},
 		fmt.Errorf("cannot read it: %w", &store.CorruptError{Err: io.EOF}): {Kind: proxy.FailedLogin},
 		&store.VersionError{}: {Kind: proxy.FailedOther},
+		&store.SealedError{}:  {Kind: proxy.FailedOther},
+		fmt.Errorf("cannot read it: %w", &fs.PathError{Op: "open", Path: "x", Err: fs.ErrPermission}): {Kind: proxy.FailedOther},
 	} {
 		if got := classify(err); got != want {
 			t.Errorf("%v: %+v, want %+v", err, got, want)

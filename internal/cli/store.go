@@ -101,7 +101,9 @@ func (f *flags) sealStore(s store.Store) (store.Store, error) {
 }
 
 // sealKinds are the kinds of what --seal names.
-var sealKinds = []string{"file", "env", "passphrase-env", "passphrase-file"}
+var sealKinds = []string{"file", "env", "passphrase-env", "passphrase-file", sealKeyring}
+
+const sealKeyring = "keyring"
 
 // sealKeys reads the keys that --seal names.
 func (f *flags) sealKeys() ([]sealed.Key, error) {
@@ -111,6 +113,11 @@ func (f *flags) sealKeys() ([]sealed.Key, error) {
 		var more []sealed.Key
 		var err error
 		switch {
+		case spec == sealKeyring:
+			if more, err = keyringKeys(); err != nil {
+				return nil, newFailed(err)
+			}
+			f.keyringKeys = more
 		case name == "":
 			err = errors.New("it names nothing")
 		case kind == "file":
@@ -132,7 +139,7 @@ func (f *flags) sealKeys() ([]sealed.Key, error) {
 			err = errors.New("it is of no kind that there is")
 		}
 		if err != nil {
-			hint := "use file:PATH, env:NAME, passphrase-env:NAME or passphrase-file:PATH"
+			hint := "use file:PATH, env:NAME, passphrase-env:NAME, passphrase-file:PATH or keyring"
 			if kind == "file" && errors.Is(err, os.ErrNotExist) {
 				hint = "make one with: mcpoauth reseal --new-key " + name
 			}
@@ -146,6 +153,21 @@ func (f *flags) sealKeys() ([]sealed.Key, error) {
 		keys = append(keys, more...)
 	}
 	return keys, nil
+}
+
+// keyringKeys returns the keys that the keyring has, and makes one if there is none.
+func keyringKeys() ([]sealed.Key, error) {
+	s, err := keyringstore.New(nil)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := s.Keys(context.Background())
+	if errors.Is(err, keyringstore.ErrNoSecret) {
+		if err = s.NewKey(context.Background()); err == nil {
+			keys, err = s.Keys(context.Background())
+		}
+	}
+	return keys, err
 }
 
 // redisConn connects when it is first used, and again after that failed.

@@ -286,6 +286,7 @@ func TestFlagsAndEnvironment(t *testing.T) {
 			{"--seal", "file:/no/such"},
 			{"--seal", "passphrase-env:NO_SUCH"},
 			{"--seal", "other:x"},
+			{"--seal", "keyring:hunter2"},
 			{"--store", "keyring", "--seal", "env:A_KEY"},
 		} {
 			_, err := options(t, args...)

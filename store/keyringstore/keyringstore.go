@@ -18,7 +18,9 @@
 // A user has one key for each [Options.Service], whatever the directory. If it is gone while there are
 // records, or another one has taken its place, that is a [KeyLostError]: no new key is made over them. So
 // that processes make one key between them, it is made under a lock in mcpoauth in the user's cache
-// directory, and one in [Options.Dir].
+// directory, and one in [Options.Dir]. [Store.NewKey] puts another one before it, in the same secret of the
+// keyring, [Store.Reseal] moves the records to that, and [Store.DropOldKeys] ends the change.
+//
 // The library below hands the secret to macOS's security command by its standard input, never as an
 // argument, and to a Secret Service in clear over the user's own D-Bus session. A program that the user
 // runs can ask an unlocked keyring for the key as this one does.
@@ -35,6 +37,8 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,6 +52,8 @@ const (
 	defaultTimeout = 10 * time.Second
 	// account names the key within the service. Another format of the key would be another account.
 	account = "store key 1"
+	// maxKeys is how many keys fit into a secret of every keyring, with room to spare.
+	maxKeys = 16
 )
 
 // Options configure a [Store]. Nil is the zero value.
@@ -128,15 +134,16 @@ type Store struct {
 
 	mu     sync.Mutex
 	sealed *sealed.Store
-	key    sealed.Key // that it seals with
+	keys   []sealed.Key // those of the keyring: the first seals, all open
 	asked  *question
 }
 
 // question is a call to the keyring under way. One that never returns is asked once, whoever waits.
 type question struct {
-	create bool // it makes a key where there is none
+	ask    func() ([]sealed.Key, error)
+	opens  bool // it asks for the keys that there are, and
+	create bool // makes one where there is none
 	done   chan struct{}
-	key    sealed.Key
 	err    error
 }
 
@@ -182,22 +189,13 @@ func (s *Store) open(ctx context.Context, create bool) (*sealed.Store, error) {
 			defer s.mu.Unlock()
 			return s.sealed, nil
 		}
-		q := s.asked
-		if q == nil {
-			q = &question{create: create, done: make(chan struct{})}
-			s.asked = q
-			go s.answer(q)
-		}
 		s.mu.Unlock()
-		select {
-		case <-q.done:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-limit.C:
-			return nil, &UnavailableError{Reason: fmt.Sprintf("it did not answer within %v; it may be locked, and wait for its password", s.opt.Timeout)}
+		q, err := s.question(ctx, limit, &question{ask: func() ([]sealed.Key, error) { return s.obtain(create) }, opens: true, create: create})
+		if err != nil {
+			return nil, err
 		}
-		if create && !q.create && errors.Is(q.err, ErrNoSecret) {
-			continue // it was a reader's question
+		if !q.opens || create && !q.create && errors.Is(q.err, ErrNoSecret) {
+			continue // it was somebody else's question
 		}
 		if q.err != nil {
 			return nil, q.err
@@ -205,62 +203,121 @@ func (s *Store) open(ctx context.Context, create bool) (*sealed.Store, error) {
 	}
 }
 
+// ask asks the keyring once nobody else does.
+func (s *Store) ask(ctx context.Context, ask func() ([]sealed.Key, error)) error {
+	limit := time.NewTimer(s.opt.Timeout)
+	defer limit.Stop()
+	for mine := (&question{ask: ask}); ; {
+		q, err := s.question(ctx, limit, mine)
+		if err != nil {
+			return err
+		}
+		if q == mine {
+			return q.err
+		}
+	}
+}
+
+// question returns the question under way, else mine, when it is answered.
+func (s *Store) question(ctx context.Context, limit *time.Timer, mine *question) (*question, error) {
+	s.mu.Lock()
+	q := s.asked
+	if q == nil {
+		q = mine
+		q.done = make(chan struct{})
+		s.asked = q
+		go s.answer(q)
+	}
+	s.mu.Unlock()
+	select {
+	case <-q.done:
+		return q, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-limit.C:
+		return nil, &UnavailableError{Reason: fmt.Sprintf("it did not answer within %v; it may be locked, and wait for its password", s.opt.Timeout)}
+	}
+}
+
 // answer asks the keyring. What it learns is kept, whether or not somebody still waits.
 func (s *Store) answer(q *question) {
-	q.key, q.err = s.obtain(q.create)
+	keys, err := q.ask()
 	var opened *sealed.Store
-	if q.err == nil {
-		opened, q.err = sealed.New(s.files, nil, q.key)
+	if err == nil {
+		opened, err = sealed.New(s.files, nil, keys...)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked = nil
-	if q.err == nil {
-		s.sealed, s.key = opened, q.key
+	s.asked, q.err = nil, err
+	if err == nil {
+		s.sealed, s.keys = opened, keys
 	}
 	close(q.done)
 }
 
-// obtain returns the key that the keyring has, and makes it if it may.
-func (s *Store) obtain(create bool) (sealed.Key, error) {
-	key, err := s.get()
+// obtain returns the keys that the keyring has, and makes one if it may.
+func (s *Store) obtain(create bool) ([]sealed.Key, error) {
+	keys, err := s.get()
 	if !errors.Is(err, ErrNoSecret) {
-		return key, err
+		return keys, err
 	}
 	if lost := s.lost(); lost != nil {
-		return sealed.Key{}, lost
+		return nil, lost
 	}
 	if !create {
-		return sealed.Key{}, err
+		return nil, err
 	}
-	// Two processes that begin at once must not each make one: the second would orphan what the first
+	return s.change(func(keys []sealed.Key) ([]sealed.Key, error) {
+		if len(keys) == 0 {
+			keys = []sealed.Key{sealed.GenerateKey()}
+		}
+		return keys, nil
+	})
+}
+
+// change gives the keyring what with makes of its keys; where it has none yet, with gets none.
+func (s *Store) change(with func([]sealed.Key) ([]sealed.Key, error)) ([]sealed.Key, error) {
+	// Two processes that begin at once must not each make a key: the second would orphan what the first
 	// has sealed.
 	unlock, err := s.lock()
 	if err != nil {
-		return sealed.Key{}, err
+		return nil, err
 	}
 	defer unlock()
-	if key, err = s.get(); !errors.Is(err, ErrNoSecret) {
-		return key, err
-	}
-	if lost := s.lost(); lost != nil {
-		return sealed.Key{}, lost
-	}
-	text := sealed.GenerateKey().Text()
-	if err := s.opt.Keyring.Set(s.opt.Service, account, text); err != nil {
-		return sealed.Key{}, unavailable("it does not take a new secret", err)
-	}
-	key, err = s.get()
+	old, err := s.get()
 	if errors.Is(err, ErrNoSecret) {
-		return sealed.Key{}, &UnavailableError{Reason: "it took a new secret and does not have it"}
+		err = s.lost()
 	}
 	if err != nil {
-		return sealed.Key{}, unavailable("it does not give back what it was given", err)
+		return nil, err
 	}
-	if key.Text() != text {
-		return sealed.Key{}, &UnavailableError{Reason: "it gives back another secret than it was given"}
+	keys, err := with(old)
+	if err != nil || text(keys) == text(old) {
+		return keys, err
 	}
-	return key, nil
+	if err := s.opt.Keyring.Set(s.opt.Service, account, text(keys)); err != nil {
+		return nil, unavailable("it does not take a new secret", err)
+	}
+	got, err := s.get()
+	if errors.Is(err, ErrNoSecret) {
+		return nil, &UnavailableError{Reason: "it took a new secret and does not have it"}
+	}
+	if err != nil {
+		return nil, unavailable("it does not give back what it was given", err)
+	}
+	if text(got) != text(keys) {
+		return nil, &UnavailableError{Reason: "it gives back another secret than it was given"}
+	}
+	return got, nil
+}
+
+// text returns what the keyring keeps of keys.
+func text(keys []sealed.Key) string {
+	var words []string
+	for _, k := range keys {
+		words = append(words, k.Text())
+	}
+	return strings.Join(words, " ")
 }
 
 // lock excludes all that may make the key.
@@ -308,19 +365,19 @@ func (s *Store) userDir() *filestore.Store {
 	return user
 }
 
-func (s *Store) get() (sealed.Key, error) {
-	text, err := s.opt.Keyring.Get(s.opt.Service, account)
+func (s *Store) get() ([]sealed.Key, error) {
+	secret, err := s.opt.Keyring.Get(s.opt.Service, account)
 	if errors.Is(err, ErrNoSecret) {
-		return sealed.Key{}, err
+		return nil, err
 	}
 	if err != nil {
-		return sealed.Key{}, unavailable("it cannot be read", err)
+		return nil, unavailable("it cannot be read", err)
 	}
-	keys, err := sealed.ParseKeys(text)
-	if err != nil || len(keys) != 1 {
-		return sealed.Key{}, fmt.Errorf("the secret %q of the service %q in the keyring is not a key of this program", account, s.opt.Service)
+	keys, err := sealed.ParseKeys(secret)
+	if err != nil {
+		return nil, fmt.Errorf("the secret %q of the service %q in the keyring is not a key of this program", account, s.opt.Service)
 	}
-	return keys[0], nil
+	return keys, nil
 }
 
 // lost reports that there are records whose key is gone.
@@ -354,11 +411,25 @@ func (s *Store) Load(ctx context.Context, key store.Key) ([]byte, store.Revision
 		return nil, 0, err
 	}
 	data, rev, err := in.Load(ctx, key)
-	var other *sealed.KeyError
-	if errors.As(err, &other) {
-		err = &KeyLostError{Dir: s.Dir(), Err: err}
+	if errors.As(err, new(*sealed.KeyError)) {
+		// Another process may have made a new key since this one asked for them.
+		if aerr := s.ask(ctx, func() ([]sealed.Key, error) { return s.obtain(false) }); aerr != nil {
+			return nil, 0, aerr
+		}
+		if in, err = s.open(ctx, false); err != nil {
+			return nil, 0, err
+		}
+		data, rev, err = in.Load(ctx, key)
 	}
-	return data, rev, err
+	return data, rev, s.ofKey(err)
+}
+
+// ofKey makes a KeyLostError of the error of a record that no key of the keyring opens.
+func (s *Store) ofKey(err error) error {
+	if errors.As(err, new(*sealed.KeyError)) {
+		return &KeyLostError{Dir: s.Dir(), Err: err}
+	}
+	return err
 }
 
 // Save implements store.Store. The first one makes the key.
@@ -385,15 +456,64 @@ func (s *Store) Lock(ctx context.Context, key store.Key, name string) (context.C
 	return s.files.Lock(ctx, key, name)
 }
 
-// Key returns the keyring's key, to seal another store with. Without one the error is ErrNoSecret; only
-// [Store.Probe] and [Store.Save] make it.
-func (s *Store) Key(ctx context.Context) (sealed.Key, error) {
+// Keys returns the keyring's keys, to seal another store with: the first seals, all open. Without one the
+// error is ErrNoSecret; only [Store.Probe], [Store.Save] and [Store.NewKey] make one.
+func (s *Store) Keys(ctx context.Context) ([]sealed.Key, error) {
 	if _, err := s.open(ctx, false); err != nil {
-		return sealed.Key{}, err
+		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.key, nil
+	return slices.Clone(s.keys), nil
+}
+
+// NewKey puts a new key before those of the keyring, for what is sealed from now on. The others stay, and open
+// what they have sealed, until [Store.DropOldKeys]. A process that has asked for the keys before goes on with
+// those, and asks again when it meets a record that the new one sealed.
+func (s *Store) NewKey(ctx context.Context) error {
+	return s.ask(ctx, func() ([]sealed.Key, error) {
+		return s.change(func(old []sealed.Key) ([]sealed.Key, error) {
+			if len(old) >= maxKeys {
+				return nil, fmt.Errorf("there are %d keys of this program in the keyring, and more do not fit: drop the old ones first", len(old))
+			}
+			return append([]sealed.Key{sealed.GenerateKey()}, old...), nil
+		})
+	})
+}
+
+// Reseal seals the records of [Options.Dir] again with the first key of the keyring, where it was another,
+// as [sealed.Store.Reseal] does.
+func (s *Store) Reseal(ctx context.Context) (moved int, err error) {
+	err = s.ask(ctx, func() ([]sealed.Key, error) { return s.obtain(false) })
+	if errors.Is(err, ErrNoSecret) {
+		return 0, nil // and no record
+	}
+	if err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	in := s.sealed
+	s.mu.Unlock()
+	moved, err = in.Reseal(ctx)
+	return moved, s.ofKey(err)
+}
+
+// DropOldKeys leaves the first key alone in the keyring, once it has resealed the records of [Options.Dir]. It
+// must be given, so that nothing is dropped when another process has put a newer one before it. What the other
+// keys have sealed elsewhere, in other directories or stores, or seal from now on in processes that have run since
+// before [Store.NewKey], is lost: move the one and end the other before.
+func (s *Store) DropOldKeys(ctx context.Context, first sealed.Key) error {
+	if _, err := s.Reseal(ctx); err != nil {
+		return err
+	}
+	return s.ask(ctx, func() ([]sealed.Key, error) {
+		return s.change(func(old []sealed.Key) ([]sealed.Key, error) {
+			if len(old) == 0 || old[0].Text() != first.Text() {
+				return nil, errors.New("another process has changed the keyring's key meanwhile; nothing is dropped")
+			}
+			return old[:1], nil
+		})
+	})
 }
 
 // Probe implements store.Prober: it makes the key if there is none.

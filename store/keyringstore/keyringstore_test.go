@@ -379,7 +379,7 @@ func TestAnotherProcessThatMakesTheKeyForTooLong(t *testing.T) {
 func TestTheKeySealsOtherStoresToo(t *testing.T) {
 	dir, k := t.TempDir(), &fake{}
 	s := open(t, dir, k)
-	if _, err := s.Key(t.Context()); !errors.Is(err, keyringstore.ErrNoSecret) || k.made() != 0 {
+	if _, err := s.Keys(t.Context()); !errors.Is(err, keyringstore.ErrNoSecret) || k.made() != 0 {
 		t.Errorf("before there is one: %v, %d made", err, k.made())
 	}
 	if err := s.Probe(t.Context()); err != nil {
@@ -388,11 +388,11 @@ func TestTheKeySealsOtherStoresToo(t *testing.T) {
 	inner := memstore.New()
 	for range 2 {
 		// The second time it is another process.
-		k1, err := open(t, dir, k).Key(t.Context())
+		keys, err := open(t, dir, k).Keys(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		other, err := sealed.New(inner, nil, k1)
+		other, err := sealed.New(inner, nil, keys...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -406,6 +406,124 @@ func TestTheKeySealsOtherStoresToo(t *testing.T) {
 	}
 	if k.made() != 1 {
 		t.Errorf("%d keys were made", k.made())
+	}
+}
+
+// TestTheKeyChanges: with a process that runs all the while, and one that begins at each step.
+func TestTheKeyChanges(t *testing.T) {
+	dir, k := t.TempDir(), &fake{}
+	running := open(t, dir, k)
+	save := func(s *keyringstore.Store, profile string) {
+		t.Helper()
+		id := key
+		id.Profile = profile
+		_, rev, err := s.Load(t.Context(), id)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			t.Fatal(err)
+		}
+		if _, err := s.Save(t.Context(), id, []byte(profile), rev); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := func(s *keyringstore.Store, want ...string) {
+		t.Helper()
+		for _, profile := range want {
+			id := key
+			id.Profile = profile
+			if data, _, err := s.Load(t.Context(), id); err != nil || string(data) != profile {
+				t.Errorf("%s: %q, %v", profile, data, err)
+			}
+		}
+	}
+	if err := open(t, dir, k).DropOldKeys(t.Context(), sealed.Key{}); err == nil || k.made() != 0 {
+		t.Errorf("without any key: %v, %d made", err, k.made())
+	}
+	save(running, "a")
+	save(running, "b")
+	if err := open(t, dir, k).NewKey(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	save(open(t, dir, k), "b")
+	save(open(t, dir, k), "c")
+	all(running, "a", "b", "c")
+	all(open(t, dir, k), "a", "b", "c")
+	if n, err := open(t, dir, k).Reseal(t.Context()); n != 1 || err != nil {
+		t.Errorf("%d records were moved, %v; want that which the old key sealed", n, err)
+	}
+	// What the other keys have sealed since is moved before they go, and nothing goes for another key than the first.
+	keys, err := running.Keys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := open(t, dir, k).NewKey(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(t, dir, k).DropOldKeys(t.Context(), keys[0]); err == nil || k.made() != 3 {
+		t.Errorf("%v, %d changes of the keyring", err, k.made())
+	}
+	if keys, err = open(t, dir, k).Keys(t.Context()); err != nil || len(keys) != 3 {
+		t.Fatal(len(keys), err)
+	}
+	if err := open(t, dir, k).DropOldKeys(t.Context(), keys[0]); err != nil {
+		t.Fatal(err)
+	}
+	all(open(t, dir, k), "a", "b", "c")
+	all(running, "a", "b", "c")
+	save(running, "a")
+	if keys, err = open(t, dir, k).Keys(t.Context()); err != nil || len(keys) != 1 {
+		t.Errorf("%d keys are left, %v", len(keys), err)
+	}
+	all(open(t, dir, k), "a")
+}
+
+func TestNothingIsDroppedThatIsNeeded(t *testing.T) {
+	dir, k := t.TempDir(), &fake{}
+	s := open(t, dir, k)
+	if _, err := s.Save(t.Context(), key, []byte("x"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.NewKey(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	if err := os.WriteFile(files[0], []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := s.Keys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DropOldKeys(t.Context(), keys[0]); !errors.As(err, new(*store.CorruptError)) {
+		t.Errorf("got %v", err)
+	}
+	if keys, err := open(t, dir, k).Keys(t.Context()); err != nil || len(keys) != 2 {
+		t.Errorf("%d keys, %v", len(keys), err)
+	}
+}
+
+func TestThereIsAnEndOfNewKeys(t *testing.T) {
+	k := &fake{}
+	s := open(t, t.TempDir(), k)
+	for range 16 {
+		if err := s.NewKey(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if secret := k.secrets["mcpoauth/store key 1"]; len(secret) > 1024 {
+		t.Errorf("the secret has %d bytes", len(secret))
+	}
+	if err := s.NewKey(t.Context()); err == nil || !strings.Contains(err.Error(), "drop the old") {
+		t.Errorf("got %v", err)
+	}
+	keys, err := s.Keys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DropOldKeys(t.Context(), keys[0]); err != nil {
+		t.Error(err)
 	}
 }
 
