@@ -264,7 +264,7 @@ func (f *flags) options(cmd *cobra.Command, args []string) (*mcpoauth.Options, e
 		return nil, &usageError{"--resource and --no-resource exclude each other", "give one of them"}
 	}
 	steps := []func(*mcpoauth.Options) error{
-		f.setStore, f.setOffline, f.setDPoP, f.setSecrets, f.setGrant, f.setParams, f.setHeaders, f.setTLS, f.setLogger,
+		func(o *mcpoauth.Options) error { return f.setStore(cmd.Context(), o) }, f.setOffline, f.setDPoP, f.setSecrets, f.setGrant, f.setParams, f.setHeaders, f.setTLS, f.setLogger,
 	}
 	for _, set := range steps {
 		if err := set(o); err != nil {

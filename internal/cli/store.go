@@ -25,8 +25,9 @@ import (
 
 const storeHint = "use file, file:DIR, keyring, redis://HOST, rediss://HOST or postgres://HOST/DATABASE"
 
-// setStore understands --store and --seal. Nothing is connected before it is used.
-func (f *flags) setStore(o *mcpoauth.Options) error {
+// setStore understands --store and --seal. Nothing is connected before it is used; only the keyring is asked for
+// its keys.
+func (f *flags) setStore(ctx context.Context, o *mcpoauth.Options) error {
 	if kind, dir, has := strings.Cut(f.store, ":"); (kind == "file" || kind == "") && len(f.seal) == 0 && has == (dir != "") {
 		o.CacheDir = dir
 		return nil
@@ -35,7 +36,7 @@ func (f *flags) setStore(o *mcpoauth.Options) error {
 	if err != nil {
 		return err
 	}
-	if o.Store, err = f.sealStore(s); err != nil {
+	if o.Store, err = f.sealStore(ctx, s); err != nil {
 		return err
 	}
 	return nil
@@ -86,14 +87,14 @@ func (f *flags) openStore() (store.Store, error) {
 }
 
 // sealStore puts the seal of --seal around a store.
-func (f *flags) sealStore(s store.Store) (store.Store, error) {
+func (f *flags) sealStore(ctx context.Context, s store.Store) (store.Store, error) {
 	if len(f.seal) == 0 {
 		return s, nil
 	}
 	if _, ok := s.(*keyringstore.Store); ok {
 		return nil, &usageError{"--store keyring is sealed already", "leave --seal out"}
 	}
-	keys, err := f.sealKeys()
+	keys, err := f.sealKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +107,7 @@ var sealKinds = []string{"file", "env", "passphrase-env", "passphrase-file", sea
 const sealKeyring = "keyring"
 
 // sealKeys reads the keys that --seal names.
-func (f *flags) sealKeys() ([]sealed.Key, error) {
+func (f *flags) sealKeys(ctx context.Context) ([]sealed.Key, error) {
 	var keys []sealed.Key
 	for _, spec := range f.seal {
 		kind, name, _ := strings.Cut(spec, ":")
@@ -114,8 +115,8 @@ func (f *flags) sealKeys() ([]sealed.Key, error) {
 		var err error
 		switch {
 		case spec == sealKeyring:
-			if more, err = keyringKeys(); err != nil {
-				return nil, newFailed(err)
+			if more, err = keyringKeys(ctx); err != nil {
+				return nil, err
 			}
 			f.keyringKeys = more
 		case name == "":
@@ -156,15 +157,15 @@ func (f *flags) sealKeys() ([]sealed.Key, error) {
 }
 
 // keyringKeys returns the keys that the keyring has, and makes one if there is none.
-func keyringKeys() ([]sealed.Key, error) {
+func keyringKeys(ctx context.Context) ([]sealed.Key, error) {
 	s, err := keyringstore.New(nil)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := s.Keys(context.Background())
+	keys, err := s.Keys(ctx)
 	if errors.Is(err, keyringstore.ErrNoSecret) {
-		if err = s.NewKey(context.Background()); err == nil {
-			keys, err = s.Keys(context.Background())
+		if err = s.NewKey(ctx); err == nil {
+			keys, err = s.Keys(ctx)
 		}
 	}
 	return keys, err
