@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mcpoauth/mcpoauth"
@@ -790,6 +791,71 @@ func TestConnectionsAreClosed(t *testing.T) {
 			case <-closed:
 			case <-time.After(20 * time.Second):
 				t.Error("a connection stays open")
+			}
+		})
+	}
+}
+
+// stuckStore does not answer, or gives no lock, until the caller has had enough.
+type stuckStore struct {
+	*memstore.Store
+	what  string
+	stuck chan struct{}
+}
+
+func (s *stuckStore) hang(ctx context.Context, what string) error {
+	if s.what != what {
+		return nil
+	}
+	s.stuck <- struct{}{}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (s *stuckStore) Load(ctx context.Context, key store.Key) ([]byte, store.Revision, error) {
+	if err := s.hang(ctx, "load"); err != nil {
+		return nil, 0, err
+	}
+	return s.Store.Load(ctx, key)
+}
+
+func (s *stuckStore) Lock(ctx context.Context, key store.Key, name string) (context.Context, func() error, error) {
+	if err := s.hang(ctx, "lock"); err != nil {
+		return nil, nil, err
+	}
+	return s.Store.Lock(ctx, key, name)
+}
+
+// TestCloseWaitsForNoStore: a locked keyring, or another process with the lock, holds up nobody who wants to end.
+func TestCloseWaitsForNoStore(t *testing.T) {
+	for _, what := range []string{"load", "lock"} {
+		synctest.Test(t, func(t *testing.T) {
+			st := &stuckStore{Store: memstore.New(), stuck: make(chan struct{})}
+			c, err := mcpoauth.New("https://mcp.example.com/mcp", &mcpoauth.Options{Store: st})
+			if err != nil {
+				t.Fatal(err)
+			}
+			rec := &store.Record{
+				Issuer: "https://as.example.com", AccessToken: "a", RefreshToken: "r", Expiry: time.Now().Add(-time.Hour),
+				TokenEndpoint: "https://as.example.com/token", Registration: store.Registration{ClientID: "c"},
+			}
+			data, err := rec.Encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := st.Save(t.Context(), store.Key{Kind: store.KindLogin, ID: c.ServerURL()}, data, 0); err != nil {
+				t.Fatal(err)
+			}
+			st.what = what
+			failed := make(chan error, 1)
+			go func() { _, err := c.Token(context.Background(), nil); failed <- err }()
+			<-st.stuck
+			start := time.Now()
+			if err := c.Close(context.Background()); err != nil || time.Since(start) != 0 {
+				t.Errorf("%s: it took %v, %v", what, time.Since(start), err)
+			}
+			if err := <-failed; !errors.Is(err, mcpoauth.ErrClosed) {
+				t.Errorf("%s: the caller got %v", what, err)
 			}
 		})
 	}

@@ -92,10 +92,13 @@ func (c *Client) look(ctx context.Context) (*session, error) {
 	if s := c.pendingSession(); s != nil {
 		return s, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	ctx, cancel := c.whileOpen(ctx, storeTimeout)
 	defer cancel()
 	rec, rev, err := c.loadRecord(ctx)
 	if err != nil {
+		if cerr := c.closed(); cerr != nil {
+			return nil, cerr
+		}
 		if s := c.current.Load(); s.usable(time.Now()) && !errors.Is(err, store.ErrNotFound) {
 			c.note("the store cannot be read, going on with the token in memory: " + err.Error())
 			return s, nil
@@ -115,6 +118,13 @@ func (c *Client) look(ctx context.Context) (*session, error) {
 		return nil, c.loginRequired(endedBecause(s.rec), nil)
 	}
 	return s, nil
+}
+
+// whileOpen limits a wait before anything is sent: a closed Client need not see its end.
+func (c *Client) whileOpen(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	stop := context.AfterFunc(c.life, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 func endedBecause(rec *store.Record) string {
@@ -150,11 +160,14 @@ func (c *Client) renewLocked(ctx context.Context, refused string) (*session, err
 		return nil, err
 	}
 	stop := c.waiting("refresh-elsewhere", time.Now().Add(lockWait))
-	wait, cancelWait := context.WithTimeout(ctx, lockWait)
+	wait, cancelWait := c.whileOpen(ctx, lockWait)
 	held, unlock, err := c.store.Lock(wait, c.key, refreshLock)
 	stop()
 	cancelWait()
 	if err != nil {
+		if cerr := c.closed(); cerr != nil {
+			return nil, cerr
+		}
 		if errors.Is(err, context.DeadlineExceeded) {
 			return nil, &TemporaryError{Err: errors.New("another process holds the refresh of this login for too long")}
 		}
