@@ -85,7 +85,7 @@ func StartDevice(ctx context.Context, c *netguard.Client, r DeviceRequest) (*Dev
 	}
 	d.Interval = defaultInterval
 	if n, ok := o.Seconds("interval"); ok && n > 0 {
-		d.Interval = min(time.Duration(n)*time.Second, maxInterval)
+		d.Interval = time.Duration(min(n, int64(maxInterval/time.Second))) * time.Second
 	}
 	return d, nil
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,8 @@ const (
 	// be used again, and maxLinger how many streams may do so.
 	linger    = time.Second
 	maxLinger = 32
+	// maxExtras is how many streams are read at once that answer what needs no answer.
+	maxExtras = 8
 	// cancelWait is how long a request that the host cancelled may take to end.
 	cancelWait = 5 * time.Second
 	// deleteWait and stopWait bound the end of the bridge.
@@ -57,7 +60,9 @@ type bridge struct {
 
 	lingering atomic.Int32
 	replies   chan struct{} // a place for each response under way
-	strays    atomic.Int64
+	extras    atomic.Int32
+	// What was warned of so often that it is not any more.
+	strays, dropped, foreign, leftOut atomic.Int64
 
 	sess   atomic.Pointer[session]
 	modern atomic.Pointer[string] // the last revision without sessions that the host used
@@ -77,6 +82,8 @@ type bridge struct {
 	hungUp   chan struct{} // closed when the input's end was seen before all of it was taken
 	host     hostState
 	renewal  *renewal
+	lostAt   time.Time // when the standing stream last found its session lost, and
+	flaps    int       // how many times within a minute of the time before
 	login    loginState
 	asked    map[string]chan<- []byte // requests of the bridge's own to the host
 
@@ -267,6 +274,10 @@ func (b *bridge) accept(m *message) error {
 		b.refuse(m, &fault{reason: reasonInvalid})
 		return nil
 	}
+	if b.hides(e) {
+		b.refuse(m, &fault{reason: reasonHidden})
+		return nil
+	}
 	c := b.newCall(m, e)
 	switch {
 	case e.response():
@@ -281,11 +292,6 @@ func (b *bridge) accept(m *message) error {
 			return nil
 		}
 	default:
-		if c.method == "tools/call" && b.ignores(e.text(fieldName)) {
-			b.refuse(m, &fault{reason: reasonHidden})
-			c.cancel()
-			return nil
-		}
 		if !b.register(c, &entry{call: c, raw: e.raw(fieldID), method: c.method, uri: e.text(fieldURI)}) {
 			b.refuse(m, &fault{reason: reasonInUse})
 			c.cancel()
@@ -394,6 +400,9 @@ func (b *bridge) acceptBatch(m *message) error {
 			bad = reasonInvalid
 		}
 	}
+	if bad == 0 && slices.ContainsFunc(m.elems, func(e element) bool { return b.hides(&e) }) {
+		return b.acceptRest(m)
+	}
 	c := b.newCall(m, nil)
 	if bad == 0 {
 		for i := range m.elems {
@@ -421,6 +430,34 @@ func (b *bridge) acceptBatch(m *message) error {
 	}
 	m.free()
 	return nil
+}
+
+// acceptRest takes a batch without the calls of tools that are hidden.
+func (b *bridge) acceptRest(m *message) error {
+	p, err := m.bytes()
+	if err != nil {
+		b.refuse(m, faultOf(err))
+		return nil
+	}
+	rest := []byte{'['}
+	for i := range m.elems {
+		e := &m.elems[i]
+		switch {
+		case !b.hides(e):
+			if len(rest) > 1 {
+				rest = append(rest, ',')
+			}
+			rest = append(rest, p[e.start:e.end]...)
+		case e.request():
+			b.out.line(b.errorFor(e.raw(fieldID), &fault{reason: reasonHidden}))
+		}
+	}
+	m.free()
+	if len(rest) == 1 {
+		return nil
+	}
+	r := b.mem.messageOf(append(rest, ']'))
+	return b.accept(r)
 }
 
 // admit queues a call and starts what can be started.

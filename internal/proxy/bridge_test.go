@@ -338,7 +338,11 @@ func TestWhatTheServerSendsWrong(t *testing.T) {
 		"a redirect": {func(w http.ResponseWriter, m rpc) {
 			w.Header().Set("Location", "/secret")
 			w.WriteHeader(http.StatusSeeOther)
-		}, "http_error", 405},
+		}, "http_error", 303},
+		"a redirect that loses the message": {func(w http.ResponseWriter, m rpc) {
+			w.Header().Set("Location", "/stream")
+			w.WriteHeader(http.StatusFound)
+		}, "http_error", 302},
 		"an error body without end": {func(w http.ResponseWriter, m rpc) {
 			w.WriteHeader(http.StatusInternalServerError)
 			for range 2000 {
@@ -902,6 +906,35 @@ func TestAPanicAnswersWhatIsOpen(t *testing.T) {
 	}
 }
 
+// TestHiddenToolsInABatch: the rest of it goes on.
+func TestHiddenToolsInABatch(t *testing.T) {
+	const batches = "2025-03-26"
+	s := newMCP(t, batches)
+	s.post = func(w http.ResponseWriter, _ *http.Request, m rpc) bool {
+		if !strings.HasPrefix(m.raw, "[") {
+			return false
+		}
+		answer(w, `[{"jsonrpc":"2.0","id":4,"result":{}}]`)
+		return true
+	}
+	h := start(t, Options{URL: s.URL, IgnoreTools: []string{"hidden"}})
+	h.open(batches)
+	h.send(`[` + toolCall(3, "hidden") + `, {"jsonrpc":"2.0","id":4,"method":"ping"},{"jsonrpc":"2.0","method":"tools/call","params":{"name":"hidden"}} ]`)
+	h.refused("3", "tool_hidden")
+	h.expect(`{"jsonrpc":"2.0","id":4,"result":{}}`)
+	h.send(`[` + toolCall(5, "hidden") + `]`)
+	h.refused("5", "tool_hidden")
+	h.send(`{"jsonrpc":"2.0","id":6,"method":"ping"}`)
+	h.expect(`{"jsonrpc":"2.0","id":6,"result":{"method":"ping"}}`)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.seen {
+		if strings.Contains(r.raw, "hidden") {
+			t.Errorf("the server got %s", r.raw)
+		}
+	}
+}
+
 func TestHiddenTools(t *testing.T) {
 	s := newMCP(t, old)
 	s.post = func(w http.ResponseWriter, _ *http.Request, m rpc) bool {
@@ -917,8 +950,11 @@ func TestHiddenTools(t *testing.T) {
 	h.expect(`{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"get" , "x":1.0}],"nextCursor":"n"}}`)
 	h.send(toolCall(2, "Hidden"))
 	h.refused("2", "tool_hidden")
-	if len(s.requests("tools/call")) != 0 {
-		t.Error("the call was sent")
+	h.send(`{"jsonrpc":"2.0","method":"tools/call","params":{"name":"hidden"}}`)
+	h.send(toolCall(3, "get"))
+	h.expect(`{"jsonrpc":"2.0","id":3,"result":{"method":"tools/call"}}`)
+	if n := len(s.requests("tools/call")); n != 1 {
+		t.Errorf("%d calls were sent, want the one of a tool that is not hidden", n)
 	}
 	for _, c := range []struct {
 		pattern, name string

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/wire"
@@ -151,24 +152,50 @@ func (b *bridge) post(ctx context.Context, s *session, m *message, e *element, v
 	if s.sse != nil {
 		u = s.sse.endpoint
 	}
-	r := b.request(ctx, http.MethodPost, u, h)
+	limited := ctx
+	if e != nil && e.notification() {
+		// A server that lets a notification hang must not hold up what comes after it.
+		var cancel context.CancelFunc
+		limited, cancel = context.WithCancel(ctx)
+		t := time.AfterFunc(b.o.Patience, cancel)
+		defer t.Stop()
+	}
+	r := b.request(limited, http.MethodPost, u, h)
 	r.Body, r.ContentLength = m.body(), m.size
 	r.GetBody = func() (io.ReadCloser, error) { return m.body(), nil }
 	resp, err := b.o.HTTP.Do(r)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil && limited.Err() != nil:
+		return nil, &fault{reason: reasonLost, final: true, err: errors.New("the server did not take it in time")}
+	case err != nil:
 		return nil, b.failure(err)
+	case resp.Request != nil && resp.Request.Method != http.MethodPost:
+		// RFC 9110 section 15.4: the message is lost, and what came is the answer to a GET.
+		_ = resp.Body.Close()
+		status := http.StatusSeeOther
+		if r := resp.Request.Response; r != nil {
+			status = r.StatusCode
+		}
+		return nil, &fault{reason: reasonStatus, status: status, final: true, err: errors.New("the server redirects messages with 301, 302 or 303 to " +
+			wire.PlainURL(resp.Request.URL.String()) + ", and loses them so: give that URL, or have it use 308")}
 	}
 	return resp, nil
 }
 
 // taken deals with the response to what needs no answer.
 func (b *bridge) taken(c *call, resp *http.Response) {
-	if isEvents(resp.Header) {
+	switch {
+	case isEvents(resp.Header) && b.extras.Add(1) > maxExtras:
+		// There is no need for any: such a message is answered with 202.
+		b.extras.Add(-1)
+		_ = resp.Body.Close()
+		b.seldom(&b.dropped, "the server answers what needs no answer with more streams than are read")
+	case isEvents(resp.Header):
 		cancel := c.cancel
 		b.run("reading a stream", func() {
+			defer b.extras.Add(-1)
 			defer cancel()
 			defer func() { _ = resp.Body.Close() }()
 			stop := context.AfterFunc(b.ctx, func() { _ = resp.Body.Close() })
@@ -176,7 +203,7 @@ func (b *bridge) taken(c *call, resp *http.Response) {
 			_ = b.pour(newEvents(resp.Body, make([]byte, chunkSize)), nil)
 		}, nil)
 		c.cancel = func() {} // the stream outlives the call
-	} else {
+	default:
 		drain(resp)
 	}
 	if c.method == "notifications/initialized" && c.version == "" {
@@ -202,6 +229,7 @@ func (b *bridge) stream(c *call, s *session, resp *http.Response) error {
 		id       string
 		retry    time.Duration = -1
 		fails    int
+		idle     int // streams in a row that brought nothing
 		progress = time.Now()
 	)
 	for {
@@ -225,15 +253,18 @@ func (b *bridge) stream(c *call, s *session, resp *http.Response) error {
 		if fails++; ev.count > 0 {
 			fails, progress = 0, time.Now()
 		}
+		if idle++; ev.full > 0 {
+			idle = 0
+		}
 		id, retry = ev.id, ev.retry
-		if resp, err = b.resume(c, s, id, retry, fails, progress); err != nil {
+		if resp, err = b.resume(c, s, id, retry, fails, idle, progress); err != nil {
 			return err
 		}
 	}
 }
 
 // resume asks for the rest of a stream.
-func (b *bridge) resume(c *call, s *session, id string, retry time.Duration, fails int, progress time.Time) (*http.Response, error) {
+func (b *bridge) resume(c *call, s *session, id string, retry time.Duration, fails, idle int, progress time.Time) (*http.Response, error) {
 	var t tries
 	for lost := (&fault{reason: reasonLost}); ; fails++ {
 		if fails > 4 && time.Since(progress) > b.o.RetryFor {
@@ -243,6 +274,7 @@ func (b *bridge) resume(c *call, s *session, id string, retry time.Duration, fai
 		if wait < 0 {
 			wait = max(backoff(1), lost.wait)
 		}
+		wait = max(wait, atLeast(idle))
 		if err := sleep(c.ctx, wait+backoff(fails)); err != nil {
 			return nil, err
 		}
@@ -334,7 +366,7 @@ func (b *bridge) spoiled(m *message, c *call, f *fault) {
 		}
 	}
 	if e == nil {
-		b.log.Warn("a message of the server was dropped", "why", wire.CleanN(f.Error(), 500))
+		b.seldom(&b.dropped, "a message of the server was dropped", "why", wire.CleanN(f.Error(), 500))
 		return
 	}
 	b.log.Warn("an answer of the server was replaced by an error", "method", wire.Clean(e.method), "why", wire.CleanN(f.Error(), 500))
@@ -360,7 +392,7 @@ func (b *bridge) deliver(m *message, c *call) {
 	e := &m.top
 	switch {
 	case !e.valid():
-		b.log.Warn("the server sent what is no JSON-RPC message; it was dropped")
+		b.seldom(&b.foreign, "the server sent what is no JSON-RPC message; it was dropped")
 	case e.response():
 		key := idKey(e.raw(fieldID))
 		if key == "" && e.isError && c != nil && len(c.entries) == 1 {
@@ -380,8 +412,13 @@ func (b *bridge) deliver(m *message, c *call) {
 
 // stray notes an answer that nobody waits for.
 func (b *bridge) stray() {
-	if n := b.strays.Add(1); n&(n-1) == 0 {
-		b.log.Warn("the server answered what nobody asked, or twice; it was dropped", "times", n)
+	b.seldom(&b.strays, "the server answered what nobody asked, or twice; it was dropped")
+}
+
+// seldom warns of what a server can do as often as it likes: a few times, then at each power of two.
+func (b *bridge) seldom(times *atomic.Int64, text string, args ...any) {
+	if n := times.Add(1); n <= 32 || n&(n-1) == 0 {
+		b.log.Warn(text, append(args, "times", n)...)
 	}
 }
 
@@ -480,7 +517,7 @@ func (b *bridge) deliverBatch(m *message, c *call) {
 	}
 	p, err := m.bytes()
 	if err != nil {
-		b.log.Warn("a batch of the server could not be read", "why", wire.Clean(err.Error()))
+		b.seldom(&b.dropped, "a batch of the server could not be read", "why", wire.Clean(err.Error()))
 		return
 	}
 	for i := range m.elems {
@@ -491,7 +528,7 @@ func (b *bridge) deliverBatch(m *message, c *call) {
 		}
 		if one.batch {
 			one.free()
-			b.log.Warn("the server sent what is no JSON-RPC message; it was dropped")
+			b.seldom(&b.foreign, "the server sent what is no JSON-RPC message; it was dropped")
 			continue
 		}
 		b.deliver(one, c)

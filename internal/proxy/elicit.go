@@ -39,6 +39,11 @@ func AskHost(ctx context.Context, message, address string) (action string, done 
 		b.asked[key] = nil // what comes now comes too late, and is not the server's
 		b.mu.Unlock()
 	}()
+	done = func() {
+		if note, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "method": "notifications/elicitation/complete", "params": map[string]any{"elicitationId": id}}); err == nil {
+			b.out.line(note)
+		}
+	}
 	b.out.line(request)
 	select {
 	case p := <-answer:
@@ -48,12 +53,8 @@ func AskHost(ctx context.Context, message, address string) (action string, done 
 			return "", nil, false // the host cannot after all
 		}
 	case <-ctx.Done():
+		done() // before the host could say that the person has the address
 		return "", nil, false
-	}
-	done = func() {
-		if note, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "method": "notifications/elicitation/complete", "params": map[string]any{"elicitationId": id}}); err == nil {
-			b.out.line(note)
-		}
 	}
 	return action, done, true
 }

@@ -93,6 +93,14 @@ func (b *bridge) dialSSE(ctx context.Context) (*sseConn, error) {
 	return conn, nil
 }
 
+// dialInTime opens the stream of HTTP+SSE. A stream that does not begin with its endpoint may be one of
+// Streamable HTTP, on which nothing ever comes.
+func (b *bridge) dialInTime(ctx context.Context) (*sseConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.o.Patience)
+	defer cancel()
+	return b.dialSSE(ctx)
+}
+
 func sameOrigin(a, b *url.URL) bool {
 	port := func(u *url.URL) string {
 		if p := u.Port(); p != "" {
@@ -118,7 +126,7 @@ func (b *bridge) chooseTransport(c *call) error {
 	if s = b.sess.Load(); s.sse != nil && !s.sse.dead() || b.noSSE {
 		return nil
 	}
-	conn, err := b.dialSSE(c.ctx)
+	conn, err := b.dialInTime(c.ctx)
 	if err == nil {
 		b.sess.Store(b.newSession("", "", conn))
 		s.end()
@@ -137,7 +145,7 @@ func (b *bridge) chooseTransport(c *call) error {
 func (b *bridge) detect(c *call, f *fault) error {
 	b.dialMu.Lock()
 	defer b.dialMu.Unlock()
-	conn, err := b.dialSSE(c.ctx)
+	conn, err := b.dialInTime(c.ctx)
 	if err != nil {
 		if c.ctx.Err() != nil {
 			return c.ctx.Err()

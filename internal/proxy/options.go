@@ -96,6 +96,9 @@ type Options struct {
 	MaxInFlight int
 	// RetryFor is how long a request that may be repeated is repeated. 0 is 15 s.
 	RetryFor time.Duration
+	// Patience is how long a server may take for what is done at once: to say that it has a notification, to begin
+	// a stream of HTTP+SSE. 0 is 20 s.
+	Patience time.Duration
 	// Grace is how long requests under way may go on when the input ends. 0 is half a second.
 	Grace time.Duration
 	// Logger hears what people may want to know. Nil is silent.
@@ -110,6 +113,7 @@ const (
 	defaultMemory     = 16 << 20
 	defaultInFlight   = 256
 	defaultRetryFor   = 15 * time.Second
+	defaultPatience   = 20 * time.Second
 	defaultGrace      = 500 * time.Millisecond
 )
 
@@ -130,6 +134,7 @@ func (o *Options) withDefaults() Options {
 	d.Memory = or(d.Memory, defaultMemory)
 	d.MaxInFlight = or(d.MaxInFlight, defaultInFlight)
 	d.RetryFor = or(d.RetryFor, defaultRetryFor)
+	d.Patience = or(d.Patience, defaultPatience)
 	d.Grace = or(d.Grace, defaultGrace)
 	d.Header = d.Header.Clone()
 	if d.Logger == nil {

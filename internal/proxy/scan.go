@@ -654,6 +654,9 @@ func idKey(raw []byte) string {
 	}
 	switch c := raw[0]; {
 	case c == '"':
+		if !utf8.Valid(raw) {
+			return "" // it cannot be said again
+		}
 		return "s" + unquote(raw)
 	case c == '-' || '0' <= c && c <= '9':
 		for _, c := range raw {

@@ -406,6 +406,7 @@ func (b *bridge) listen(s *session) {
 	var (
 		last   string
 		fails  int
+		idle   int // streams in a row that brought nothing
 		opened bool
 	)
 	for {
@@ -440,13 +441,19 @@ func (b *bridge) listen(s *session) {
 			if fails++; ev.count > 0 {
 				fails = 0
 			}
+			if idle++; ev.full > 0 {
+				idle = 0
+			}
 			if wait = max(backoff(fails), time.Duration(float64(time.Second)*(0.9+0.2*rand.Float64()))); ev.retry >= 0 { //nolint:gosec // jitter
-				wait = max(ev.retry, backoff(fails)/2)
+				wait = max(ev.retry, backoff(fails)/2, atLeast(idle))
 			}
 		default:
 			_ = resp.Body.Close()
 			switch code := resp.StatusCode; {
 			case code == http.StatusNotFound && opened:
+				if sleep(s.ctx, backoff(b.flap())) != nil {
+					return
+				}
 				if err := b.renew(s.ctx, s); err == nil || s.ctx.Err() != nil {
 					return
 				}
@@ -490,6 +497,22 @@ func backoff(fails int) time.Duration {
 	d := 100 * time.Millisecond << min(fails-1, 8)
 	d = min(d, 20*time.Second)
 	return time.Duration(float64(d) * (0.5 + rand.Float64())) //nolint:gosec // jitter
+}
+
+// atLeast is the pause before a stream is opened again even if the server wants none ("retry: 0"), after so many
+// in a row that brought nothing. Servers that have their clients ask again and again mean seconds.
+func atLeast(idle int) time.Duration { return min(backoff(max(idle, 1)), time.Second) }
+
+// flap returns how many sessions were found lost within a minute of the one before.
+func (b *bridge) flap() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if time.Since(b.lostAt) > time.Minute {
+		b.flaps = 0
+	}
+	b.lostAt = time.Now()
+	b.flaps++
+	return b.flaps - 1
 }
 
 func isEvents(h http.Header) bool {

@@ -27,8 +27,8 @@ type events struct {
 	// id is the last event's, and retry the wait that the server asks for (negative: none).
 	id    string
 	retry time.Duration
-	// count is how many events there were, those without data included.
-	count int
+	// count is how many events there were, those without data included, and full how many had data.
+	count, full int
 
 	nextID string
 	value  [maxSSEField]byte // of the line under way
@@ -101,6 +101,7 @@ func (e *events) next(m *message) (string, error) {
 			e.id = e.nextID
 			e.count++
 			if lines > 0 && !m.empty() {
+				e.full++
 				return kind, nil
 			}
 			kind, lines = "", 0

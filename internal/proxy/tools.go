@@ -260,7 +260,7 @@ func (b *bridge) learn(p []byte, headers bool) []byte {
 		if headers {
 			h, err := annotations(member(it.value, "inputSchema"))
 			if err != nil {
-				b.log.Warn("a tool was left out: its definition is wrong", "tool", wire.Clean(name), "why", err.Error())
+				b.seldom(&b.leftOut, "a tool was left out: its definition is wrong", "tool", wire.Clean(name), "why", err.Error())
 				b.tools.set(name, nil)
 				removed = true
 				return true
@@ -322,6 +322,11 @@ func (b *bridge) relearn(c *call) error {
 		}
 	}
 	return nil
+}
+
+// hides reports whether a message of the host's calls a tool that is hidden from it.
+func (b *bridge) hides(e *element) bool {
+	return len(b.o.IgnoreTools) > 0 && e.text(fieldMethod) == "tools/call" && b.ignores(e.text(fieldName))
 }
 
 // ignores reports whether a tool is hidden from the host.

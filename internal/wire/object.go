@@ -185,7 +185,7 @@ func (o Object) Seconds(name string) (n int64, ok bool) {
 	return ParseSeconds(strings.TrimSpace(strings.Trim(string(v), `"`)))
 }
 
-// maxSeconds keeps a product with a duration's unit out of reach of an overflow.
+// maxSeconds is more than any time, in milliseconds too. Whoever makes a duration of seconds bounds them before.
 const maxSeconds = 1 << 52
 
 // ParseSeconds reads a number of seconds from its text.
