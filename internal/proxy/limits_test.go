@@ -168,3 +168,41 @@ func TestANotificationThatHangs(t *testing.T) {
 		})
 	}
 }
+
+// TestSchemasThatAreTooMuch: a list of tools costs no more memory and time than its size lets expect.
+func TestSchemasThatAreTooMuch(t *testing.T) {
+	const leaf = `{"type":"string","x-mcp-header":"%d"}`
+	leaves := func(n int) string {
+		var all []string
+		for i := range n {
+			all = append(all, fmt.Sprintf(`"%d":`+leaf, i, i))
+		}
+		return `{"properties":{` + strings.Join(all, ",") + `}}`
+	}
+	nested := func(depth int, inner string) string {
+		return strings.Repeat(`{"properties":{"a":`, depth) + inner + strings.Repeat(`}}`, depth)
+	}
+	for name, schema := range map[string]string{
+		"deep":               nested(3000, leaves(20_000)),
+		"many headers":       leaves(200_000),
+		"large and deep":     nested(3000, strings.Replace(leaves(1), `{`, `{"description":"`+strings.Repeat("x", 4_000_000)+`",`, 1)),
+		"a type in a type":   `{"properties":{"a":{"x-mcp-header":"a","type":` + strings.Repeat("[", 9000) + `"` + strings.Repeat("x", 7_000_000) + `"` + strings.Repeat("]", 9000) + `}}}`,
+		"one header often":   `{"properties":{"a":{"type":"string"` + strings.Repeat(`,"x-mcp-header":"a"`, 200_000) + `}}}`,
+		"the name of a book": `{"properties":{"a":{"type":"string","x-mcp-header":"` + strings.Repeat("x", 4_000_000) + `"}}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := schemas{work: maxSchemaWork}
+			begun := time.Now()
+			var h []paramHeader
+			var err error
+			grew := peak(func() { h, err = w.annotations([]byte(schema)) })
+			if err == nil || h != nil || grew > 16<<20 || time.Since(begun) > 10*time.Second {
+				t.Errorf("%d headers, %v, %d MB, %v", len(h), err, grew>>20, time.Since(begun))
+			}
+		})
+	}
+	w := schemas{work: maxSchemaWork}
+	if h, err := w.annotations([]byte(nested(20, leaves(30)))); err != nil || len(h) != 30 || len(h[0].path) != 21 {
+		t.Errorf("%v, %v", h, err)
+	}
+}

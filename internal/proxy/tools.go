@@ -129,57 +129,77 @@ func headerValue(s string) string {
 	return "=?base64?" + base64.StdEncoding.EncodeToString([]byte(s)) + "?="
 }
 
+// schemas reads the input schemas of one list of tools. A server chooses their size and depth, and the bridge's
+// memory and time are not the server's.
+type schemas struct {
+	work  int // how many bytes may still be read, each time counted
+	found []paramHeader
+}
+
+const (
+	maxSchemaWork  = 64 << 20
+	maxSchemaDepth = 100
+	// maxAnnotations is how many headers a tool may ask for, and maxHeaderName how long the name of one may be.
+	maxAnnotations = 64
+	maxHeaderName  = 200
+)
+
+var errSchema = errors.New("its schema is too large to look for annotations")
+
 // annotations returns the headers that a tool's input schema asks for.
-func annotations(schema []byte) ([]paramHeader, error) {
+func (w *schemas) annotations(schema []byte) ([]paramHeader, error) {
 	if !bytes.Contains(schema, []byte(annotation)) {
 		return nil, nil
 	}
-	var found []paramHeader
-	if err := walkSchema(schema, nil, true, &found); err != nil {
+	w.found = nil
+	if err := w.walk(schema, nil, true, 0); err != nil {
 		return nil, err
 	}
 	seen := make(map[string]bool)
-	for _, h := range found {
+	for _, h := range w.found {
 		if key := strings.ToLower(h.name); seen[key] {
 			return nil, fmt.Errorf("two parameters name the header %q", h.name)
 		} else {
 			seen[key] = true
 		}
 	}
-	return found, nil
+	return w.found, nil
 }
 
-// walkSchema looks for annotations. reachable means that nothing but properties led here from the root.
-func walkSchema(schema []byte, path []string, reachable bool, found *[]paramHeader) error {
+// walk looks for annotations. reachable means that nothing but properties led here from the root.
+func (w *schemas) walk(schema []byte, path []string, reachable bool, depth int) error {
 	if len(schema) == 0 || schema[0] != '{' {
 		return nil
+	}
+	if w.work -= len(schema); w.work < 0 || depth > maxSchemaDepth {
+		return errSchema
 	}
 	var err error
 	items(schema, func(it item) bool {
 		switch key := unquote(it.name); key {
 		case annotation:
-			err = addAnnotation(schema, it.value, path, reachable, found)
+			err = w.add(schema, it.value, path, reachable)
 		case "properties":
 			items(it.value, func(p item) bool {
 				if p.name != nil {
-					err = walkSchema(p.value, append(path[:len(path):len(path)], unquote(p.name)), reachable, found)
+					err = w.walk(p.value, append(path[:len(path):len(path)], unquote(p.name)), reachable, depth+1)
 				}
 				return err == nil
 			})
 		case "patternProperties", "$defs", "definitions", "dependentSchemas":
 			items(it.value, func(p item) bool {
-				err = walkSchema(p.value, path, false, found)
+				err = w.walk(p.value, path, false, depth+1)
 				return err == nil
 			})
 		case "allOf", "anyOf", "oneOf", "prefixItems", "items", "additionalItems", "contains", "additionalProperties",
 			"not", "if", "then", "else", "propertyNames", "unevaluatedItems", "unevaluatedProperties":
 			if it.value[0] == '[' {
 				items(it.value, func(p item) bool {
-					err = walkSchema(p.value, path, false, found)
+					err = w.walk(p.value, path, false, depth+1)
 					return err == nil
 				})
 			} else {
-				err = walkSchema(it.value, path, false, found)
+				err = w.walk(it.value, path, false, depth+1)
 			}
 		}
 		return err == nil
@@ -187,7 +207,10 @@ func walkSchema(schema []byte, path []string, reachable bool, found *[]paramHead
 	return err
 }
 
-func addAnnotation(schema, value []byte, path []string, reachable bool, found *[]paramHeader) error {
+func (w *schemas) add(schema, value []byte, path []string, reachable bool) error {
+	if w.work -= len(schema); w.work < 0 || len(w.found) >= maxAnnotations || len(value) > maxHeaderName {
+		return errSchema
+	}
 	name := unquote(value)
 	switch {
 	case !reachable || len(path) == 0:
@@ -202,7 +225,7 @@ func addAnnotation(schema, value []byte, path []string, reachable bool, found *[
 			return errors.New("an annotation names what cannot be a header")
 		}
 	}
-	*found = append(*found, paramHeader{name: name, path: path})
+	w.found = append(w.found, paramHeader{name: name, path: path})
 	return nil
 }
 
@@ -212,7 +235,7 @@ func primitive(raw []byte) bool {
 		ok, some := true, false
 		items(raw, func(it item) bool {
 			if t := unquote(it.value); t != "null" {
-				ok = ok && primitive(it.value)
+				ok = it.value[0] == '"' && primitive(it.value)
 				some = true
 			}
 			return ok
@@ -250,6 +273,7 @@ func (b *bridge) learn(p []byte, headers bool) []byte {
 		return nil
 	}
 	var keep [][]byte
+	w := schemas{work: maxSchemaWork}
 	removed := false
 	items(tools, func(it item) bool {
 		name := unquote(member(it.value, "name"))
@@ -258,7 +282,7 @@ func (b *bridge) learn(p []byte, headers bool) []byte {
 			return true
 		}
 		if headers {
-			h, err := annotations(member(it.value, "inputSchema"))
+			h, err := w.annotations(member(it.value, "inputSchema"))
 			if err != nil {
 				b.seldom(&b.leftOut, "a tool was left out: its definition is wrong", "tool", wire.Clean(name), "why", err.Error())
 				b.tools.set(name, nil)
