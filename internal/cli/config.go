@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"net/url"
@@ -22,6 +23,9 @@ import (
 
 // configFlag names the configuration file. Empty is mcpoauth/mcpoauth.toml in the user's configuration directory.
 const configFlag = "config"
+
+// maxConfig is how long the file may be, bytes.
+const maxConfig = 1 << 20
 
 // layer is a section of the configuration file.
 type layer struct {
@@ -116,11 +120,29 @@ func (d *document) settings(name string, t table, profiles bool) (map[string][]s
 // errUnreadable means that nobody can tell whether there is a configuration file: the home is another user's.
 var errUnreadable = errors.New("the configuration directory cannot be read, going on without a configuration file")
 
+// readConfig returns a file's text, and whose it is.
+func readConfig(path string) ([]byte, fs.FileInfo, error) {
+	f, err := os.Open(path) //nolint:gosec // the user's own
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	if err == nil && len(b) > maxConfig {
+		err = errors.New("it is too long")
+	}
+	return b, info, err
+}
+
 // layers reads the sections of the configuration file that apply to a server, the one that counts most first.
 // profile is what flags and environment say.
 func layers(path string, must bool, server string, profile *pflag.Flag) ([]layer, error) {
 	d := &document{path: path}
-	b, err := os.ReadFile(path) //nolint:gosec // the user's own
+	b, info, err := readConfig(path)
 	if err != nil && !must {
 		// A file that is there and cannot be read is an error: to go on without its settings may be a downgrade.
 		switch _, err := os.Lstat(path); {
@@ -133,9 +155,16 @@ func layers(path string, must bool, server string, profile *pflag.Flag) ([]layer
 	if err != nil {
 		return nil, d.bad(nil, trimPrefix(err), "name another one with --"+configFlag+" or "+envName(configFlag)+", or leave that out")
 	}
-	if info, err := os.Stat(path); err == nil && runtime.GOOS != "windows" {
+	if runtime.GOOS != "windows" {
 		if info.Mode().Perm()&0o022 != 0 {
 			return nil, d.bad(nil, "others may write it, and could turn your logins elsewhere", "run: chmod go-w "+quote(path))
+		}
+		if why := foreign(info); why != "" {
+			return nil, d.bad(nil, why+", who could turn your logins elsewhere and run programs as you", "name one of your own with --"+configFlag+" or "+envName(configFlag)+", or run as that user")
+		}
+		dir := filepath.Dir(path)
+		if at, err := os.Stat(dir); err == nil && at.Mode().Perm()&0o002 != 0 && at.Mode()&fs.ModeSticky == 0 {
+			return nil, d.bad(nil, "others may put another file in its place", "run: chmod o-w "+quote(dir))
 		}
 		d.open = info.Mode().Perm()&0o044 != 0
 	}

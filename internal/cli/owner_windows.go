@@ -1,0 +1,5 @@
+package cli
+
+import "io/fs"
+
+func foreign(fs.FileInfo) string { return "" }
