@@ -102,7 +102,31 @@ func (c *Client) discover(ctx context.Context, d *demand) (*facts, error) {
 	if want := c.opts.ClientIssuer; want != "" && want != r.Issuer {
 		return nil, &DiscoveryError{Fact: Fact{URL: c.id, Message: fmt.Sprintf("the client is for %s, but the server names %s", want, wire.Clean(r.Issuer)), Hint: "nothing was sent there; check --client-issuer (Options.ClientIssuer)"}}
 	}
+	if err := c.checkClientOf(ctx, r.Issuer); err != nil {
+		return nil, err
+	}
 	return &facts{Result: r, demand: d}, nil
+}
+
+// checkClientOf keeps a client that was registered by hand, and its secret, at the issuer of the first login
+// (SEP-2352): a server that names another one later may not be the one it was.
+func (c *Client) checkClientOf(ctx context.Context, issuer string) error {
+	if c.opts.ClientID == "" || c.opts.ClientIssuer != "" || c.opts.AuthServer != "" || c.opts.Endpoints.metadata() != nil {
+		return nil // it was said where
+	}
+	rec, _, err := c.loadRecord(ctx)
+	if err != nil {
+		return nil //nolint:nilerr // without a login there is nothing to compare with; whoever stores one sees the error
+	}
+	reg := rec.Registration
+	if reg.Source != sourcePreRegistered || reg.ClientID != c.opts.ClientID || reg.Issuer == "" || strings.TrimSuffix(reg.Issuer, "/") == strings.TrimSuffix(issuer, "/") {
+		return nil
+	}
+	return &DiscoveryError{Fact: Fact{
+		URL:     c.id,
+		Message: fmt.Sprintf("the login with this client was at %s, and the server names %s now", wire.Clean(reg.Issuer), wire.Clean(issuer)),
+		Hint:    "nothing was sent there; if the server has moved and the client is registered there too, confirm it with --client-issuer " + wire.Clean(issuer) + " (Options.ClientIssuer)",
+	}}
 }
 
 func (c *Client) discoveryRequest(metadataURL, preferredIssuer string) discovery.Request {
@@ -111,6 +135,7 @@ func (c *Client) discoveryRequest(metadataURL, preferredIssuer string) discovery
 		PinnedIssuer: c.opts.AuthServer, AllowGuessedEndpoints: c.opts.AllowGuessedEndpoints,
 		AllowCrossOriginMetadata: c.opts.AllowCrossOriginMetadata, AllowMissingPKCE: c.opts.AllowMissingPKCE,
 		AllowForeignEndpoints: c.opts.AllowForeignEndpoints, IssuerOnly: c.provider, NoProviders: c.opts.IgnoreProviders, Endpoints: c.opts.Endpoints.metadata(), ProtocolVersion: protocolVersion, Machine: c.opts.Grant != nil,
+		Device:            c.device(),
 		NeedsRegistration: c.opts.ClientID == "" && c.opts.AuthServer == "" && !c.machine(), HasDocument: c.opts.ClientMetadataURL != "",
 	}
 	for _, issuer := range []string{c.opts.ClientIssuer, preferredIssuer} {

@@ -236,3 +236,44 @@ func TestFieldHowASecretIsTaken(t *testing.T) {
 		})
 	}
 }
+
+// TestFieldAServerNamesAnotherIssuer: a client that was registered by hand stays, with its secret, at the issuer of
+// its first login, until a person says otherwise.
+func TestFieldAServerNamesAnotherIssuer(t *testing.T) {
+	client := authtest.Client{ID: "by-hand", Secret: "canary-secret", RedirectURIs: []string{"http://127.0.0.1/callback"}}
+	srv, next := authtest.New(t, nil), authtest.New(t, &authtest.Options{Lenient: true})
+	srv.AddClient(client)
+	next.AddClient(client)
+	st := memstore.New()
+	p := &person{srv: srv}
+	o := mcpoauth.Options{Store: st, ClientID: client.ID, ClientSecret: client.Secret, Prompt: p.prompt}
+	if _, err := newClient(t, srv.MCPURL(), o).Login(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	srv.Set(func(f *authtest.Faults) { f.AuthorizationServers = []string{next.Issuer()} })
+	srv.RevokeAll()
+	p.srv = next
+	for name, use := range map[string]func(c *mcpoauth.Client) error{
+		"a request": func(c *mcpoauth.Client) error { _, err := tryPing(c); return err },
+		"a login": func(c *mcpoauth.Client) error {
+			_, err := c.Login(t.Context(), &mcpoauth.LoginOptions{Force: true})
+			return err
+		},
+	} {
+		err := use(newClient(t, srv.MCPURL(), o))
+		if err == nil || !strings.Contains(err.Error(), next.Issuer()) || !strings.Contains(mcpoauth.Hint(err), "--client-issuer "+next.Issuer()) {
+			t.Errorf("%s: %v (%s)", name, err, mcpoauth.Hint(err))
+		}
+	}
+	for _, r := range next.Requests() {
+		if r.Leg != "server-metadata" {
+			t.Errorf("the other issuer got %s %s", r.Leg, r.Path)
+		}
+	}
+	// With a person's word it is asked. (It is for another resource, so that is all.)
+	o.ClientIssuer = next.Issuer()
+	_, _ = newClient(t, srv.MCPURL(), o).Login(t.Context(), &mcpoauth.LoginOptions{Force: true})
+	if next.Count("authorize") == 0 {
+		t.Error("a person's word changes nothing")
+	}
+}

@@ -61,8 +61,8 @@ type Options struct {
 	Grant Grant
 	// DPoP says when tokens are bound to a key of the login.
 	DPoP DPoPMode
-	// ClientIssuer is the issuer that ClientID belongs to. When set, the client is shown to no
-	// other authorization server.
+	// ClientIssuer is the issuer that ClientID belongs to: the client is shown to no other authorization
+	// server. Empty, that is the issuer of the login that is stored, if there is one.
 	ClientIssuer string
 	// ClientMetadataURL is the https URL of a hosted Client ID Metadata Document, used where the
 	// authorization server supports those and no ClientID is set.

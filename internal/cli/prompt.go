@@ -102,7 +102,7 @@ func (p *prompter) prompt(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoa
 
 // device shows the address and the code that another device needs.
 func (p *prompter) device(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
-	p.who(lp)
+	p.u.who(lp)
 	showCode(p.u, lp)
 	p.u.showQR(lp.URL, p.qr)
 	p.u.startWait("waiting for the code to be entered", lp.Deadline, 0, true)
@@ -120,7 +120,7 @@ func showCode(u *ui, lp *mcpoauth.LoginPrompt) {
 
 // introduce says who asks for what and prints the address of the login page.
 func (p *prompter) introduce(lp *mcpoauth.LoginPrompt, opening bool) {
-	p.who(lp)
+	p.u.who(lp)
 	u := p.u
 	if opening {
 		u.say("Opening the browser. If nothing happens, open this address:")
@@ -132,8 +132,7 @@ func (p *prompter) introduce(lp *mcpoauth.LoginPrompt, opening bool) {
 }
 
 // who says who asks for what.
-func (p *prompter) who(lp *mcpoauth.LoginPrompt) {
-	u := p.u
+func (u *ui) who(lp *mcpoauth.LoginPrompt) {
 	what := "Login to " + clean(lp.ServerURL)
 	if lp.Profile != "" {
 		what += " as profile " + clean(lp.Profile)

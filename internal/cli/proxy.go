@@ -279,13 +279,14 @@ func (b *bridging) login(ctx context.Context, c *mcpoauth.Client, cause error) e
 // prompt prints the address and opens the browser. Standard input is the host's.
 func (b *bridging) prompt(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
 	u := b.f.u
+	u.say("%s needs a login.", clean(lp.ServerURL))
+	u.who(lp)
 	if lp.UserCode != "" {
-		u.say("%s needs a login.", clean(lp.ServerURL))
 		showCode(u, lp)
 		return nil, nil
 	}
-	u.say("%s needs a login. Open this address in a browser:\n\n  %s\n", clean(lp.ServerURL), lp.URL)
-	if action, done, ok := proxy.AskHost(ctx, clean(lp.ServerURL)+" needs a login.", lp.URL); ok {
+	u.say("Open this address in a browser:\n\n  %s\n", lp.URL)
+	if action, done, ok := proxy.AskHost(ctx, clean(lp.ServerURL)+" needs a login at "+clean(lp.Issuer)+".", lp.URL); ok {
 		if action != "accept" {
 			return nil, fmt.Errorf("%w: the login was declined in the host", mcpoauth.ErrAccessDenied)
 		}

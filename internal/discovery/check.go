@@ -100,13 +100,18 @@ func (d *run) checkEndpoint(raw string) error {
 
 // checkSite insists that authorization, token and registration endpoint belong together: split
 // over strangers, one of them may be collecting what the other gives out. A server that puts its
-// issuer into the callback (RFC 9207) gives that away, so it need not be suspected.
+// issuer into the callback (RFC 9207) gives that away, so it need not be suspected. A login by device code
+// has no callback, and begins at an endpoint of its own.
 func (d *run) checkSite(m *wire.ServerMetadata, at string) *wire.Fault {
-	if d.r.AllowForeignEndpoints || m.AuthorizationResponseIssParameterSupported || isKnown(m.Issuer, spreadEndpoints) {
+	if d.r.AllowForeignEndpoints || m.AuthorizationResponseIssParameterSupported && !d.r.Device || isKnown(m.Issuer, spreadEndpoints) {
 		return nil
 	}
+	begin := m.AuthorizationEndpoint
+	if d.r.Device {
+		begin = m.DeviceAuthorizationEndpoint
+	}
 	var hosts []string
-	for _, e := range []string{m.AuthorizationEndpoint, m.TokenEndpoint, m.RegistrationEndpoint} {
+	for _, e := range []string{begin, m.TokenEndpoint, m.RegistrationEndpoint} {
 		if u, err := url.Parse(e); err == nil && e != "" {
 			hosts = append(hosts, u.Hostname())
 		}

@@ -48,6 +48,8 @@ type Request struct {
 	AllowMissingPKCE bool
 	// Machine: no person takes part, so neither an authorization endpoint nor PKCE is needed.
 	Machine bool
+	// Device: a person takes part on another device (RFC 8628), so no answer comes back by a browser.
+	Device bool
 	// NoProviders: nothing is known of any authorization server but what its metadata says.
 	NoProviders bool
 	// Endpoints replace the authorization server's metadata, nil if that is to be asked for.

@@ -282,6 +282,30 @@ func TestEndpointsBelongTogether(t *testing.T) {
 	}
 }
 
+// TestDeviceEndpointElsewhere: with device codes there is no callback whose iss gives a stranger away.
+func TestDeviceEndpointElsewhere(t *testing.T) {
+	const evil = "https://evil.net"
+	for name, c := range map[string]struct {
+		changes map[string]any
+		ok      bool
+	}{
+		"all at one":    {map[string]any{"device_authorization_endpoint": issuer + "/device"}, true},
+		"a page apart":  {map[string]any{"device_authorization_endpoint": issuer + "/device", "authorization_endpoint": evil + "/a"}, true},
+		"the beginning": {map[string]any{"device_authorization_endpoint": evil + "/device"}, false},
+		"iss promised":  {map[string]any{"device_authorization_endpoint": evil + "/device", "authorization_response_iss_parameter_supported": true}, false},
+		"the token":     {map[string]any{"device_authorization_endpoint": issuer + "/device", "token_endpoint": evil + "/t", "authorization_response_iss_parameter_supported": true}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWeb(t, announced(issuer).with(pages{issuer + oauthName: asm(issuer, c.changes)}))
+			if c.ok {
+				w.found(Request{Device: true, Machine: true})
+				return
+			}
+			w.refused(Request{Device: true, Machine: true}, "unrelated hosts", "--allow-foreign-endpoints")
+		})
+	}
+}
+
 func TestPKCE(t *testing.T) {
 	const member = "code_challenge_methods_supported"
 	at := func(v any) pages {
