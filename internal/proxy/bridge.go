@@ -62,7 +62,7 @@ type bridge struct {
 	replies   chan struct{} // a place for each response under way
 	extras    atomic.Int32
 	// What was warned of so often that it is not any more.
-	strays, dropped, foreign, leftOut atomic.Int64
+	strays, dropped, foreign, leftOut, tooMany atomic.Int64
 
 	sess   atomic.Pointer[session]
 	modern atomic.Pointer[string] // the last revision without sessions that the host used

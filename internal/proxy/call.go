@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,9 @@ const (
 	errorWait    = 5 * time.Second
 	// codeHeaderMismatch is 2026-07-28's: a header does not say what the body says.
 	codeHeaderMismatch = "-32020"
+	// maxLogins is how many logins a server may cost a person within loginWindow: each may be for something new.
+	maxLogins   = 5
+	loginWindow = 10 * time.Minute
 )
 
 // tries is what was done so far to deliver a call.
@@ -673,6 +677,7 @@ func (b *bridge) renewFor(c *call, s *session, t *tries) error {
 
 // loginState is the login under way, or the last that failed.
 type loginState struct {
+	made   []time.Time // those that succeeded, within loginWindow
 	run    *loginRun
 	failed *fault
 	until  time.Time
@@ -702,6 +707,12 @@ func (b *bridge) awaitLogin(c *call, f *fault) error {
 			b.mu.Unlock()
 			return &failed
 		}
+		l.made = slices.DeleteFunc(l.made, func(at time.Time) bool { return time.Since(at) > loginWindow })
+		if len(l.made) >= maxLogins {
+			b.mu.Unlock()
+			b.seldom(&b.tooMany, "the server asks for one login after the other; for a while nobody is asked any more")
+			return &fault{reason: reasonLogin, err: f.err, final: true}
+		}
 		r = &loginRun{done: make(chan struct{})}
 		l.run = r
 		finish := func(err error) {
@@ -714,6 +725,8 @@ func (b *bridge) awaitLogin(c *call, f *fault) error {
 				}
 				r.err.unsent = false
 				l.failed, l.until = r.err, time.Now().Add(b.o.LoginPause)
+			} else {
+				l.made = append(l.made, time.Now())
 			}
 			b.mu.Unlock()
 			if err != nil {

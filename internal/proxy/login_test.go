@@ -356,3 +356,29 @@ func TestATemporaryFailureIsTriedAgain(t *testing.T) {
 		}
 	})
 }
+
+// TestAServerThatIsNeverContent: each login is for something new, and no person is asked for ever.
+func TestAServerThatIsNeverContent(t *testing.T) {
+	f := &far{loggedIn: true}
+	logins := 0
+	o := Options{HTTP: f, Login: func(context.Context, error) error { logins++; return nil }}
+	bubble(t, o, func(t *testing.T, h *host) {
+		h.open(old)
+		synctest.Wait()
+		f.login(false)
+		for i := range 20 {
+			h.send(toolCall(i+1, "x"))
+			h.refused(fmt.Sprint(i+1), "login_required")
+		}
+		if logins != maxLogins {
+			t.Errorf("%d logins, want %d", logins, maxLogins)
+		}
+		// Some time later it may be for something else.
+		time.Sleep(loginWindow + time.Second)
+		h.send(toolCall(30, "x"))
+		h.refused("30", "login_required")
+		if logins <= maxLogins {
+			t.Error("nobody is asked any more, ever")
+		}
+	})
+}
