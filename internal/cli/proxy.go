@@ -279,7 +279,6 @@ func (b *bridging) login(ctx context.Context, c *mcpoauth.Client, cause error) e
 // prompt prints the address and opens the browser. Standard input is the host's.
 func (b *bridging) prompt(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
 	u := b.f.u
-	u.say("%s needs a login.", clean(lp.ServerURL))
 	u.who(lp)
 	if lp.UserCode != "" {
 		showCode(u, lp)
