@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // TestAHostAsksForTheLogin: one that takes addresses is asked to open the login's, and hears when it is over. What
@@ -79,4 +80,34 @@ func TestAHostAsksForTheLogin(t *testing.T) {
 	if _, _, ok := AskHost(t.Context(), "m", "u"); ok {
 		t.Error("somebody was asked without a bridge")
 	}
+}
+
+// TestALoginThatIsFasterThanTheHost: it is over before the host has said that the person has the address.
+func TestALoginThatIsFasterThanTheHost(t *testing.T) {
+	f := &far{loggedIn: true}
+	o := Options{HTTP: f, Login: func(ctx context.Context, _ error) error {
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		if _, _, ok := AskHost(ctx, "m", "https://as.example/authorize"); ok {
+			t.Error("the host has answered")
+		}
+		f.login(true)
+		return nil
+	}}
+	bubble(t, o, func(t *testing.T, h *host) {
+		h.send(strings.Replace(fmt.Sprintf(initRequest, old), `"capabilities":{}`, `"capabilities":{"elicitation":{"url":{}}}`, 1))
+		h.expect(fmt.Sprintf(initAnswer, old))
+		h.send(initNotified)
+		synctest.Wait()
+		f.login(false)
+		h.send(`{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"x"}}`)
+		request := []byte(h.line())
+		if note := []byte(h.line()); unquote(member(note, "method")) != "notifications/elicitation/complete" || unquote(member(member(note, "params"), "elicitationId")) != unquote(member(request, "id")) {
+			t.Errorf("the host heard %s", note)
+		}
+		h.expect(`{"jsonrpc":"2.0","id":7,"result":{}}`)
+		h.send(`{"jsonrpc":"2.0","id":` + string(member(request, "id")) + `,"result":{"action":"accept"}}`)
+		synctest.Wait()
+		h.nothing()
+	})
 }
