@@ -245,8 +245,8 @@ func (c *Client) ServerURL() string { return c.id }
 func DefaultCacheDir() (string, error) { return filestore.DefaultDir() }
 
 // Close waits for a refresh, a save or a login under way, ending the login and what only waits for the
-// store; it tries a failed save once more and reports it, and closes the connections that are not in use. ctx bounds the wait. A
-// closed Client only fails.
+// store; it tries a failed save once more and reports it, and closes the connections that are not in use.
+// ctx bounds the wait. A closed Client only fails.
 func (c *Client) Close(ctx context.Context) error {
 	c.end()
 	err := c.logins.Wait(ctx)

@@ -125,7 +125,7 @@ func (c *Client) checkClientOf(ctx context.Context, issuer string) error {
 	return &DiscoveryError{Fact: Fact{
 		URL:     c.id,
 		Message: fmt.Sprintf("the login with this client was at %s, and the server names %s now", wire.Clean(reg.Issuer), wire.Clean(issuer)),
-		Hint:    "nothing was sent there; if the server has moved and the client is registered there too, confirm it with --client-issuer " + wire.Clean(issuer) + " (Options.ClientIssuer)",
+		Hint:    "nothing was sent there; if the server has moved and the client is registered there too, say so with --client-issuer (Options.ClientIssuer)",
 	}}
 }
 
