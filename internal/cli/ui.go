@@ -127,20 +127,7 @@ func clean(s string) string { return wire.Clean(s) }
 func quote(s string) string { return strconv.Quote(wire.Clean(s)) }
 
 // shellWord quotes a word for a command line that a person may copy.
-func shellWord(s string) string {
-	s = wire.Clean(s)
-	safe := s != ""
-	for _, r := range s {
-		if !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@%+,=", r) {
-			safe = false
-			break
-		}
-	}
-	if safe {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
+func shellWord(s string) string { return wire.ShellWord(s) }
 
 // printJSON writes v as one indented document to stdout.
 func (u *ui) printJSON(v any) error {

@@ -117,7 +117,7 @@ func (d *run) serverMetadata(announced string) (*wire.ServerMetadata, string, *w
 	hint := atServer
 	if strings.Contains(u.Path, wellKnown) {
 		// Some servers announce where the metadata is instead of whose it is.
-		hint = "that is an address of metadata, not an issuer; if the server's owner confirms the issuer, pin it with --auth-server " + wire.Clean(resource.Origin(u)) + " (Options.AuthServer)"
+		hint = "that is an address of metadata, not an issuer; if the server's owner confirms the issuer, pin it with --auth-server " + wire.ShellWord(resource.Origin(u)) + " (Options.AuthServer)"
 	}
 	return nil, "", &wire.Fault{
 		NotOffered: true, URL: wire.PlainURL(announced), Message: fmt.Sprintf("the authorization server %s publishes no metadata", wire.Clean(announced)), Hint: hint,
@@ -138,7 +138,7 @@ func (d *run) otherIssuer(at, announced, documented string) *wire.Fault {
 			"check --auth-server (Options.AuthServer)")
 	}
 	return d.wrong(at, fmt.Sprintf("the metadata for the issuer %q says that it is of %q", wire.Clean(announced), wire.Clean(documented)),
-		"if the server's owner confirms the second, pin it with --auth-server "+wire.Clean(documented)+" (Options.AuthServer)")
+		"if the server's owner confirms the second, pin it with --auth-server "+wire.ShellWord(documented)+" (Options.AuthServer)")
 }
 
 // legacy is what is done for a server without protected resource metadata: its origin is the

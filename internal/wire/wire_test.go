@@ -409,3 +409,15 @@ func TestManyMembersAreReadInTime(t *testing.T) {
 		t.Errorf("took %v", d)
 	}
 }
+
+// TestShellWord: what a server says of itself may stand in a command that a person copies.
+func TestShellWord(t *testing.T) {
+	for in, want := range map[string]string{
+		"https://as.example/t": "https://as.example/t", "": "''", "https://a;id": "'https://a;id'", "a'$(id)'": `'a'\''$(id)'\'''`, "a\nb\x1b[2J": "",
+	} {
+		got := ShellWord(in)
+		if want != "" && got != want || strings.ContainsAny(got, "\n\x1b") {
+			t.Errorf("%q: %s", in, got)
+		}
+	}
+}
