@@ -335,7 +335,7 @@ func TestFieldEntra(t *testing.T) {
 	}
 	p.wants(p.use(mcpoauth.Options{ClientID: p.client}), once)
 	o := mcpoauth.Options{ClientID: p.client, IgnoreProviders: true}
-	p.refused(o, "--auth-server "+documented)
+	p.refused(o, "--auth-server '"+documented+"'")
 	o.AuthServer = documented
 	p.refused(o, "--no-resource")
 	o.NoResource, p.issued, p.requests = true, 0, nil
