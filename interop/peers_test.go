@@ -226,7 +226,7 @@ func (j *journal) trace() *mcpoauth.Trace {
 		Exchange: func(_ context.Context, e mcpoauth.Exchange) {
 			j.mu.Lock()
 			defer j.mu.Unlock()
-			j.legs[e.Leg]++
+			j.legs[string(e.Leg)]++
 			j.log = append(j.log, fmt.Sprint(e.Leg, " ", e.Method, " ", e.URL, " ", e.Status, " ", e.Err))
 		},
 		Note: func(_ context.Context, n mcpoauth.Note) {
