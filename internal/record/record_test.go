@@ -119,7 +119,7 @@ func fill(t testing.TB, v reflect.Value, path string) map[string]string {
 		case *[]string:
 			*p = []string{name + "-canary", name + "-second"}
 			texts[name] = name + "-canary"
-		case *record.Registration:
+		case *record.Registration, *record.Login:
 			for k, s := range fill(t, f, name+".") {
 				texts[k] = s
 			}
@@ -156,16 +156,8 @@ func TestEveryFieldIsStored(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", kind, err)
 		}
-		a, b := reflect.ValueOf(v).Elem(), reflect.ValueOf(got).Elem()
-		for i := range a.NumField() {
-			f := a.Type().Field(i)
-			if !f.IsExported() || f.Type == reflect.TypeFor[record.Registration]() {
-				continue // the registration within is compared by what is written
-			}
-			if a.Field(i).IsZero() || !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
-				t.Errorf("%s: %s was %v and came back as %v", kind, f.Name, a.Field(i), b.Field(i))
-			}
-		}
+		a := reflect.ValueOf(v).Elem()
+		sameFields(t, kind, a, reflect.ValueOf(got).Elem())
 		if second := encode(t, got); !bytes.Equal(first, second) {
 			t.Errorf("%s: written as\n%s\nand again as\n%s", kind, first, second)
 		}
@@ -173,6 +165,21 @@ func TestEveryFieldIsStored(t *testing.T) {
 			if n := bytes.Count(first, []byte(`"`+text+`"`)); n != 1 {
 				t.Errorf("%s: %s is stored %d times", kind, name, n)
 			}
+		}
+	}
+}
+
+// sameFields compares the exported fields of two records.
+func sameFields(t *testing.T, kind string, a, b reflect.Value) {
+	for i := range a.NumField() {
+		f := a.Type().Field(i)
+		switch {
+		case !f.IsExported() || f.Type == reflect.TypeFor[record.Registration]():
+			// the registration within is compared by what is written
+		case f.Type == reflect.TypeFor[record.Login]():
+			sameFields(t, kind+"."+f.Name, a.Field(i), b.Field(i))
+		case a.Field(i).IsZero() || !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()):
+			t.Errorf("%s: %s was %v and came back as %v", kind, f.Name, a.Field(i), b.Field(i))
 		}
 	}
 }
@@ -199,11 +206,14 @@ func TestStoredForm(t *testing.T) {
 			IssParameterPromised: true, Registration: reg, LoginRequired: "invalid_grant", LoginRequiredAt: at(3, 0, 0, 0), SavedAt: at(2, 11, 1, 0),
 		},
 		"pending": &record.Pending{
-			ID: "pending-1", ServerURL: "https://mcp.example.com/mcp", Profile: "alice", State: "state-canary", Verifier: "verifier-canary",
-			RedirectURI: "http://127.0.0.1:3118/callback", CreatedAt: time.Date(2026, 10, 2, 10, 59, 0, 0, time.UTC), Scopes: []string{"read"},
-			Resource: "https://mcp.example.com", Issuer: "https://auth.example.com", AuthorizationEndpoint: "https://auth.example.com/authorize?tenant=a&b=<c>",
-			TokenEndpoint: "https://auth.example.com/token", RevocationEndpoint: "https://auth.example.com/revoke",
-			ServerMetadataURL: "https://auth.example.com/.well-known/oauth-authorization-server", IssParameterPromised: true, Registration: reg,
+			ID: "pending-1", State: "state-canary", Verifier: "verifier-canary",
+			RedirectURI: "http://127.0.0.1:3118/callback", CreatedAt: time.Date(2026, 10, 2, 10, 59, 0, 0, time.UTC),
+			Login: record.Login{
+				ServerURL: "https://mcp.example.com/mcp", Profile: "alice", Scopes: []string{"read"},
+				Resource: "https://mcp.example.com", Issuer: "https://auth.example.com", AuthorizationEndpoint: "https://auth.example.com/authorize?tenant=a&b=<c>",
+				TokenEndpoint: "https://auth.example.com/token", RevocationEndpoint: "https://auth.example.com/revoke",
+				ServerMetadataURL: "https://auth.example.com/.well-known/oauth-authorization-server", IssParameterPromised: true, Registration: reg,
+			},
 		},
 	}
 	for kind, w := range want {
@@ -284,7 +294,7 @@ func TestTimes(t *testing.T) {
 				t.Errorf("%s: %s is %v, want %v", name, field, g, c.want)
 			}
 		}
-		p := &record.Pending{ID: "i", State: "s", ServerURL: "u", CreatedAt: c.in, Registration: r.Registration}
+		p := &record.Pending{ID: "i", State: "s", CreatedAt: c.in, Login: record.Login{ServerURL: "u", Registration: r.Registration}}
 		if b, err = p.Encode(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		} else if got, err := record.DecodePending(b); err != nil || got.CreatedAt != c.want {
@@ -525,7 +535,7 @@ func TestRedaction(t *testing.T) {
 	}{
 		"login":        {*r, r, []string{"ServerURL"}, fill(t, reflect.ValueOf(r).Elem(), "")},
 		"registration": {*reg, reg, []string{"ClientID", "Issuer"}, fill(t, reflect.ValueOf(reg).Elem(), "")},
-		"pending":      {*p, p, []string{"ServerURL"}, fill(t, reflect.ValueOf(p).Elem(), "")},
+		"pending":      {*p, p, []string{"Login.ServerURL"}, fill(t, reflect.ValueOf(p).Elem(), "")},
 	} {
 		raw := encode(t, c.ptr)
 		for name, text := range c.texts {
