@@ -43,24 +43,27 @@ const maxClientMetadata = 5 << 10
 // ClientName, the callback, ClientKey's public half, and the members client_uri, logo_uri and contacts of
 // ClientMetadata. Serve it as JSON at that URL.
 func NewClientMetadata(opts *Options) (*ClientMetadata, error) {
-	c, err := New("https://localhost/", opts)
+	if opts == nil {
+		opts = &Options{}
+	}
+	set, err := newSettings(opts)
 	if err != nil {
 		return nil, err
 	}
-	o := &c.opts
-	if o.Client.MetadataURL == "" {
+	o := set.client
+	if o.MetadataURL == "" {
 		return nil, optionError("Client.MetadataURL", fmt.Errorf("it says where the document will be, and is missing"), "give the https URL at which the document will be served")
 	}
 	m := &ClientMetadata{
-		ClientID: o.Client.MetadataURL, ClientName: o.Client.Name, RedirectURIs: c.callbacks(), GrantTypes: []string{"authorization_code", "refresh_token"},
+		ClientID: o.MetadataURL, ClientName: o.Name, RedirectURIs: set.callbacks(), GrantTypes: []string{"authorization_code", "refresh_token"},
 		ResponseTypes: []string{"code"}, TokenEndpointAuthMethod: "none", ApplicationType: "native",
 	}
-	m.ClientURI, _ = o.Client.Metadata["client_uri"].(string)
-	m.LogoURI, _ = o.Client.Metadata["logo_uri"].(string)
-	m.Contacts, _ = o.Client.Metadata["contacts"].([]string)
-	if o.Client.Key != nil {
+	m.ClientURI, _ = o.Metadata["client_uri"].(string)
+	m.LogoURI, _ = o.Metadata["logo_uri"].(string)
+	m.Contacts, _ = o.Metadata["contacts"].([]string)
+	if o.Key != nil {
 		m.TokenEndpointAuthMethod = string(AuthMethodPrivateKeyJWT)
-		if m.Keys, err = json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{o.Client.Key.signer.PublicKey()}}); err != nil {
+		if m.Keys, err = json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{o.Key.signer.PublicKey()}}); err != nil {
 			return nil, fmt.Errorf("mcpoauth: client key: %w", err)
 		}
 	}
@@ -68,8 +71,8 @@ func NewClientMetadata(opts *Options) (*ClientMetadata, error) {
 }
 
 // callbacks are the redirect URIs that a login may use, in both spellings of the host.
-func (c *Client) callbacks() []string {
-	hosts := []string{c.opts.Callback.Host}
+func (s *settings) callbacks() []string {
+	hosts := []string{s.callback.Host}
 	for _, other := range []string{"127.0.0.1", "localhost"} {
 		if !slices.Contains(hosts, other) {
 			hosts = append(hosts, other)
@@ -77,13 +80,12 @@ func (c *Client) callbacks() []string {
 	}
 	var uris []string
 	for _, host := range hosts {
-		if strings.Contains(host, ":") {
-			host = "[" + host + "]"
+		base := &settings{callback: &CallbackOptions{Host: host, Path: s.callback.Path}}
+		u := base.redirectBase()
+		if s.callback.Port != 0 {
+			u = strings.TrimSuffix(u, s.callback.Path) + fmt.Sprintf(":%d", s.callback.Port) + s.callback.Path
 		}
-		if c.opts.Callback.Port != 0 {
-			host = fmt.Sprintf("%s:%d", host, c.opts.Callback.Port)
-		}
-		uris = append(uris, "http://"+host+c.opts.Callback.Path)
+		uris = append(uris, u)
 	}
 	return uris
 }
@@ -110,7 +112,8 @@ func CheckClientMetadata(ctx context.Context, opts *Options) ([]ClientMetadataFa
 	if err != nil {
 		return nil, err
 	}
-	a, err := c.http.Get(ctx, "client-metadata", want.ClientID, nil)
+	defer func() { _ = c.Close(ctx) }()
+	a, err := c.network.guard().Get(ctx, "client-metadata", want.ClientID, nil)
 	if err != nil {
 		f := faultOf(err)
 		f.Stage = "registration"

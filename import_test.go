@@ -24,7 +24,7 @@ func foreign(t *testing.T, srv *authtest.Server) *mcpoauth.ImportedLogin {
 	rec := stored(t, st, c)
 	return &mcpoauth.ImportedLogin{
 		AccessToken: rec.AccessToken, RefreshToken: rec.RefreshToken, Expiry: rec.Expiry, Scopes: rec.Scopes, Issuer: rec.Issuer,
-		ClientID: rec.Registration.ClientID, ClientSecret: rec.Registration.ClientSecret, ClientAuthMethod: rec.Registration.AuthMethod,
+		ClientID: rec.Registration.ClientID, ClientSecret: rec.Registration.ClientSecret, ClientAuthMethod: mcpoauth.AuthMethod(rec.Registration.AuthMethod),
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 
 	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/store"
-	"github.com/mcpoauth/mcpoauth/store/filestore"
 )
 
 // Status is what the store knows of a login.
@@ -53,37 +52,37 @@ const (
 	StateUnreadable State = "unreadable"
 )
 
-// Status returns what the store knows of this login, without asking the network. Without a login
-// the error is [ErrLoginRequired].
+// Status returns what the store knows of this login, without a request to any server. Without a login the error is
+// [ErrLoginRequired].
 func (c *Client) Status(ctx context.Context) (*Status, error) {
-	rec, _, err := c.loadRecord(ctx)
+	if c.closed.Load() {
+		return nil, errClosed
+	}
+	st, err := c.store.load(ctx)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, c.loginRequired("not logged in", nil)
+		return nil, c.store.loginRequired("not logged in", nil)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return statusOf(rec), nil
+	return statusOf(st.rec, st.session), nil
 }
 
-func statusOf(rec *record.Login) *Status {
-	s := newSession(rec, 0)
-	rec = s.rec
+func statusOf(rec *record.Login, s *session) *Status {
 	st := &Status{
 		ServerURL: rec.ServerURL, Profile: rec.Profile, Resource: rec.Resource, Issuer: rec.Issuer, ClientID: rec.Registration.ClientID,
 		RegistrationSource: RegistrationSource(rec.Registration.Source), Scopes: slices.Clone(rec.Scopes), Expiry: rec.Expiry, LoggedInAt: rec.IssuedAt,
-		CanRefresh: rec.RefreshToken != "" || rec.Grant != "", Reason: rec.LoginRequired,
-		Bound: s.binding != nil,
+		CanRefresh: rec.RefreshToken != "" || rec.Grant != "", Reason: s.ended, Bound: s.binding != nil,
 	}
 	switch {
-	case rec.LoginRequired != "":
+	case s.ended != "":
 		st.State = StateLoginRequired
 	case s.usable(time.Now()):
 		st.State = StateValid
 	case s.renewable():
 		st.State = StateRefreshable
 	default:
-		st.State, st.Reason = StateLoginRequired, endedBecause(rec)
+		st.State, st.Reason = StateLoginRequired, s.why()
 	}
 	return st
 }
@@ -114,6 +113,9 @@ func List(ctx context.Context, st store.Store) iter.Seq2[*Status, error] {
 	}
 }
 
+// plainSettings are those of a Client whose options set nothing.
+var plainSettings = &settings{client: noClient, callback: noCallback, scopes: noScopes, server: noServer, network: noNetwork, allow: noAllow}
+
 // listed returns the status of one login, nil if it has gone meanwhile.
 func listed(ctx context.Context, st store.Store, key store.Key) *Status {
 	data, _, err := st.Load(ctx, key)
@@ -127,7 +129,7 @@ func listed(ctx context.Context, st store.Store, key store.Key) *Status {
 	if err != nil {
 		return &Status{ServerURL: key.ID, Profile: key.Profile, State: StateUnreadable, Err: storeError("read", err)}
 	}
-	return statusOf(rec)
+	return statusOf(rec, newSession(rec, 0, plainSettings))
 }
 
 // ClearAll removes every login from st, of every profile, and returns how many there were. With
@@ -152,14 +154,4 @@ func ClearAll(ctx context.Context, st store.Store, opts *ClearOptions) (int, err
 		}
 	}
 	return n, errors.Join(failures...)
-}
-
-// OpenDefaultStore returns the store that a [Client] uses when [Options.Store] is nil: files in dir, or in
-// [DefaultCacheDir] if dir is empty. The error is an [OptionError].
-func OpenDefaultStore(dir string) (store.Store, error) {
-	s, err := filestore.New(dir)
-	if err != nil {
-		return nil, optionError("CacheDir", err, "name the directory for logins with --store file:DIR or MCPOAUTH_DIR (Options.CacheDir)")
-	}
-	return s, nil
 }

@@ -116,8 +116,8 @@ func TestChallengesThatAskForWhatCannotBeAsked(t *testing.T) {
 			if status := ping(t, c); status != http.StatusOK || srv.Count("refresh") != 1 || p.asked() != 1 {
 				t.Errorf("status %d, %d refreshes, %d logins", status, srv.Count("refresh"), p.asked())
 			}
-			if rec := stored(t, st, c); rec.Wanted != nil {
-				t.Errorf("noted: %+v", rec.Wanted)
+			if rec := stored(t, st, c); rec.Required != nil {
+				t.Errorf("noted: %+v", rec.Required)
 			}
 		})
 	}

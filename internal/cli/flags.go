@@ -355,7 +355,7 @@ func (f *flags) setGrant(o *mcpoauth.Options) error {
 		sources = append(sources, mcpoauth.AssertionURL(f.assertionURL, header))
 	}
 	if f.assertionPlatform != "" {
-		source, err := mcpoauth.AssertionPlatform(f.assertionPlatform)
+		source, err := mcpoauth.AssertionPlatform(mcpoauth.Platform(f.assertionPlatform))
 		if err != nil {
 			return newFailed(err)
 		}

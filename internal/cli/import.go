@@ -221,7 +221,7 @@ func (i *importing) one(ctx context.Context, c candidate, o *mcpoauth.Options) e
 		l := c.login
 		_, err := client.Import(ctx, &mcpoauth.ImportedLogin{
 			AccessToken: l.AccessToken, RefreshToken: l.RefreshToken, TokenType: l.TokenType, Expiry: l.Expiry, Scopes: strings.Fields(l.Scope),
-			Issuer: l.Issuer, ClientID: l.ClientID, ClientSecret: l.ClientSecret, ClientSecretExpiry: l.SecretExpiry, ClientAuthMethod: l.AuthMethod,
+			Issuer: l.Issuer, ClientID: l.ClientID, ClientSecret: l.ClientSecret, ClientSecretExpiry: l.SecretExpiry, ClientAuthMethod: mcpoauth.AuthMethod(l.AuthMethod),
 		}, &mcpoauth.ImportOptions{Force: i.force, DryRun: i.dryRun})
 		switch {
 		case errors.Is(err, mcpoauth.ErrLoginExists):

@@ -7,13 +7,19 @@ package flight
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"time"
 )
 
 // Group is a set of calls. The zero value is ready to use.
 type Group[T any] struct {
+	// Linger is how long the last caller to leave waits for the cancelled call to return, so that what it holds is
+	// released. It must not be changed once the group is used.
+	Linger time.Duration
+
 	mu    sync.Mutex
 	calls map[string]*call[T]
 	// running counts the calls whose function has not returned, those that nobody waits for included.
@@ -52,7 +58,14 @@ func (g *Group[T]) Do(ctx context.Context, key string, fn func(context.Context) 
 	case <-c.done:
 		return c.val, c.err
 	case <-ctx.Done():
-		g.leave(c)
+		if g.leave(c) && g.Linger > 0 {
+			t := time.NewTimer(g.Linger)
+			defer t.Stop()
+			select {
+			case <-c.done:
+			case <-t.C:
+			}
+		}
 		return zero, ctx.Err()
 	}
 }
@@ -103,6 +116,13 @@ func (g *Group[T]) run(ctx context.Context, c *call[T], fn func(context.Context)
 		}
 	}()
 	c.val, c.err = fn(ctx)
+	if errors.Is(c.err, context.Canceled) {
+		g.mu.Lock()
+		if g.err != nil { // that is why it was cancelled
+			c.err = g.err
+		}
+		g.mu.Unlock()
+	}
 }
 
 // forget makes the next caller start a call of its own. The caller holds g.mu.
@@ -115,18 +135,21 @@ func (g *Group[T]) forget(c *call[T]) {
 	}
 }
 
-func (g *Group[T]) leave(c *call[T]) {
+// leave counts a caller out and reports whether it was the last.
+func (g *Group[T]) leave(c *call[T]) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if c.waiters--; c.waiters > 0 {
-		return
+		return false
 	}
-	// Whoever comes from now on must not get the result of a call that is being cancelled.
+	// Later callers must not get the result of a call that is being cancelled.
 	g.forget(c)
 	c.cancel()
+	return true
 }
 
-// Close makes all later calls fail with err and cancels those that are running. It does not wait for them.
+// Close makes all later calls fail with err and cancels those that are running, which then fail with err too. It
+// does not wait for them.
 func (g *Group[T]) Close(err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

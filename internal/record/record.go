@@ -114,5 +114,5 @@ type Pending struct {
 	CreatedAt   time.Time `json:"created_at"`
 
 	// Login is stored as members beside the others.
-	Login Login `json:"-" xml:"-"`
+	Login Login `json:"-"`
 }
