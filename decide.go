@@ -1,6 +1,7 @@
 package mcpoauth
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -33,6 +34,8 @@ type abilities struct {
 	nonInteractive, provider bool
 	// bind means that tokens may be bound to a key.
 	bind bool
+	// fixedClient means that the client was registered by hand, so that no login replaces it.
+	fixedClient bool
 	// cooling is how long the server is left alone because it rejects every token.
 	cooling time.Duration
 }
@@ -179,6 +182,9 @@ func (r refusal) afterRenewal(can abilities, required *LoginRequiredError) actio
 	reason := required.Reason
 	if s := r.sent; s.ended == "" && !s.refreshToken && s.grant == "" {
 		reason = "the server no longer accepts the access token, and there is no refresh token"
+	}
+	if e, ok := errors.AsType[*Error](required.Err); ok && can.fixedClient && (e.Code == "invalid_client" || e.Code == "unauthorized_client") {
+		return action{kind: fail, err: required} // a person could not change that either
 	}
 	a := r.loginFor(can, reason)
 	if a.kind == fail && a.require == nil {

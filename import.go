@@ -151,6 +151,6 @@ func (c *Client) importedRecord(l *ImportedLogin, f *discovered) *record.Login {
 	}
 	rec := c.tokens.newRecord(f, reg, slices.Clone(l.Scopes))
 	rec.AccessToken, rec.RefreshToken, rec.TokenType = l.AccessToken, l.RefreshToken, "Bearer"
-	rec.Expiry, rec.IssuedAt = l.Expiry, time.Now()
+	rec.Expiry = l.Expiry // when it was issued is not known
 	return rec
 }

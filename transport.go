@@ -407,7 +407,7 @@ func (g *gate) overcome(ctx context.Context, r refusal) (outcome, error) {
 func (g *gate) abilities() abilities {
 	return abilities{
 		server: g.trace.server, profile: g.trace.profile, person: g.set.prompt != nil, nonInteractive: g.set.nonInteractive(), provider: g.provider,
-		bind: g.set.dpop != Never, cooling: g.rejections.Wait(),
+		bind: g.set.dpop != Never, fixedClient: g.set.client.ID != "", cooling: g.rejections.Wait(),
 	}
 }
 
