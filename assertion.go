@@ -20,7 +20,7 @@ import (
 )
 
 // WorkloadIdentity is the JWT bearer grant (RFC 7523 section 2.1, SEP-1933): a token that the platform
-// gives to the program stands for it. [Options.ClientID] may be empty.
+// gives to the program stands for it. [ClientOptions.ID] may be empty.
 type WorkloadIdentity struct {
 	// Assertion returns the platform's token. It is called for each token request. It must not be nil.
 	Assertion AssertionSource
@@ -50,10 +50,11 @@ func (w WorkloadIdentity) assertion(ctx context.Context, _ *Client, a asked) (st
 		return "", fmt.Errorf("the assertion is not a JWT: %w", err)
 	}
 	if !slices.ContainsFunc(fit, claims.For) {
-		return "", &TokenError{Fact{
+		return "", &Error{
+			Op:      OpToken,
 			Message: fmt.Sprintf("the assertion is for %q, and not for %s: it was not sent", wire.Clean(strings.Join(claims.Audience, " ")), wire.Clean(audience)),
 			Hint:    "have the platform issue it for the authorization server; if its administrator wants another audience set --assertion-audience (WorkloadIdentity.Audience)",
-		}}
+		}
 	}
 	return text, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mcpoauth/mcpoauth/internal/browser"
 	"github.com/mcpoauth/mcpoauth/internal/grant"
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/internal/secret"
 	"github.com/mcpoauth/mcpoauth/store"
 )
@@ -74,37 +75,39 @@ func (c *Client) BeginLogin(ctx context.Context, redirectURI string) (*PendingLo
 
 // FinishLogin finishes the login that [Client.BeginLogin] began under id with the parameters of the
 // callback, and returns a Client for it. opts must name the same store and profile. A callback whose
-// state is not that login's is refused with an [AuthorizationError] and leaves the login pending.
+// state is not that login's is refused with an [Error] and leaves the login pending.
 func FinishLogin(ctx context.Context, id string, callback url.Values, opts *Options) (*Client, error) {
 	if opts == nil {
 		opts = &Options{}
 	}
-	// The server's URL is in the pending login: a Client for any URL gives the store.
-	finder, err := New("https://localhost/", opts)
-	if err != nil {
-		return nil, err
+	st := opts.Store
+	if st == nil {
+		var err error
+		if st, err = OpenDefaultStore(opts.CacheDir); err != nil {
+			return nil, err
+		}
 	}
 	key := store.Key{Kind: store.KindPending, ID: id, Profile: opts.Profile}
-	data, rev, err := finder.store.Load(ctx, key)
+	data, rev, err := st.Load(ctx, key)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, &AuthorizationError{Fact{Message: "no login was begun under this ID, or it has been finished", Hint: "begin the login again", Err: err}}
+		return nil, &Error{Op: OpAuthorization, Message: "no login was begun under this ID, or it has been finished", Hint: "begin the login again", Err: err}
 	}
 	if err != nil {
 		return nil, storeError("read", err)
 	}
-	p, err := store.DecodePending(data)
+	p, err := record.DecodePending(data)
 	if err != nil {
 		return nil, storeError("read", err)
 	}
 	if !sameState(callback.Get("state"), p.State) {
-		return nil, &AuthorizationError{Fact{Message: "the callback belongs to another login", Hint: "take the ID from the session of the person who began the login"}}
+		return nil, &Error{Op: OpAuthorization, Message: "the callback belongs to another login", Hint: "take the ID from the session of the person who began the login"}
 	}
 	// Whoever deletes the pending login has it: a callback delivered twice is finished once.
-	if err := finder.store.Delete(ctx, key, rev); err != nil {
-		return nil, &AuthorizationError{Fact{Message: "this login is being finished already", Err: err}}
+	if err := st.Delete(ctx, key, rev); err != nil {
+		return nil, &Error{Op: OpAuthorization, Message: "this login is being finished already", Err: err}
 	}
 	if age := time.Since(p.CreatedAt); age > pendingLife || age < -pendingLife {
-		return nil, &AuthorizationError{Fact{Message: "the login was begun too long ago", Hint: "begin the login again"}}
+		return nil, &Error{Op: OpAuthorization, Message: "the login was begun too long ago", Hint: "begin the login again"}
 	}
 	c, err := New(p.ServerURL, opts)
 	if err != nil {
@@ -122,14 +125,14 @@ func sameState(got, want string) bool {
 
 // begin makes the pending login and the authorization URL. From here on the login uses what
 // discovery found before, whatever the server says later.
-func (c *Client) begin(ctx context.Context, f *facts, reg *store.Registration, redirectURI string, w want) (*store.Pending, string, error) {
+func (c *Client) begin(ctx context.Context, f *facts, reg *record.Registration, redirectURI string, w want) (*record.Pending, string, error) {
 	key, err := c.bindingKey(ctx, f)
 	if err != nil {
 		return nil, "", err
 	}
 	verifier, codeChallenge := grant.NewVerifier()
 	scopes := c.scopesFor(ctx, f, w)
-	p := &store.Pending{
+	p := &record.Pending{
 		ID: grant.NewState(), ServerURL: c.id, Profile: c.opts.Profile, State: grant.NewState(), Verifier: verifier.Reveal(), RedirectURI: redirectURI,
 		CreatedAt: time.Now(), Scopes: scopes, Resource: f.Resource, Issuer: f.Issuer, AuthorizationEndpoint: f.Server.AuthorizationEndpoint,
 		TokenEndpoint: f.Server.TokenEndpoint, RevocationEndpoint: f.Server.RevocationEndpoint, ServerMetadataURL: f.ServerMetadataURL,
@@ -142,7 +145,7 @@ func (c *Client) begin(ctx context.Context, f *facts, reg *store.Registration, r
 		}
 		thumbprint = key.Thumbprint()
 	}
-	extra := cloneValues(c.opts.AuthorizeParams)
+	extra := cloneValues(c.opts.Server.AuthorizeParams)
 	for k, v := range f.parameters() {
 		if !extra.Has(k) {
 			if extra == nil {
@@ -156,7 +159,7 @@ func (c *Client) begin(ctx context.Context, f *facts, reg *store.Registration, r
 	}
 	r := grant.AuthorizationRequest{
 		Endpoint: p.AuthorizationEndpoint, ClientID: reg.ClientID, RedirectURI: redirectURI, State: p.State, Challenge: codeChallenge,
-		Resource: p.Resource, Scopes: scopes, ScopeSeparator: c.opts.ScopeSeparator, KeyThumbprint: thumbprint, Extra: extra,
+		Resource: p.Resource, Scopes: scopes, ScopeSeparator: string(c.opts.Scopes.Separator), KeyThumbprint: thumbprint, Extra: extra,
 	}
 	if a := c.wanted(ctx, f); a != nil {
 		r.ACRValues, r.MaxAge, r.Claims = a.ACRValues, a.MaxAge, a.Claims
@@ -177,20 +180,20 @@ func (c *Client) begin(ctx context.Context, f *facts, reg *store.Registration, r
 		return nil, "", publicError(err)
 	}
 	if target, err = browser.Sanitize(target); err != nil {
-		return nil, "", &AuthorizationError{Fact{URL: p.AuthorizationEndpoint, Message: "the authorization endpoint cannot be opened safely: " + err.Error(), Err: err}}
+		return nil, "", &Error{Op: OpAuthorization, URL: p.AuthorizationEndpoint, Message: "the authorization endpoint cannot be opened safely: " + err.Error(), Err: err}
 	}
 	return p, target, nil
 }
 
 // finish checks the callback, exchanges the code and saves the login. The state was compared by
 // whoever received the callback.
-func (c *Client) finish(ctx context.Context, p *store.Pending, values url.Values) (*session, error) {
+func (c *Client) finish(ctx context.Context, p *record.Pending, values url.Values) (*session, error) {
 	cb, err := grant.ParseCallback(values)
 	if err != nil {
 		return nil, publicError(err)
 	}
 	if !sameState(cb.State, p.State) {
-		return nil, &AuthorizationError{Fact{Message: "the callback belongs to another login"}}
+		return nil, &Error{Op: OpAuthorization, Message: "the callback belongs to another login"}
 	}
 	// Errors too count only if they come from the right issuer (RFC 9207 section 2.4).
 	if err := grant.CheckIssuer(cb.Issuer, values.Has("iss"), p.Issuer, p.IssParameterPromised); err != nil {
@@ -205,17 +208,17 @@ func (c *Client) finish(ctx context.Context, p *store.Pending, values url.Values
 	}
 	tok, auth, err := grant.ExchangeCode(ctx, c.http, grant.CodeRequest{
 		Endpoint: p.TokenEndpoint, Auth: auth, Code: cb.Code, Verifier: secret.New(p.Verifier),
-		RedirectURI: p.RedirectURI, Resource: p.Resource, Extra: c.opts.TokenParams, Dialect: c.dialect(&store.Record{Issuer: p.Issuer}),
+		RedirectURI: p.RedirectURI, Resource: p.Resource, Extra: c.opts.Server.TokenParams, Dialect: c.dialect(&record.Login{Issuer: p.Issuer}),
 	})
 	if err != nil {
 		return nil, publicError(err)
 	}
-	c.notes(tok.Notes)
-	rec := &store.Record{
-		ServerURL: c.id, Profile: c.opts.Profile, ResourceOverride: c.opts.Resource, Resource: p.Resource, Issuer: p.Issuer,
+	c.trace.notes(ctx, NoteTokenResponse, tok.Notes)
+	rec := &record.Login{
+		ServerURL: c.id, Profile: c.opts.Profile, ResourceOverride: c.opts.Server.Resource, Resource: p.Resource, Issuer: p.Issuer,
 		Scopes: p.Scopes, RequestedScopes: p.Scopes, AuthorizationEndpoint: p.AuthorizationEndpoint, TokenEndpoint: p.TokenEndpoint,
 		RevocationEndpoint: p.RevocationEndpoint, ServerMetadataURL: p.ServerMetadataURL, IssParameterPromised: p.IssParameterPromised,
-		Registration: p.Registration, DPoPKey: p.DPoPKey, TokenMember: c.opts.TokenMember, BearerType: c.opts.AllowTokenType,
+		Registration: p.Registration, DPoPKey: p.DPoPKey, TokenMember: c.opts.Server.TokenMember, BearerType: c.opts.Allow.TokenType,
 	}
 	rec.Registration.AuthMethod = auth.Method
 	rec.Registration.Unanswered, rec.Registration.LoginUntil = false, time.Time{}
@@ -226,16 +229,16 @@ func (c *Client) finish(ctx context.Context, p *store.Pending, values url.Values
 		}
 	}
 	if lost := missing(rec.Scopes, rec.RequestedScopes); len(lost) > 0 {
-		c.note("the server granted fewer scopes than asked for")
+		c.trace.note(ctx, NoteTokenResponse, "the server granted fewer scopes than asked for")
 	}
 	if rec.RefreshToken == "" {
-		c.note("the server gave no refresh token: when the access token ends, a new login is needed")
+		c.trace.note(ctx, NoteTokenResponse, "the server gave no refresh token: when the access token ends, a new login is needed")
 	}
 	return c.replace(ctx, rec)
 }
 
 // replace saves rec over whatever login is stored: a person has just decided.
-func (c *Client) replace(ctx context.Context, rec *store.Record) (*session, error) {
+func (c *Client) replace(ctx context.Context, rec *record.Login) (*session, error) {
 	c.mu.Lock()
 	c.unsaved = nil
 	c.mu.Unlock()
@@ -262,7 +265,7 @@ func (c *Client) replace(ctx context.Context, rec *store.Record) (*session, erro
 func (c *Client) damagedRevision(ctx context.Context, err error) store.Revision {
 	var damaged *store.CorruptError
 	if errors.As(err, &damaged) {
-		c.note("the stored login is damaged and is replaced: " + err.Error())
+		c.trace.note(ctx, NoteTokenResponse, "the stored login is damaged and is replaced: "+err.Error())
 		if derr := c.store.Delete(ctx, c.key, 0); derr != nil {
 			c.log.Warn("the damaged login could not be set aside", "err", derr)
 		}
@@ -277,22 +280,22 @@ func redirectHint(redirectURI string) string {
 		other = "127.0.0.1"
 	}
 	return "the redirect URI was " + redirectURI + "; the server may take another spelling: --callback-host " + other +
-		" (Options.CallbackHost), or the port and path registered there: --callback-port, --callback-path"
+		" (Options.Callback.Host), or the port and path registered there: --callback-port, --callback-path"
 }
 
 // authorizationRefused makes an error of an error response (RFC 6749 section 4.1.2.1).
-func authorizationRefused(p *store.Pending, cb grant.Callback) error {
-	fact := Fact{URL: p.Issuer, Code: cb.Error, Description: cb.ErrorDescription, Message: "the authorization server refused"}
+func authorizationRefused(p *record.Pending, cb grant.Callback) error {
+	fact := &Error{Op: OpAuthorization, URL: p.Issuer, Code: cb.Error, Description: cb.ErrorDescription, Message: "the authorization server refused"}
 	switch cb.Error {
 	case "access_denied":
 		fact.Message, fact.Err = "access was denied at the authorization server", ErrAccessDenied
 		fact.Hint = "run the login again and allow the access"
 	case "temporarily_unavailable", "server_error":
-		return &TemporaryError{Err: &AuthorizationError{fact}}
+		return &TemporaryError{Err: fact}
 	case "invalid_scope":
-		fact.Hint = "choose the scopes with --scope (Options.Scopes), or leave one out with --drop-scope (Options.DropScopes)"
+		fact.Hint = "choose the scopes with --scope (Options.Scopes.Request), or leave one out with --drop-scope (Options.Scopes.Drop)"
 	case "invalid_target":
-		fact.Hint = "the server does not take the resource indicator: try --no-resource (Options.NoResource) or --resource (Options.Resource)"
+		fact.Hint = "the server does not take the resource indicator: try --no-resource (Options.Server.NoResource) or --resource (Options.Server.Resource)"
 	case "unauthorized_client", "invalid_client":
 		fact.Hint = "the server does not know this client: run login with --new-client (LoginOptions.NewClient)"
 	default:
@@ -300,5 +303,5 @@ func authorizationRefused(p *store.Pending, cb grant.Callback) error {
 			fact.Hint = redirectHint(p.RedirectURI)
 		}
 	}
-	return &AuthorizationError{fact}
+	return fact
 }

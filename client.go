@@ -52,6 +52,7 @@ type Client struct {
 	store  store.Store
 	http   *netguard.Client
 	log    *slog.Logger
+	trace  *tracer
 
 	current atomic.Pointer[session]
 	tokens  flight.Group[*session]
@@ -99,25 +100,31 @@ func New(serverURL string, opts *Options) (*Client, error) {
 	if c.server, err = url.Parse(c.id); err != nil {
 		return nil, fmt.Errorf("mcpoauth: server URL: %w", err)
 	}
-	policy := netguard.Policy{Class: netguard.ClassOf(c.server), AllowPrivateNetwork: opts.AllowPrivateNetwork, AllowInsecureHTTP: opts.AllowInsecureHTTP}
+	c.trace = &tracer{log: c.log, server: c.id, profile: opts.Profile}
+	if opts.Trace != nil {
+		c.trace.hooks = *opts.Trace
+	}
+	policy := netguard.Policy{Class: netguard.ClassOf(c.server), AllowPrivateNetwork: opts.Allow.PrivateNetwork, AllowInsecureHTTP: opts.Allow.InsecureHTTP}
 	if err := policy.CheckURL(c.server); err != nil {
-		return nil, optionError("server URL", err, "use https, or set --allow-insecure-http (Options.AllowInsecureHTTP) if you accept that anybody on the way can read the token")
+		return nil, optionError("server URL", err, "use https, or set --allow-insecure-http (Options.Allow.InsecureHTTP) if you accept that anybody on the way can read the token")
 	}
 	if err := c.copyOptions(); err != nil {
 		return nil, err
 	}
-	if c.store, err = storeOf(opts); err != nil {
-		return nil, err
+	if c.store = opts.Store; c.store == nil {
+		if c.store, err = OpenDefaultStore(opts.CacheDir); err != nil {
+			return nil, err
+		}
 	}
 	id := c.id
-	if opts.Resource != "" {
-		id += " resource=" + opts.Resource
+	if opts.Server.Resource != "" {
+		id += " resource=" + opts.Server.Resource
 	}
 	c.key = store.Key{Kind: store.KindLogin, ID: id, Profile: opts.Profile}
-	origins := append([]string{resource.Origin(c.server)}, c.opts.HeaderOrigins...)
+	origins := append([]string{resource.Origin(c.server)}, c.opts.Network.HeaderOrigins...)
 	c.http, err = netguard.New(netguard.Config{
-		Policy: policy, HTTPClient: opts.HTTPClient, RootCAs: opts.RootCAs, Certificates: c.opts.ClientCertificates,
-		UserAgent: c.opts.UserAgent, Header: c.opts.Header, HeaderOrigins: origins, Trace: c.traceExchange,
+		Policy: policy, HTTPClient: opts.Network.HTTPClient, RootCAs: opts.Network.RootCAs, Certificates: c.opts.Network.ClientCertificates,
+		UserAgent: c.opts.Network.UserAgent, Header: c.opts.Network.Header, HeaderOrigins: origins, Trace: c.trace.exchange,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("mcpoauth: %w", err)
@@ -132,29 +139,23 @@ func New(serverURL string, opts *Options) (*Client, error) {
 // copyOptions checks the options and takes copies of what the caller could still change.
 func (c *Client) copyOptions() error {
 	o := &c.opts
-	o.Scopes, o.AddScopes, o.DropScopes = slices.Clone(o.Scopes), slices.Clone(o.AddScopes), slices.Clone(o.DropScopes)
-	o.HeaderOrigins, o.ClientCertificates = slices.Clone(o.HeaderOrigins), slices.Clone(o.ClientCertificates)
-	o.ClientMetadata, o.Header = maps.Clone(o.ClientMetadata), o.Header.Clone()
-	o.AuthorizeParams, o.TokenParams = cloneValues(o.AuthorizeParams), cloneValues(o.TokenParams)
-	if o.Trace != nil {
-		trace := *o.Trace
-		o.Trace = &trace
-	} else {
-		o.Trace = &Trace{}
-	}
-	for _, s := range slices.Concat(o.Scopes, o.AddScopes, o.DropScopes) {
+	o.Scopes.Request, o.Scopes.Add, o.Scopes.Drop = slices.Clone(o.Scopes.Request), slices.Clone(o.Scopes.Add), slices.Clone(o.Scopes.Drop)
+	o.Network.HeaderOrigins, o.Network.ClientCertificates = slices.Clone(o.Network.HeaderOrigins), slices.Clone(o.Network.ClientCertificates)
+	o.Client.Metadata, o.Network.Header = maps.Clone(o.Client.Metadata), o.Network.Header.Clone()
+	o.Server.AuthorizeParams, o.Server.TokenParams = cloneValues(o.Server.AuthorizeParams), cloneValues(o.Server.TokenParams)
+	for _, s := range slices.Concat(o.Scopes.Request, o.Scopes.Add, o.Scopes.Drop) {
 		if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= 0x20 || r == '"' || r == '\\' || r >= 0x7f }) {
 			return optionError("Scopes", fmt.Errorf("%q is not a scope", s), "a scope has no spaces, quotes or backslashes (RFC 6749 section 3.3); give each scope by itself")
 		}
 	}
-	if s := o.ScopeSeparator; s != "" && s != " " && s != "," {
-		return optionError("ScopeSeparator", fmt.Errorf("%q separates no scopes", s), "use a space or a comma")
+	if s := o.Scopes.Separator; s != "" && s != " " && s != "," {
+		return optionError("Scopes.Separator", fmt.Errorf("%q separates no scopes", s), "use a space or a comma")
 	}
-	if o.ClientName == "" {
-		o.ClientName = defaultClientName
+	if o.Client.Name == "" {
+		o.Client.Name = defaultClientName
 	}
-	if o.UserAgent == "" {
-		o.UserAgent = "mcpoauth/" + Version
+	if o.Network.UserAgent == "" {
+		o.Network.UserAgent = "mcpoauth/" + Version
 	}
 	if o.LoginTimeout < 0 {
 		return optionError("LoginTimeout", fmt.Errorf("%v is negative", o.LoginTimeout), "")
@@ -162,80 +163,57 @@ func (c *Client) copyOptions() error {
 	if o.LoginTimeout == 0 {
 		o.LoginTimeout = defaultLoginTimeout
 	}
-	if o.CallbackHost == "" {
-		o.CallbackHost = defaultCallbackHost
+	if o.Callback.Host == "" {
+		o.Callback.Host = defaultCallbackHost
 	}
-	if !resource.IsLoopbackHost(o.CallbackHost) {
-		return optionError("CallbackHost", fmt.Errorf("%q is not a loopback host", o.CallbackHost), "use 127.0.0.1, localhost or ::1; for a redirect URI elsewhere use BeginLogin and FinishLogin")
+	if !resource.IsLoopbackHost(o.Callback.Host) {
+		return optionError("Callback.Host", fmt.Errorf("%q is not a loopback host", o.Callback.Host), "use 127.0.0.1, localhost or ::1; for a redirect URI elsewhere use BeginLogin and FinishLogin")
 	}
-	if o.CallbackPath == "" {
-		o.CallbackPath = defaultCallbackPath
+	if o.Callback.Path == "" {
+		o.Callback.Path = defaultCallbackPath
 	}
-	if !strings.HasPrefix(o.CallbackPath, "/") || path.Clean(o.CallbackPath) != o.CallbackPath || strings.ContainsAny(o.CallbackPath, "?#%\\ ") {
-		return optionError("CallbackPath", fmt.Errorf("%q is not a plain absolute path", o.CallbackPath), "use something like /callback")
+	if !strings.HasPrefix(o.Callback.Path, "/") || path.Clean(o.Callback.Path) != o.Callback.Path || strings.ContainsAny(o.Callback.Path, "?#%\\ ") {
+		return optionError("Callback.Path", fmt.Errorf("%q is not a plain absolute path", o.Callback.Path), "use something like /callback")
 	}
-	if o.CallbackPort < 0 || o.CallbackPort > 65535 {
-		return optionError("CallbackPort", fmt.Errorf("%d is not a port", o.CallbackPort), "")
+	if o.Callback.Port < 0 || o.Callback.Port > 65535 {
+		return optionError("Callback.Port", fmt.Errorf("%d is not a port", o.Callback.Port), "")
 	}
-	if o.ClientMetadataURL != "" {
-		if err := registration.CheckMetadataURL(o.ClientMetadataURL); err != nil {
-			return optionError("ClientMetadataURL", err, "")
+	if o.Client.MetadataURL != "" {
+		if err := registration.CheckMetadataURL(o.Client.MetadataURL); err != nil {
+			return optionError("Client.MetadataURL", err, "")
 		}
 	}
-	switch o.ClientAuthMethod {
+	switch o.Client.AuthMethod {
 	case "", "none", "client_secret_basic", "client_secret_post", "private_key_jwt":
 	default:
-		return optionError("ClientAuthMethod", fmt.Errorf("%q is not supported", o.ClientAuthMethod), "use none, client_secret_basic, client_secret_post or private_key_jwt")
+		return optionError("Client.AuthMethod", fmt.Errorf("%q is not supported", o.Client.AuthMethod), "use none, client_secret_basic, client_secret_post or private_key_jwt")
 	}
 	if o.Grant != nil {
 		if err := o.Grant.check(o); err != nil {
 			return err
 		}
 	}
-	if o.DPoP < DPoPAuto || o.DPoP > DPoPNever {
-		return optionError("DPoP", fmt.Errorf("%d is no mode", o.DPoP), "use DPoPAuto, DPoPAlways or DPoPNever")
+	if o.DPoP < Auto || o.DPoP > Never {
+		return optionError("DPoP", fmt.Errorf("%d is no mode", o.DPoP), "use Auto, Always or Never")
 	}
-	if e := o.Endpoints; e != (Endpoints{}) && (e.Token == "" || e.Authorization == "" && (o.Grant == nil || o.Grant.name() == grant.TypeDeviceCode && e.DeviceAuthorization == "")) {
-		return optionError("Endpoints", errors.New("the authorization and the token endpoint are needed"), "give both, with --authorization-endpoint and --token-endpoint")
+	if e := o.Server.Endpoints; e != (Endpoints{}) && (e.Token == "" || e.Authorization == "" && (o.Grant == nil || o.Grant.name() == grant.TypeDeviceCode && e.DeviceAuthorization == "")) {
+		return optionError("Server.Endpoints", errors.New("the authorization and the token endpoint are needed"), "give both, with --authorization-endpoint and --token-endpoint")
 	}
-	if o.ClientSecret != "" && o.ClientID == "" {
-		return optionError("ClientSecret", errors.New("there is no ClientID"), "give both")
+	if o.Client.Secret != "" && o.Client.ID == "" {
+		return optionError("Client.Secret", errors.New("there is no ClientID"), "give both")
 	}
-	if o.Resource != "" && o.NoResource {
-		return optionError("Resource", errors.New("NoResource is set too"), "choose one")
+	if o.Server.Resource != "" && o.Server.NoResource {
+		return optionError("Server.Resource", errors.New("NoResource is set too"), "choose one")
 	}
-	if o.Resource != "" {
-		if u, err := url.Parse(o.Resource); err != nil || !u.IsAbs() || u.Fragment != "" {
-			return optionError("Resource", fmt.Errorf("%q is not an absolute URI without a fragment", o.Resource), "")
+	if o.Server.Resource != "" {
+		if u, err := url.Parse(o.Server.Resource); err != nil || !u.IsAbs() || u.Fragment != "" {
+			return optionError("Server.Resource", fmt.Errorf("%q is not an absolute URI without a fragment", o.Server.Resource), "")
 		}
 	}
 	return nil
 }
 
 func cloneValues(v url.Values) url.Values { return url.Values(http.Header(v).Clone()) }
-
-// OptionError means that an option, or the server URL, cannot be used.
-type OptionError struct {
-	// Option is the option's name.
-	Option string
-	// Hint is what to do. It may be empty.
-	Hint string
-	// Err says what is wrong.
-	Err error
-}
-
-// Error implements error.
-func (e *OptionError) Error() string { return "mcpoauth: " + e.Option + ": " + e.Err.Error() }
-
-// Unwrap returns what is wrong.
-func (e *OptionError) Unwrap() error { return e.Err }
-
-// HintText returns the hint.
-func (e *OptionError) HintText() string { return e.Hint }
-
-func optionError(option string, err error, hint string) error {
-	return &OptionError{Option: option, Err: err, Hint: hint}
-}
 
 // ServerURL returns the canonical form of the server's URL.
 func (c *Client) ServerURL() string { return c.id }
@@ -270,39 +248,6 @@ func (c *Client) closed() error {
 		return fmt.Errorf("mcpoauth: %w", ErrClosed)
 	}
 	return nil
-}
-
-// event describes the login of rec for a trace.
-func (c *Client) event(rec *store.Record) LoginEvent {
-	ev := LoginEvent{ServerURL: c.id, Profile: c.opts.Profile}
-	if rec != nil {
-		ev.Issuer, ev.Expiry, ev.Scopes = rec.Issuer, rec.Expiry, slices.Clone(rec.Scopes)
-	}
-	return ev
-}
-
-func (c *Client) traceExchange(e netguard.Exchange) {
-	c.log.Debug("exchange", "leg", e.Leg, "method", e.Method, "url", e.URL, "status", e.Status, "took", e.Duration, "note", e.Note, "err", e.Err)
-	if f := c.opts.Trace.Exchange; f != nil {
-		f(Exchange(e))
-	}
-}
-
-func (c *Client) note(text string) {
-	c.log.Info("note", "server", c.id, "text", text)
-	if f := c.opts.Trace.Note; f != nil {
-		f(text)
-	}
-}
-
-// waiting arranges that the trace hears of a wait that lasts. The returned function ends it.
-func (c *Client) waiting(what string, deadline time.Time) (stop func()) {
-	f := c.opts.Trace.Waiting
-	if f == nil {
-		return func() {}
-	}
-	t := time.AfterFunc(200*time.Millisecond, func() { f(Waiting{For: what, Deadline: deadline}) })
-	return func() { t.Stop() }
 }
 
 // portOf returns the port of a redirect URI, 0 if it has none.

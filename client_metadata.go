@@ -31,8 +31,9 @@ type ClientMetadata struct {
 	ResponseTypes           []string `json:"response_types"`
 	TokenEndpointAuthMethod string   `json:"token_endpoint_auth_method"`
 	ApplicationType         string   `json:"application_type"`
-	// Keys are the public ones of a client that authenticates by private_key_jwt, nil for a public client.
-	Keys *jose.JSONWebKeySet `json:"jwks,omitempty"`
+	// Keys is the JWK Set (RFC 7517) with the public keys of a client that authenticates by
+	// private_key_jwt, nil for a public client.
+	Keys json.RawMessage `json:"jwks,omitempty"`
 }
 
 // maxClientMetadata is what authorization servers read of such a document at least, bytes.
@@ -47,26 +48,28 @@ func NewClientMetadata(opts *Options) (*ClientMetadata, error) {
 		return nil, err
 	}
 	o := &c.opts
-	if o.ClientMetadataURL == "" {
-		return nil, optionError("ClientMetadataURL", fmt.Errorf("it says where the document will be, and is missing"), "give the https URL at which the document will be served")
+	if o.Client.MetadataURL == "" {
+		return nil, optionError("Client.MetadataURL", fmt.Errorf("it says where the document will be, and is missing"), "give the https URL at which the document will be served")
 	}
 	m := &ClientMetadata{
-		ClientID: o.ClientMetadataURL, ClientName: o.ClientName, RedirectURIs: c.callbacks(), GrantTypes: []string{"authorization_code", "refresh_token"},
+		ClientID: o.Client.MetadataURL, ClientName: o.Client.Name, RedirectURIs: c.callbacks(), GrantTypes: []string{"authorization_code", "refresh_token"},
 		ResponseTypes: []string{"code"}, TokenEndpointAuthMethod: "none", ApplicationType: "native",
 	}
-	m.ClientURI, _ = o.ClientMetadata["client_uri"].(string)
-	m.LogoURI, _ = o.ClientMetadata["logo_uri"].(string)
-	m.Contacts, _ = o.ClientMetadata["contacts"].([]string)
-	if o.ClientKey != nil {
-		m.TokenEndpointAuthMethod = methodPrivateKey
-		m.Keys = &jose.JSONWebKeySet{Keys: []jose.JSONWebKey{o.ClientKey.signer.PublicKey()}}
+	m.ClientURI, _ = o.Client.Metadata["client_uri"].(string)
+	m.LogoURI, _ = o.Client.Metadata["logo_uri"].(string)
+	m.Contacts, _ = o.Client.Metadata["contacts"].([]string)
+	if o.Client.Key != nil {
+		m.TokenEndpointAuthMethod = string(AuthMethodPrivateKeyJWT)
+		if m.Keys, err = json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{o.Client.Key.signer.PublicKey()}}); err != nil {
+			return nil, fmt.Errorf("mcpoauth: client key: %w", err)
+		}
 	}
 	return m, nil
 }
 
 // callbacks are the redirect URIs that a login may use, in both spellings of the host.
 func (c *Client) callbacks() []string {
-	hosts := []string{c.opts.CallbackHost}
+	hosts := []string{c.opts.Callback.Host}
 	for _, other := range []string{"127.0.0.1", "localhost"} {
 		if !slices.Contains(hosts, other) {
 			hosts = append(hosts, other)
@@ -77,10 +80,10 @@ func (c *Client) callbacks() []string {
 		if strings.Contains(host, ":") {
 			host = "[" + host + "]"
 		}
-		if c.opts.CallbackPort != 0 {
-			host = fmt.Sprintf("%s:%d", host, c.opts.CallbackPort)
+		if c.opts.Callback.Port != 0 {
+			host = fmt.Sprintf("%s:%d", host, c.opts.Callback.Port)
 		}
-		uris = append(uris, "http://"+host+c.opts.CallbackPath)
+		uris = append(uris, "http://"+host+c.opts.Callback.Path)
 	}
 	return uris
 }
@@ -96,7 +99,7 @@ type ClientMetadataFault struct {
 	Fix     string `json:"fix"`
 }
 
-// CheckClientMetadata fetches the document at [Options.ClientMetadataURL] as an authorization server would, and
+// CheckClientMetadata fetches the document at [ClientOptions.MetadataURL] as an authorization server would, and
 // says what is wrong with it for clients with these options. A fault that may pass is [ErrTemporary].
 func CheckClientMetadata(ctx context.Context, opts *Options) ([]ClientMetadataFault, error) {
 	want, err := NewClientMetadata(opts)
@@ -118,7 +121,7 @@ func CheckClientMetadata(ctx context.Context, opts *Options) ([]ClientMetadataFa
 	}
 	switch {
 	case a.Status >= 500 || a.Status == http.StatusTooManyRequests:
-		return nil, &TemporaryError{RetryAfter: wire.RetryAfter(a.Header, a.Received), Err: &RegistrationError{Fact{URL: want.ClientID, Status: a.Status, Message: "the document's server is in trouble", Hint: "try again later"}}}
+		return nil, &TemporaryError{RetryAfter: wire.RetryAfter(a.Header, a.Received), Err: &Error{Op: OpRegistration, URL: want.ClientID, Status: a.Status, Message: "the document's server is in trouble", Hint: "try again later"}}
 	case a.URL != want.ClientID || a.Status/100 == 3:
 		return fault("the address redirects, which authorization servers do not follow", "serve the document at "+want.ClientID+" itself"), nil
 	case a.Status != http.StatusOK:

@@ -8,8 +8,8 @@ import (
 
 	"github.com/mcpoauth/mcpoauth/internal/browser"
 	"github.com/mcpoauth/mcpoauth/internal/grant"
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
-	"github.com/mcpoauth/mcpoauth/store"
 )
 
 // DeviceCode is the device authorization grant (RFC 8628), for programs on machines without any browser:
@@ -38,7 +38,7 @@ func (c *Client) device() bool {
 func (c *Client) authorizeDevice(ctx context.Context, f *facts, w want, deadline time.Time) (s *session, reused bool, err error) {
 	endpoint := f.Server.DeviceAuthorizationEndpoint
 	if endpoint == "" {
-		return nil, false, &AuthorizationError{Fact{URL: f.Issuer, Message: "the authorization server has no device authorization endpoint", Hint: "log in with a browser: leave --grant out; --no-browser takes the redirect URL pasted back"}}
+		return nil, false, &Error{Op: OpAuthorization, URL: f.Issuer, Message: "the authorization server has no device authorization endpoint", Hint: "log in with a browser: leave --grant out; --no-browser takes the redirect URL pasted back"}
 	}
 	id := c.fixedIdentity(f)
 	if id == nil {
@@ -57,7 +57,7 @@ func (c *Client) authorizeDevice(ctx context.Context, f *facts, w want, deadline
 	if err != nil {
 		return nil, id.reused, err
 	}
-	d, err := grant.StartDevice(ctx, c.http, grant.DeviceRequest{Endpoint: endpoint, Auth: auth, Scopes: scopes, ScopeSeparator: c.opts.ScopeSeparator, Resource: f.Resource, Extra: c.opts.AuthorizeParams})
+	d, err := grant.StartDevice(ctx, c.http, grant.DeviceRequest{Endpoint: endpoint, Auth: auth, Scopes: scopes, ScopeSeparator: string(c.opts.Scopes.Separator), Resource: f.Resource, Extra: c.opts.Server.AuthorizeParams})
 	if err != nil {
 		return nil, id.reused, publicError(err)
 	}
@@ -66,19 +66,19 @@ func (c *Client) authorizeDevice(ctx context.Context, f *facts, w want, deadline
 		return nil, id.reused, err
 	}
 	applyToken(rec, tok)
-	c.notes(tok.Notes)
+	c.trace.notes(ctx, NoteTokenResponse, tok.Notes)
 	s, err = c.replace(ctx, rec)
 	return s, id.reused, err
 }
 
 // newRecord is the record of a login that is being made.
-func (c *Client) newRecord(f *facts, reg *store.Registration, scopes []string) *store.Record {
-	return &store.Record{
-		ServerURL: c.id, Profile: c.opts.Profile, ResourceOverride: c.opts.Resource, Resource: f.Resource, Issuer: f.Issuer,
+func (c *Client) newRecord(f *facts, reg *record.Registration, scopes []string) *record.Login {
+	return &record.Login{
+		ServerURL: c.id, Profile: c.opts.Profile, ResourceOverride: c.opts.Server.Resource, Resource: f.Resource, Issuer: f.Issuer,
 		Scopes: scopes, RequestedScopes: scopes, AuthorizationEndpoint: f.Server.AuthorizationEndpoint, TokenEndpoint: f.Server.TokenEndpoint,
 		RevocationEndpoint: f.Server.RevocationEndpoint, ServerMetadataURL: f.ServerMetadataURL,
 		IssParameterPromised: f.Server.AuthorizationResponseIssParameterSupported, Registration: *reg,
-		TokenMember: c.opts.TokenMember, BearerType: c.opts.AllowTokenType,
+		TokenMember: c.opts.Server.TokenMember, BearerType: c.opts.Allow.TokenType,
 	}
 }
 
@@ -93,12 +93,12 @@ func (c *Client) awaitDevice(ctx context.Context, f *facts, auth grant.ClientAut
 		target, err = browser.Sanitize(target)
 	}
 	if err != nil {
-		return nil, &AuthorizationError{Fact{URL: f.Issuer, Message: "the address for the code cannot be opened safely: " + err.Error(), Err: err, Hint: "the server is at fault"}}
+		return nil, &Error{Op: OpAuthorization, URL: f.Issuer, Message: "the address for the code cannot be opened safely: " + err.Error(), Err: err, Hint: "the server is at fault"}
 	}
 	if d.Expiry.Before(deadline) {
 		deadline = d.Expiry
 	}
-	stop := c.waiting("login", deadline)
+	stop := c.trace.waiting(ctx, WaitLogin, deadline)
 	defer stop()
 	ctx, cancel := context.WithDeadlineCause(ctx, deadline, errLoginTimeout)
 	defer cancel()
@@ -129,12 +129,13 @@ func (c *Client) pollDevice(ctx context.Context, f *facts, auth grant.ClientAuth
 			continue
 		case <-ctx.Done():
 			t.Stop()
-			return nil, timedOut(ctx, &AuthorizationError{Fact{
+			return nil, timedOut(ctx, &Error{
+				Op:      OpAuthorization,
 				Message: "nobody entered the code in time", Err: errors.Join(ErrTemporary, errLoginTimeout), Hint: "try again; --timeout (Options.LoginTimeout) waits longer, as far as the server lets",
-			}})
+			})
 		case <-t.C:
 		}
-		tok, pending, err := grant.PollDevice(ctx, c.http, f.Server.TokenEndpoint, auth, d, f.Resource, c.opts.TokenParams, c.dialect(&store.Record{Issuer: f.Issuer}))
+		tok, pending, err := grant.PollDevice(ctx, c.http, f.Server.TokenEndpoint, auth, d, f.Resource, c.opts.Server.TokenParams, c.dialect(&record.Login{Issuer: f.Issuer}))
 		switch {
 		case err != nil && ctx.Err() != nil:
 			continue

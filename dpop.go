@@ -12,47 +12,15 @@ import (
 	"github.com/mcpoauth/mcpoauth/internal/challenge"
 	"github.com/mcpoauth/mcpoauth/internal/dpop"
 	"github.com/mcpoauth/mcpoauth/internal/grant"
-	"github.com/mcpoauth/mcpoauth/store"
+	"github.com/mcpoauth/mcpoauth/internal/record"
 )
-
-// DPoPMode says when tokens are bound to a key of the login (RFC 9449; MCP extension
-// io.modelcontextprotocol/auth/dpop). A bound token is of no use to who has the token alone: each request
-// needs a proof, which [Client.HTTPClient] and [Transport] make. The key is made at the login and kept in its
-// record.
-type DPoPMode int
-
-const (
-	// DPoPAuto binds them where the MCP server asks for it, and where the login was bound before.
-	DPoPAuto DPoPMode = iota
-	// DPoPAlways binds them, and takes no token that is not bound.
-	DPoPAlways
-	// DPoPNever binds no token of a new login.
-	DPoPNever
-)
-
-// BoundTokenError means that a token was asked for by itself which is of use only together with the key that
-// it is bound to.
-type BoundTokenError struct {
-	// ServerURL identifies the login.
-	ServerURL string
-}
-
-// Error implements error.
-func (e *BoundTokenError) Error() string {
-	return "the access token for " + e.ServerURL + " is bound to a key (DPoP): alone it is of no use"
-}
-
-// HintText says what to use instead.
-func (e *BoundTokenError) HintText() string {
-	return "send requests by mcpoauth run or mcpoauth proxy (Client.HTTPClient), which prove the possession of the key; --dpop never (DPoPNever) asks for a plain token at the next login, where the server lets"
-}
 
 // bindingKey makes the key for a new login's tokens, nil if they are not to be bound.
 func (c *Client) bindingKey(ctx context.Context, f *facts) (*dpop.Key, error) {
-	if c.opts.DPoP == DPoPNever {
+	if c.opts.DPoP == Never {
 		return nil, nil //nolint:nilnil // no key is an answer
 	}
-	wanted := c.opts.DPoP == DPoPAlways || f.demand.dpop
+	wanted := c.opts.DPoP == Always || f.demand.dpop
 	lists := [][]string{f.Server.DPoPSigningAlgValuesSupported, f.demand.dpopAlgs}
 	if m := f.ResourceMetadata; m != nil {
 		wanted = wanted || m.DPoPBoundAccessTokensRequired
@@ -68,7 +36,7 @@ func (c *Client) bindingKey(ctx context.Context, f *facts) (*dpop.Key, error) {
 	}
 	key, err := dpop.NewKey(lists...)
 	if errors.Is(err, dpop.ErrAlgorithms) {
-		return nil, &AuthorizationError{Fact{URL: f.Issuer, Message: err.Error(), Err: err, Hint: "--dpop never (Options.DPoP) does without, where the server lets"}}
+		return nil, &Error{Op: OpAuthorization, URL: f.Issuer, Message: err.Error(), Err: err, Hint: "--dpop never (Options.DPoP) does without, where the server lets"}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("mcpoauth: %w", err)
@@ -86,14 +54,14 @@ func (c *Client) newDPoPKey(ctx context.Context, f *facts) (string, error) {
 }
 
 // boundAuth is how a client authenticates and proves the possession of the key, if there is one.
-func (c *Client) boundAuth(r *store.Registration, key string) (grant.ClientAuth, error) {
+func (c *Client) boundAuth(r *record.Registration, key string) (grant.ClientAuth, error) {
 	a := c.clientAuth(r)
 	if key == "" {
 		return a, nil
 	}
 	k, err := dpop.ParseKey(key)
 	if err != nil {
-		return a, &TokenError{Fact{URL: c.id, Message: err.Error(), Err: err, Hint: "log in again"}}
+		return a, &Error{Op: OpToken, URL: c.id, Message: err.Error(), Err: err, Hint: "log in again"}
 	}
 	a.Prover = &dpop.Prover{Key: k, Nonces: &c.nonces}
 	return a, nil
@@ -140,10 +108,11 @@ func (c *Client) sendBound(base http.RoundTripper, r *http.Request, s *session, 
 		discard(resp.Body)
 		switch {
 		case !another || try == maxNonces:
-			return nil, &TokenError{Fact{
+			return nil, &Error{
+				Op:  OpToken,
 				URL: c.id, Status: resp.StatusCode, Code: dpop.WantNonce, Message: "the MCP server asks for one DPoP nonce after the other",
-				Hint: "the server is at fault; --dpop never (DPoPNever) does without at the next login, where it lets",
-			}}
+				Hint: "the server is at fault; --dpop never (Never) does without at the next login, where it lets",
+			}
 		case replay == nil:
 			return nil, &TemporaryError{Err: errors.New("the MCP server asks for another DPoP nonce, and the request's body cannot be sent again: repeat the request")}
 		}

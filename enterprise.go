@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/grant"
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/internal/secret"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 	"github.com/mcpoauth/mcpoauth/store"
@@ -15,7 +16,7 @@ import (
 
 // EnterpriseManaged is enterprise-managed authorization (SEP-990): a company's identity provider says which
 // MCP servers its people may use. The person's ID token is exchanged there for a grant (ID-JAG, RFC 8693),
-// which the MCP server's authorization server takes for a token (RFC 7523). [Options.ClientID] and its secret
+// which the MCP server's authorization server takes for a token (RFC 7523). [ClientOptions.ID] and its secret
 // or key are the client at the latter.
 //
 // The person logs in at the identity provider once, by [Options.Prompt]: that login is kept in the store,
@@ -40,8 +41,8 @@ func (e EnterpriseManaged) check(o *Options) error {
 	switch {
 	case e.ClientID == "" || e.Issuer == "" && (e.IDToken == nil || e.TokenEndpoint == ""):
 		return optionError("Grant", errors.New("enterprise-managed authorization needs the identity provider and a client there"), "set --idp with the identity provider's issuer, and --idp-client-id (EnterpriseManaged.Issuer, EnterpriseManaged.ClientID)")
-	case o.ClientID == "":
-		return optionError("Grant", errors.New("enterprise-managed authorization needs a client at the MCP server's authorization server"), "set --client-id (Options.ClientID)")
+	case o.Client.ID == "":
+		return optionError("Grant", errors.New("enterprise-managed authorization needs a client at the MCP server's authorization server"), "set --client-id (Options.Client.ID)")
 	}
 	return nil
 }
@@ -86,7 +87,7 @@ func (c *Client) absentAtProvider(err error) error {
 	if !errors.Is(err, ErrLoginRequired) {
 		return err
 	}
-	return c.loginRequired("nobody is logged in at the identity provider "+wire.Clean(c.idp.opts.AuthServer), err)
+	return c.loginRequired("nobody is logged in at the identity provider "+wire.Clean(c.idp.opts.Server.Issuer), err)
 }
 
 // openIdentityProvider makes the Client for the login at the identity provider, if the grant has one.
@@ -96,8 +97,8 @@ func (c *Client) openIdentityProvider() error {
 		return nil
 	}
 	o := c.opts
-	o.Store, o.ClientID, o.ClientSecret = c.store, e.ClientID, e.ClientSecret
-	idp, err := NewIdentityProvider(e.Issuer, &o)
+	o.Store, o.Client.ID, o.Client.Secret = c.store, e.ClientID, e.ClientSecret
+	idp, err := newProviderClient(e.Issuer, &o)
 	if err != nil {
 		return optionError("Grant", err, "--idp must be the identity provider's issuer, an https URL (EnterpriseManaged.Issuer)")
 	}
@@ -105,10 +106,48 @@ func (c *Client) openIdentityProvider() error {
 	return nil
 }
 
-// NewIdentityProvider returns a Client for the login at an identity provider that [EnterpriseManaged] keeps, to
-// look at it, renew it or log out there, which ends nothing at the MCP servers. opts say which store, profile
-// and client; what only concerns MCP servers has no effect.
-func NewIdentityProvider(issuer string, opts *Options) (*Client, error) {
+// IdentityProvider is the login at an identity provider that [EnterpriseManaged] keeps: to log in there, look at
+// it, renew it or log out, which ends nothing at the MCP servers. It is safe for concurrent use.
+type IdentityProvider struct{ c *Client }
+
+// NewIdentityProvider returns the login at the identity provider whose issuer is given. opts say which store,
+// profile and client; what only concerns MCP servers has no effect. It does no I/O.
+func NewIdentityProvider(issuer string, opts *Options) (*IdentityProvider, error) {
+	c, err := newProviderClient(issuer, opts)
+	if err != nil {
+		return nil, err
+	}
+	return &IdentityProvider{c: c}, nil
+}
+
+// Login logs in as [Client.Login] does. nil opts are the zero value.
+func (p *IdentityProvider) Login(ctx context.Context, opts *LoginOptions) error {
+	_, err := p.c.Login(ctx, opts)
+	return err
+}
+
+// Status returns what the store knows of the login: see [Client.Status].
+func (p *IdentityProvider) Status(ctx context.Context) (*Status, error) {
+	st, err := p.c.Status(ctx)
+	if st != nil {
+		st.IdentityProvider = true
+	}
+	return st, err
+}
+
+// Logout forgets the login and revokes its tokens: see [Client.Logout].
+func (p *IdentityProvider) Logout(ctx context.Context) (*LogoutResult, error) { return p.c.Logout(ctx) }
+
+// Clear forgets the login locally and says nothing of it to the provider: see [Client.Clear].
+func (p *IdentityProvider) Clear(ctx context.Context, opts *ClearOptions) error {
+	return p.c.Clear(ctx, opts)
+}
+
+// Close waits for what is under way, as [Client.Close] does. ctx bounds the wait.
+func (p *IdentityProvider) Close(ctx context.Context) error { return p.c.Close(ctx) }
+
+// newProviderClient returns the Client of a login at an identity provider.
+func newProviderClient(issuer string, opts *Options) (*Client, error) {
 	p := Options{}
 	if opts != nil {
 		p = *opts
@@ -116,17 +155,20 @@ func NewIdentityProvider(issuer string, opts *Options) (*Client, error) {
 	// What is named here is the person's or the machine's. All else is said of an MCP server and its authorization
 	// server, and must not lead there.
 	o := Options{
-		Profile: p.Profile, Store: p.Store, CacheDir: p.CacheDir,
-		ClientName: p.ClientName, ClientID: p.ClientID, ClientSecret: p.ClientSecret,
-		CallbackHost: p.CallbackHost, CallbackPort: p.CallbackPort, CallbackPath: p.CallbackPath, LoginTimeout: p.LoginTimeout,
-		HTTPClient: p.HTTPClient, RootCAs: p.RootCAs, ClientCertificates: p.ClientCertificates, UserAgent: p.UserAgent,
-		Prompt: p.Prompt, Logger: p.Logger, Trace: p.Trace, IgnoreProviders: p.IgnoreProviders,
-		AllowPrivateNetwork: p.AllowPrivateNetwork, AllowInsecureHTTP: p.AllowInsecureHTTP,
-		AllowGuessedEndpoints: p.AllowGuessedEndpoints, AllowForeignEndpoints: p.AllowForeignEndpoints,
-		AddScopes: []string{"openid"}, NoResource: true, AuthServer: issuer,
-		DPoP: DPoPNever,
-		// Few identity providers announce PKCE; it is used all the same, and MCP's rule is not for them.
-		AllowMissingPKCE: true,
+		Profile:      p.Profile,
+		Store:        p.Store,
+		CacheDir:     p.CacheDir,
+		Client:       ClientOptions{Name: p.Client.Name, ID: p.Client.ID, Secret: p.Client.Secret},
+		Callback:     CallbackOptions{Host: p.Callback.Host, Port: p.Callback.Port, Path: p.Callback.Path},
+		LoginTimeout: p.LoginTimeout,
+		Network:      NetworkOptions{HTTPClient: p.Network.HTTPClient, RootCAs: p.Network.RootCAs, ClientCertificates: p.Network.ClientCertificates, UserAgent: p.Network.UserAgent},
+		Prompt:       p.Prompt,
+		Logger:       p.Logger,
+		Trace:        p.Trace,
+		Server:       ServerOptions{IgnoreProviders: p.Server.IgnoreProviders, NoResource: true, Issuer: issuer},
+		Allow:        Allow{PrivateNetwork: p.Allow.PrivateNetwork, InsecureHTTP: p.Allow.InsecureHTTP, GuessedEndpoints: p.Allow.GuessedEndpoints, ForeignEndpoints: p.Allow.ForeignEndpoints, MissingPKCE: true},
+		Scopes:       ScopeOptions{Add: []string{"openid"}},
+		DPoP:         Never,
 	}
 	c, err := New(issuer, &o)
 	if err != nil {
@@ -155,9 +197,9 @@ func nonceOf(verifier string) string {
 // takeIDToken checks the ID token of an identity provider's answer (OpenID Connect Core 1.0 sections 3.1.3.7
 // and 12.2) and lets the login last as long as that. It came from the token endpoint over TLS, which stands
 // for its signature. nonce is "" after a refresh.
-func (c *Client) takeIDToken(rec *store.Record, tok *wire.Token, nonce string) error {
+func (c *Client) takeIDToken(rec *record.Login, tok *wire.Token, nonce string) error {
 	bad := func(message string) error {
-		return &TokenError{Fact{URL: rec.TokenEndpoint, Message: "the identity provider's ID token cannot be used: " + message, Hint: "ask its administrator; the client there needs the scope openid"}}
+		return &Error{Op: OpToken, URL: rec.TokenEndpoint, Message: "the identity provider's ID token cannot be used: " + message, Hint: "ask its administrator; the client there needs the scope openid"}
 	}
 	if tok.IDToken.IsZero() {
 		return bad("there is none")

@@ -13,9 +13,9 @@ import (
 
 	"github.com/mcpoauth/mcpoauth/internal/challenge"
 	"github.com/mcpoauth/mcpoauth/internal/discovery"
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/internal/secret"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
-	"github.com/mcpoauth/mcpoauth/store"
 )
 
 // protocolVersion is the revision of MCP that our own requests name.
@@ -33,7 +33,7 @@ type demand struct {
 	bearer, dpop bool
 	dpopAlgs     []string
 	// wanted is what is asked of the person's login, nil if nothing.
-	wanted *store.Authentication
+	wanted *record.Authentication
 	// open means that the server answered a request without a token.
 	open bool
 	// page means that the answer was a web page.
@@ -98,9 +98,9 @@ func (c *Client) discover(ctx context.Context, d *demand) (*facts, error) {
 		}
 		return nil, publicError(f)
 	}
-	c.notes(r.Notes)
-	if want := c.opts.ClientIssuer; want != "" && want != r.Issuer {
-		return nil, &DiscoveryError{Fact: Fact{URL: c.id, Message: fmt.Sprintf("the client is for %s, but the server names %s", want, wire.Clean(r.Issuer)), Hint: "nothing was sent there; check --client-issuer (Options.ClientIssuer)"}}
+	c.trace.notes(ctx, NoteMetadata, r.Notes)
+	if want := c.opts.Client.Issuer; want != "" && want != r.Issuer {
+		return nil, &Error{Op: OpDiscovery, URL: c.id, Message: fmt.Sprintf("the client is for %s, but the server names %s", want, wire.Clean(r.Issuer)), Hint: "nothing was sent there; check --client-issuer (Options.Client.Issuer)"}
 	}
 	if err := c.checkClientOf(ctx, r.Issuer); err != nil {
 		return nil, err
@@ -111,7 +111,7 @@ func (c *Client) discover(ctx context.Context, d *demand) (*facts, error) {
 // checkClientOf keeps a client that was registered by hand, and its secret, at the issuer of the first login
 // (SEP-2352): a server that names another one later may not be the one it was.
 func (c *Client) checkClientOf(ctx context.Context, issuer string) error {
-	if c.opts.ClientID == "" || c.opts.ClientIssuer != "" || c.opts.AuthServer != "" || c.opts.Endpoints.metadata() != nil {
+	if c.opts.Client.ID == "" || c.opts.Client.Issuer != "" || c.opts.Server.Issuer != "" || c.opts.Server.Endpoints.metadata() != nil {
 		return nil // it was said where
 	}
 	rec, _, err := c.loadRecord(ctx)
@@ -119,37 +119,32 @@ func (c *Client) checkClientOf(ctx context.Context, issuer string) error {
 		return nil //nolint:nilerr // without a login there is nothing to compare with; whoever stores one sees the error
 	}
 	reg := rec.Registration
-	if reg.Source != sourcePreRegistered || reg.ClientID != c.opts.ClientID || reg.Issuer == "" || strings.TrimSuffix(reg.Issuer, "/") == strings.TrimSuffix(issuer, "/") {
+	if reg.Source != string(SourcePreRegistered) || reg.ClientID != c.opts.Client.ID || reg.Issuer == "" || strings.TrimSuffix(reg.Issuer, "/") == strings.TrimSuffix(issuer, "/") {
 		return nil
 	}
-	return &DiscoveryError{Fact: Fact{
+	return &Error{
+		Op:      OpDiscovery,
 		URL:     c.id,
 		Message: fmt.Sprintf("the login with this client was at %s, and the server names %s now", wire.Clean(reg.Issuer), wire.Clean(issuer)),
-		Hint:    "nothing was sent there; if the server has moved and the client is registered there too, say so with --client-issuer (Options.ClientIssuer)",
-	}}
+		Hint:    "nothing was sent there; if the server has moved and the client is registered there too, say so with --client-issuer (Options.Client.Issuer)",
+	}
 }
 
 func (c *Client) discoveryRequest(metadataURL, preferredIssuer string) discovery.Request {
 	r := discovery.Request{
-		ServerURL: c.id, ResourceOverride: c.opts.Resource, NoResource: c.opts.NoResource, MetadataURL: metadataURL,
-		PinnedIssuer: c.opts.AuthServer, AllowGuessedEndpoints: c.opts.AllowGuessedEndpoints,
-		AllowCrossOriginMetadata: c.opts.AllowCrossOriginMetadata, AllowMissingPKCE: c.opts.AllowMissingPKCE,
-		AllowForeignEndpoints: c.opts.AllowForeignEndpoints, IssuerOnly: c.provider, NoProviders: c.opts.IgnoreProviders, Endpoints: c.opts.Endpoints.metadata(), ProtocolVersion: protocolVersion, Machine: c.opts.Grant != nil,
+		ServerURL: c.id, ResourceOverride: c.opts.Server.Resource, NoResource: c.opts.Server.NoResource, MetadataURL: metadataURL,
+		PinnedIssuer: c.opts.Server.Issuer, AllowGuessedEndpoints: c.opts.Allow.GuessedEndpoints,
+		AllowCrossOriginMetadata: c.opts.Allow.CrossOriginMetadata, AllowMissingPKCE: c.opts.Allow.MissingPKCE,
+		AllowForeignEndpoints: c.opts.Allow.ForeignEndpoints, IssuerOnly: c.provider, NoProviders: c.opts.Server.IgnoreProviders, Endpoints: c.opts.Server.Endpoints.metadata(), ProtocolVersion: protocolVersion, Machine: c.opts.Grant != nil,
 		Device:            c.device(),
-		NeedsRegistration: c.opts.ClientID == "" && c.opts.AuthServer == "" && !c.machine(), HasDocument: c.opts.ClientMetadataURL != "",
+		NeedsRegistration: c.opts.Client.ID == "" && c.opts.Server.Issuer == "" && !c.machine(), HasDocument: c.opts.Client.MetadataURL != "",
 	}
-	for _, issuer := range []string{c.opts.ClientIssuer, preferredIssuer} {
+	for _, issuer := range []string{c.opts.Client.Issuer, preferredIssuer} {
 		if issuer != "" {
 			r.PreferIssuers = append(r.PreferIssuers, issuer)
 		}
 	}
 	return r
-}
-
-func (c *Client) notes(notes []string) {
-	for _, n := range notes {
-		c.note(n)
-	}
 }
 
 // probes are the requests that provoke a challenge, the second for servers that do not know the
@@ -174,9 +169,10 @@ func (c *Client) probeServer(ctx context.Context) (*demand, error) {
 		}
 		last = &demand{open: resp.StatusCode/100 == 2, page: isPage(resp.Header), status: resp.StatusCode}
 		if resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests {
-			return nil, &TemporaryError{RetryAfter: wire.RetryAfter(resp.Header, time.Now()), Err: &DiscoveryError{Fact: Fact{
+			return nil, &TemporaryError{RetryAfter: wire.RetryAfter(resp.Header, time.Now()), Err: &Error{
+				Op:  OpDiscovery,
 				URL: c.id, Status: resp.StatusCode, Message: "the MCP server is in trouble", Hint: "try again later",
-			}}}
+			}}
 		}
 		if last.open {
 			break
@@ -259,8 +255,8 @@ func discard(body io.ReadCloser) {
 func (c *Client) scopesFor(ctx context.Context, f *facts, w want) []string {
 	var scopes []string
 	switch {
-	case c.opts.Scopes != nil:
-		scopes = c.opts.Scopes
+	case c.opts.Scopes.Request != nil:
+		scopes = c.opts.Scopes.Request
 	case f.demand.scopeGiven:
 		scopes = f.demand.scopes
 	case f.ResourceMetadata != nil:
@@ -274,14 +270,14 @@ func (c *Client) scopesFor(ctx context.Context, f *facts, w want) []string {
 		}
 		scopes = append(scopes, w.scopes...)
 	}
-	scopes = append(scopes, c.opts.AddScopes...)
+	scopes = append(scopes, c.opts.Scopes.Add...)
 	// Alone it would replace the scopes that the server gives to those who ask for none.
-	auto := c.opts.Scopes == nil && len(scopes) > 0 && slices.Contains(f.Server.ScopesSupported, offlineAccess)
-	if c.opts.OfflineAccess == OfflineAlways || c.opts.OfflineAccess == OfflineAuto && auto {
+	auto := c.opts.Scopes.Request == nil && len(scopes) > 0 && slices.Contains(f.Server.ScopesSupported, offlineAccess)
+	if c.opts.Scopes.OfflineAccess == Always || c.opts.Scopes.OfflineAccess == Auto && auto {
 		scopes = append(scopes, offlineAccess)
 	}
-	drop := c.opts.DropScopes
-	if c.opts.OfflineAccess == OfflineNever && !slices.Contains(c.opts.Scopes, offlineAccess) {
+	drop := c.opts.Scopes.Drop
+	if c.opts.Scopes.OfflineAccess == Never && !slices.Contains(c.opts.Scopes.Request, offlineAccess) {
 		drop = append(slices.Clone(drop), offlineAccess)
 	}
 	var out []string

@@ -1,6 +1,7 @@
 package mcpoauth_test
 
 import (
+	"context"
 	"errors"
 	"net/url"
 	"path"
@@ -100,8 +101,8 @@ func TestFieldMetadataOfAnotherResource(t *testing.T) {
 				return
 			}
 			err := p.refused(mcpoauth.Options{}, "")
-			var de *mcpoauth.DiscoveryError
-			if !errors.As(err, &de) || slices.Contains(p.requests, "register") || slices.Contains(p.requests, "authorize") {
+			var de *mcpoauth.Error
+			if !errorAt(err, mcpoauth.OpDiscovery, &de) || slices.Contains(p.requests, "register") || slices.Contains(p.requests, "authorize") {
 				t.Errorf("%v after %v", err, p.requests)
 			}
 		})
@@ -138,7 +139,7 @@ func TestFieldIssuerIsSpelledInTwoWays(t *testing.T) {
 			}
 			// A person who knows better may say so.
 			p.requests = nil
-			p.wants(p.use(mcpoauth.Options{AuthServer: tc.documented}), registeredOnce)
+			p.wants(p.use(mcpoauth.Options{Server: mcpoauth.ServerOptions{Issuer: tc.documented}}), registeredOnce)
 		})
 	}
 }
@@ -156,7 +157,7 @@ func TestFieldPlacesOfServerMetadata(t *testing.T) {
 			delete(p.documents, places[3])
 			p.documents[place] = metadataOf(issuer)
 			var asked []string
-			o := mcpoauth.Options{Trace: &mcpoauth.Trace{Exchange: func(e mcpoauth.Exchange) {
+			o := mcpoauth.Options{Trace: &mcpoauth.Trace{Exchange: func(_ context.Context, e mcpoauth.Exchange) {
 				if e.Leg == "server-metadata" {
 					asked = append(asked, e.URL)
 				}
@@ -206,10 +207,10 @@ func TestFieldOneServerInManySpellings(t *testing.T) {
 	p := inOrder(t, mcp, "https://login.example.com")
 	o := mcpoauth.Options{Store: memstore.New()}
 	p.wants(p.use(o), registeredOnce)
-	o.HTTPClient = clientOf(p)
+	o.Network.HTTPClient = clientOf(p)
 	for _, typed := range []string{mcp, "https://TOOLS.example.com/mcp", "https://tools.example.com:443/mcp", "HTTPS://tools.example.com/mcp"} {
 		o := o
-		o.Prompt, o.CallbackPort, o.ClientName, o.Header = nobody(t), 1, "another name", map[string][]string{"X-Extra": {"1"}}
+		o.Prompt, o.Callback.Port, o.Client.Name, o.Network.Header = nobody(t), 1, "another name", map[string][]string{"X-Extra": {"1"}}
 		p.call(newClient(t, typed, o))
 	}
 	for _, other := range []string{"https://tools.example.com/mcp2", "https://tools.example.com/", "https://tools.example.com:8443/mcp", "https://tools.example.com/mcp?team=2"} {
@@ -262,7 +263,7 @@ func TestFieldAddressesThatWouldRunCommands(t *testing.T) {
 			m["authorization_endpoint"] = endpoint
 			p.documents[issuer+"/.well-known/oauth-authorization-server"] = m
 			shown := ""
-			o := mcpoauth.Options{HTTPClient: clientOf(p), Prompt: showTo(&shown)}
+			o := mcpoauth.Options{Network: mcpoauth.NetworkOptions{HTTPClient: clientOf(p)}, Prompt: showTo(&shown)}
 			if _, err := newClient(t, mcp, o).Login(t.Context(), nil); err == nil {
 				t.Fatal("logged in")
 			}

@@ -26,9 +26,9 @@ func TestFieldTheCallbackPortIsTaken(t *testing.T) {
 	defer busy.Close()
 	port := busy.Addr().(*net.TCPAddr).Port
 	srv := authtest.New(t, nil)
-	_, err = newClient(t, srv.MCPURL(), mcpoauth.Options{CallbackPort: port, Prompt: nobody(t)}).Login(t.Context(), nil)
-	var ae *mcpoauth.AuthorizationError
-	if !errors.As(err, &ae) || !strings.Contains(err.Error(), strconv.Itoa(port)) || !strings.Contains(mcpoauth.Hint(err), "--callback-port") {
+	_, err = newClient(t, srv.MCPURL(), mcpoauth.Options{Callback: mcpoauth.CallbackOptions{Port: port}, Prompt: nobody(t)}).Login(t.Context(), nil)
+	var ae *mcpoauth.Error
+	if !errorAt(err, mcpoauth.OpAuthorization, &ae) || !strings.Contains(err.Error(), strconv.Itoa(port)) || !strings.Contains(mcpoauth.Hint(err), "--callback-port") {
 		t.Errorf("got %v (%s)", err, mcpoauth.Hint(err))
 	}
 	if n := srv.Count("registration"); n != 0 {
@@ -107,7 +107,7 @@ func TestFieldLocalhostOfBothFamilies(t *testing.T) {
 				l.Close()
 			}
 			srv := authtest.New(t, nil)
-			c := newClient(t, srv.MCPURL(), mcpoauth.Options{CallbackHost: "localhost", Prompt: func(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
+			c := newClient(t, srv.MCPURL(), mcpoauth.Options{Callback: mcpoauth.CallbackOptions{Host: "localhost"}, Prompt: func(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
 				back, err := srv.Decide(ctx, lp.URL, true)
 				if err != nil {
 					return nil, err

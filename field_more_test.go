@@ -21,7 +21,7 @@ import (
 func TestFieldALoginWithoutARefreshToken(t *testing.T) {
 	srv := authtest.New(t, &authtest.Options{RefreshNeedsOfflineAccess: true})
 	st := memstore.New()
-	o := mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt, OfflineAccess: mcpoauth.OfflineNever}
+	o := mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt, Scopes: mcpoauth.ScopeOptions{OfflineAccess: mcpoauth.Never}}
 	ping(t, newClient(t, srv.MCPURL(), o))
 	o.Prompt = nobody(t)
 	if status := ping(t, newClient(t, srv.MCPURL(), o)); status != http.StatusOK {
@@ -68,7 +68,7 @@ func TestFieldInvalidGrantIsNoDeadEnd(t *testing.T) {
 // TestFieldAClientForAnotherServer is shown to nobody else.
 func TestFieldAClientForAnotherServer(t *testing.T) {
 	srv := authtest.New(t, nil)
-	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: nobody(t), ClientID: "mine", ClientSecret: "CANARY", ClientIssuer: "https://as.example.com"})
+	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: nobody(t), Client: mcpoauth.ClientOptions{ID: "mine", Secret: "CANARY", Issuer: "https://as.example.com"}})
 	_, err := tryPing(c)
 	if err == nil || !strings.Contains(err.Error(), "as.example.com") {
 		t.Errorf("got %v", err)
@@ -102,7 +102,7 @@ func TestFieldTheDocumentsPort(t *testing.T) {
 	}
 	port := l.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // a TCP listener's
 	_ = l.Close()
-	o := mcpoauth.Options{ClientMetadataURL: url, CallbackPort: port}
+	o := mcpoauth.Options{Client: mcpoauth.ClientOptions{MetadataURL: url}, Callback: mcpoauth.CallbackOptions{Port: port}}
 	m, err := mcpoauth.NewClientMetadata(&o)
 	if err != nil {
 		t.Fatal(err)
@@ -190,10 +190,10 @@ func TestFieldARegistrationWithOtherRedirectURIs(t *testing.T) {
 	srv.Set(func(f *authtest.Faults) { f.ForeignRedirectURIs = []string{"https://proxy.example/callback"} })
 	var mu sync.Mutex
 	var notes []string
-	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt, Trace: &mcpoauth.Trace{Note: func(s string) {
+	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt, Trace: &mcpoauth.Trace{Note: func(_ context.Context, n mcpoauth.Note) {
 		mu.Lock()
 		defer mu.Unlock()
-		notes = append(notes, s)
+		notes = append(notes, n.Text)
 	}}})
 	if status := ping(t, c); status != http.StatusOK {
 		t.Errorf("status %d", status)
@@ -341,7 +341,7 @@ func TestFieldAPersonIsSlowerThanAConnection(t *testing.T) {
 	srv := authtest.New(t, nil)
 	p := &person{srv: srv}
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{
-		HTTPClient: &http.Client{Timeout: time.Second},
+		Network: mcpoauth.NetworkOptions{HTTPClient: &http.Client{Timeout: time.Second}},
 		Prompt: func(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
 			time.Sleep(1500 * time.Millisecond)
 			return p.prompt(ctx, lp)
@@ -400,8 +400,8 @@ func TestFieldWhichClientIsUsed(t *testing.T) {
 		o    mcpoauth.Options
 		want string
 	}{
-		{mcpoauth.Options{ClientID: "by-hand", ClientMetadataURL: document}, "by-hand"},
-		{mcpoauth.Options{ClientMetadataURL: document}, document},
+		{mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "by-hand", MetadataURL: document}}, "by-hand"},
+		{mcpoauth.Options{Client: mcpoauth.ClientOptions{MetadataURL: document}}, document},
 		{mcpoauth.Options{}, "client-"},
 	} {
 		tc.o.Prompt = (&person{srv: srv}).prompt
@@ -421,7 +421,7 @@ func TestFieldWhichClientIsUsed(t *testing.T) {
 // TestFieldARegistrationWithMoreScopes: they may be asked for, and are not.
 func TestFieldARegistrationWithMoreScopes(t *testing.T) {
 	srv := authtest.New(t, nil)
-	ping(t, newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt, OfflineAccess: mcpoauth.OfflineNever}))
+	ping(t, newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt, Scopes: mcpoauth.ScopeOptions{OfflineAccess: mcpoauth.Never}}))
 	for _, r := range srv.Requests() {
 		if r.Leg == "authorize" && r.Query.Get("scope") != "mcp:read" {
 			t.Errorf("asked for %q", r.Query.Get("scope"))

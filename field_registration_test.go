@@ -77,10 +77,10 @@ func TestFieldALoginAfterAnInterruptedOne(t *testing.T) {
 func TestFieldNoDynamicRegistration(t *testing.T) {
 	srv := authtest.New(t, &authtest.Options{Lenient: true})
 	srv.Set(func(f *authtest.Faults) { f.NoRegistration = true })
-	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: nobody(t), CallbackPath: "/oauth/back"})
+	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: nobody(t), Callback: mcpoauth.CallbackOptions{Path: "/oauth/back"}})
 	_, err := c.Login(t.Context(), nil)
-	var re *mcpoauth.RegistrationError
-	if !errors.As(err, &re) || !strings.Contains(err.Error(), srv.Issuer()) {
+	var re *mcpoauth.Error
+	if !errorAt(err, mcpoauth.OpRegistration, &re) || !strings.Contains(err.Error(), srv.Issuer()) {
 		t.Fatalf("got %v", err)
 	}
 	hint := mcpoauth.Hint(err)
@@ -96,7 +96,7 @@ func TestFieldNoDynamicRegistration(t *testing.T) {
 		t.Fatal(err)
 	}
 	srv.AddClient(authtest.Client{ID: "by-hand", Secret: "s", RedirectURIs: []string{redirect}})
-	o := mcpoauth.Options{ClientID: "by-hand", ClientSecret: "s", CallbackPort: port, CallbackPath: u.Path, Prompt: (&person{srv: srv}).prompt}
+	o := mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "by-hand", Secret: "s"}, Callback: mcpoauth.CallbackOptions{Port: port, Path: u.Path}, Prompt: (&person{srv: srv}).prompt}
 	if s := ping(t, newClient(t, srv.MCPURL(), o)); s != 200 || srv.Count("registration") != 0 {
 		t.Errorf("status %d, %d registrations", s, srv.Count("registration"))
 	}
@@ -119,25 +119,25 @@ func TestFieldOneSpellingOfTheRedirectURI(t *testing.T) {
 		"localhost only": {
 			func(u string) bool { return strings.HasPrefix(u, "http://localhost:") },
 			mcpoauth.Options{},
-			mcpoauth.Options{CallbackHost: "localhost"},
+			mcpoauth.Options{Callback: mcpoauth.CallbackOptions{Host: "localhost"}},
 			"--callback-host localhost",
 		},
 		"127.0.0.1 only": {
 			func(u string) bool { return strings.HasPrefix(u, "http://127.0.0.1:") },
-			mcpoauth.Options{CallbackHost: "localhost"},
+			mcpoauth.Options{Callback: mcpoauth.CallbackOptions{Host: "localhost"}},
 			mcpoauth.Options{},
 			"--callback-host 127.0.0.1",
 		},
 		"one port and path": {
 			func(u string) bool { return u == exact },
-			mcpoauth.Options{CallbackHost: "localhost"},
-			mcpoauth.Options{CallbackHost: "localhost", CallbackPort: port, CallbackPath: "/oauth/callback"},
+			mcpoauth.Options{Callback: mcpoauth.CallbackOptions{Host: "localhost"}},
+			mcpoauth.Options{Callback: mcpoauth.CallbackOptions{Host: "localhost", Port: port, Path: "/oauth/callback"}},
 			"--callback-port",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := inOrder(t, "https://tools.example.com/mcp", "https://login.example.com")
-			p.client, tc.bad.ClientID, tc.good.ClientID = "by-hand", "by-hand", "by-hand"
+			p.client, tc.bad.Client.ID, tc.good.Client.ID = "by-hand", "by-hand", "by-hand"
 			p.refuses = func(leg string, form url.Values) string {
 				if leg == "authorize" && !tc.takes(form.Get("redirect_uri")) {
 					return "redirect_uri_mismatch"
@@ -164,7 +164,7 @@ func TestFieldOneSpellingOfTheRedirectURI(t *testing.T) {
 			})
 			o := mcpoauth.Options{Prompt: (&person{srv: srv}).prompt}
 			if only == "127.0.0.1" {
-				o.CallbackHost = "localhost"
+				o.Callback.Host = "localhost"
 			}
 			if s := ping(t, newClient(t, srv.MCPURL(), o)); s != 200 {
 				t.Errorf("status %d", s)
@@ -191,8 +191,8 @@ func TestFieldARegistrationWithoutItsSecret(t *testing.T) {
 		}
 	})
 	_, err := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: nobody(t)}).Login(t.Context(), nil)
-	var re *mcpoauth.RegistrationError
-	if !errors.As(err, &re) || !strings.Contains(err.Error(), "secret") {
+	var re *mcpoauth.Error
+	if !errorAt(err, mcpoauth.OpRegistration, &re) || !strings.Contains(err.Error(), "secret") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -228,7 +228,7 @@ func TestFieldHowASecretIsTaken(t *testing.T) {
 			p.authenticates = func(gotID, gotSecret string, basic bool, form url.Values) bool {
 				return gotID == id && gotSecret == secret && tc.takes(request{basic, form.Get("client_id"), form.Get("client_secret")})
 			}
-			got := p.use(mcpoauth.Options{ClientID: id, ClientSecret: secret})
+			got := p.use(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: id, Secret: secret}})
 			codes := len(slices.DeleteFunc(slices.Clone(got), func(s string) bool { return s != "authorization_code" }))
 			if codes > tc.most || len(got) != codes+3 {
 				t.Errorf("requests %v", got)
@@ -246,7 +246,7 @@ func TestFieldAServerNamesAnotherIssuer(t *testing.T) {
 	next.AddClient(client)
 	st := memstore.New()
 	p := &person{srv: srv}
-	o := mcpoauth.Options{Store: st, ClientID: client.ID, ClientSecret: client.Secret, Prompt: p.prompt}
+	o := mcpoauth.Options{Store: st, Client: mcpoauth.ClientOptions{ID: client.ID, Secret: client.Secret}, Prompt: p.prompt}
 	if _, err := newClient(t, srv.MCPURL(), o).Login(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +271,7 @@ func TestFieldAServerNamesAnotherIssuer(t *testing.T) {
 		}
 	}
 	// With a person's word it is asked. (It is for another resource, so that is all.)
-	o.ClientIssuer = next.Issuer()
+	o.Client.Issuer = next.Issuer()
 	_, _ = newClient(t, srv.MCPURL(), o).Login(t.Context(), &mcpoauth.LoginOptions{Force: true})
 	if next.Count("authorize") == 0 {
 		t.Error("a person's word changes nothing")

@@ -161,7 +161,7 @@ func TestFieldAFirewallThatWantsAName(t *testing.T) {
 	if res, err := c.Logout(t.Context()); err != nil || !res.Revoked {
 		t.Errorf("%+v, %v", res, err)
 	}
-	other := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt, UserAgent: "house/1"})
+	other := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt, Network: mcpoauth.NetworkOptions{UserAgent: "house/1"}})
 	ping(t, other)
 	if last := srv.Requests()[len(srv.Requests())-2]; last.Leg != "token" || last.Header.Get("User-Agent") != "house/1" {
 		t.Errorf("%s by %q", last.Leg, last.Header.Get("User-Agent"))
@@ -215,7 +215,7 @@ func TestFieldAProxyAndAnAuthorityOfItsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := mcpoauth.Options{HTTPClient: &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(at)}}, RootCAs: roots, Prompt: p.person}
+	o := mcpoauth.Options{Network: mcpoauth.NetworkOptions{HTTPClient: &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(at)}}, RootCAs: roots}, Prompt: p.person}
 	c := newClient(t, mcp, o)
 	p.call(c)
 	p.dead = "Bearer access-1"
@@ -231,7 +231,7 @@ func TestFieldAProxyAndAnAuthorityOfItsOwn(t *testing.T) {
 		t.Errorf("through the proxy: %v", through)
 	}
 	// Without its authority it is not trusted.
-	o.RootCAs = nil
+	o.Network.RootCAs = nil
 	if _, err := newClient(t, mcp, o).Login(t.Context(), nil); err == nil || !strings.Contains(mcpoauth.Hint(err), "--ca-file") {
 		t.Errorf("got %v (%s)", err, mcpoauth.Hint(err))
 	}
@@ -264,11 +264,11 @@ func TestFieldAServerWantsACertificate(t *testing.T) {
 	p = inOrder(t, issuer+"/mcp", issuer)
 	server.StartTLS()
 	defer server.Close()
-	o := mcpoauth.Options{RootCAs: roots, Prompt: p.person}
+	o := mcpoauth.Options{Network: mcpoauth.NetworkOptions{RootCAs: roots}, Prompt: p.person}
 	if _, err := newClient(t, issuer+"/mcp", o).Login(t.Context(), nil); err == nil || errors.Is(err, mcpoauth.ErrTemporary) || !strings.Contains(mcpoauth.Hint(err), "--client-cert") {
 		t.Errorf("got %v (%s)", err, mcpoauth.Hint(err))
 	}
-	o.ClientCertificates = []tls.Certificate{cert}
+	o.Network.ClientCertificates = []tls.Certificate{cert}
 	c := newClient(t, issuer+"/mcp", o)
 	p.call(c)
 	p.dead = "Bearer access-1"
@@ -331,8 +331,10 @@ func TestFieldLogsAndErrorsHoldNoSecret(t *testing.T) {
 	srv.Set(func(f *authtest.Faults) { f.RegistrationAuthMethod = "client_secret_basic" })
 	var log bytes.Buffer
 	o := mcpoauth.Options{
-		Store: memstore.New(), Prompt: (&person{srv: srv}).prompt, Header: http.Header{"X-Api-Key": {"header-canary"}},
-		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Store:   memstore.New(),
+		Prompt:  (&person{srv: srv}).prompt,
+		Network: mcpoauth.NetworkOptions{Header: http.Header{"X-Api-Key": {"header-canary"}}},
+		Logger:  slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	say := func(err error) {
 		if err != nil {

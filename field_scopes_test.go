@@ -1,6 +1,7 @@
 package mcpoauth_test
 
 import (
+	"context"
 	"net/url"
 	"slices"
 	"strings"
@@ -24,10 +25,10 @@ func TestFieldWhichScopesAreAskedFor(t *testing.T) {
 		"an empty list":                {[]string{}, "", mcpoauth.Options{}, "-"},
 		"nothing is announced":         {nil, "", mcpoauth.Options{}, "-"},
 		"the challenge's":              {[]string{"a", "b"}, challenged, mcpoauth.Options{}, "c"},
-		"a person's win":               {[]string{"a", "b"}, challenged, mcpoauth.Options{Scopes: []string{"x"}}, "x"},
-		"a person wants none":          {[]string{"a", "b"}, challenged, mcpoauth.Options{Scopes: []string{}}, "-"},
-		"one more":                     {[]string{"a", "b"}, challenged, mcpoauth.Options{AddScopes: []string{"y"}}, "c y"},
-		"one less":                     {[]string{"a", "b", "bad"}, "", mcpoauth.Options{DropScopes: []string{"bad"}}, "a b"},
+		"a person's win":               {[]string{"a", "b"}, challenged, mcpoauth.Options{Scopes: mcpoauth.ScopeOptions{Request: []string{"x"}}}, "x"},
+		"a person wants none":          {[]string{"a", "b"}, challenged, mcpoauth.Options{Scopes: mcpoauth.ScopeOptions{Request: []string{}}}, "-"},
+		"one more":                     {[]string{"a", "b"}, challenged, mcpoauth.Options{Scopes: mcpoauth.ScopeOptions{Add: []string{"y"}}}, "c y"},
+		"one less":                     {[]string{"a", "b", "bad"}, "", mcpoauth.Options{Scopes: mcpoauth.ScopeOptions{Drop: []string{"bad"}}}, "a b"},
 		"a list with one scope twice":  {[]string{"a", "a"}, "", mcpoauth.Options{}, "a"},
 		"the server lists many others": {[]string{"a"}, "", mcpoauth.Options{}, "a"},
 	} {
@@ -67,7 +68,7 @@ func TestFieldAScopeThatTheServerDoesNotKnow(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "mcp:bad") || !strings.Contains(mcpoauth.Hint(err), "--drop-scope") {
 		t.Errorf("got %v (%s)", err, mcpoauth.Hint(err))
 	}
-	o.DropScopes = []string{"mcp:bad"}
+	o.Scopes.Drop = []string{"mcp:bad"}
 	if s := ping(t, newClient(t, srv.MCPURL(), o)); s != 200 {
 		t.Errorf("status %d", s)
 	}
@@ -85,10 +86,10 @@ func TestFieldOfflineAccess(t *testing.T) {
 	}{
 		"needed and listed":       {known: true, needed: true, asks: true, refreshes: true},
 		"not known":               {refreshes: true},
-		"not known, but asked":    {o: mcpoauth.Options{OfflineAccess: mcpoauth.OfflineAlways}, asks: true, fails: true},
-		"needed, but not wanted":  {known: true, needed: true, o: mcpoauth.Options{OfflineAccess: mcpoauth.OfflineNever}},
+		"not known, but asked":    {o: mcpoauth.Options{Scopes: mcpoauth.ScopeOptions{OfflineAccess: mcpoauth.Always}}, asks: true, fails: true},
+		"needed, but not wanted":  {known: true, needed: true, o: mcpoauth.Options{Scopes: mcpoauth.ScopeOptions{OfflineAccess: mcpoauth.Never}}},
 		"listed, and not needed":  {known: true, asks: true, refreshes: true},
-		"needed, of one's choice": {known: true, needed: true, o: mcpoauth.Options{Scopes: []string{"mcp:read", "offline_access"}}, asks: true, refreshes: true},
+		"needed, of one's choice": {known: true, needed: true, o: mcpoauth.Options{Scopes: mcpoauth.ScopeOptions{Request: []string{"mcp:read", "offline_access"}}}, asks: true, refreshes: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			scopes := []string{"mcp:read"}
@@ -97,7 +98,7 @@ func TestFieldOfflineAccess(t *testing.T) {
 			}
 			srv := authtest.New(t, &authtest.Options{Scopes: scopes, RefreshNeedsOfflineAccess: tc.needed})
 			var notes []string
-			tc.o.Prompt, tc.o.Trace = (&person{srv: srv}).prompt, &mcpoauth.Trace{Note: func(s string) { notes = append(notes, s) }}
+			tc.o.Prompt, tc.o.Trace = (&person{srv: srv}).prompt, &mcpoauth.Trace{Note: func(_ context.Context, n mcpoauth.Note) { notes = append(notes, n.Text) }}
 			c := newClient(t, srv.MCPURL(), tc.o)
 			_, err := c.Login(t.Context(), nil)
 			if (err != nil) != tc.fails {
@@ -158,9 +159,9 @@ func TestFieldPKCEIsNotAdvertised(t *testing.T) {
 			}
 			p.requests = nil
 			if tc.lifted {
-				p.wants(p.use(mcpoauth.Options{AllowMissingPKCE: true}), registeredOnce) // the challenge is sent, p checks it
+				p.wants(p.use(mcpoauth.Options{Allow: mcpoauth.Allow{MissingPKCE: true}}), registeredOnce) // the challenge is sent, p checks it
 			} else {
-				p.refused(mcpoauth.Options{AllowMissingPKCE: true}, "")
+				p.refused(mcpoauth.Options{Allow: mcpoauth.Allow{MissingPKCE: true}}, "")
 			}
 		})
 	}

@@ -95,8 +95,8 @@ func TestFieldErrorsWithTheStatusOfSuccess(t *testing.T) {
 			srv.Set(bad)
 			c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt})
 			_, err := c.Login(t.Context(), nil)
-			var te *mcpoauth.TokenError
-			if !errors.As(err, &te) || te.Code != tc.code || te.Status != 200 {
+			var te *mcpoauth.Error
+			if !errorAt(err, mcpoauth.OpToken, &te) || te.Code != tc.code || te.Status != 200 {
 				t.Errorf("got %v", err)
 			}
 			for key := range st.List(t.Context(), store.Filter{Kind: store.KindLogin}) {
@@ -147,7 +147,7 @@ func TestFieldExpiresIn(t *testing.T) {
 					return "application/json", string(b)
 				}
 				st := memstore.New()
-				c, err := mcpoauth.New(p.mcp, &mcpoauth.Options{Store: st, HTTPClient: clientOf(p), ClientID: "by-hand"})
+				c, err := mcpoauth.New(p.mcp, &mcpoauth.Options{Store: st, Network: mcpoauth.NetworkOptions{HTTPClient: clientOf(p)}, Client: mcpoauth.ClientOptions{ID: "by-hand"}})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -160,7 +160,7 @@ func TestFieldExpiresIn(t *testing.T) {
 					t.Fatal(err)
 				}
 				p.codes = map[string]url.Values{"code-1": u.Query()}
-				c, err = mcpoauth.FinishLogin(t.Context(), login.ID, url.Values{"code": {"code-1"}, "state": {u.Query().Get("state")}, "iss": {p.iss}}, &mcpoauth.Options{Store: st, HTTPClient: clientOf(p), ClientID: "by-hand"})
+				c, err = mcpoauth.FinishLogin(t.Context(), login.ID, url.Values{"code": {"code-1"}, "state": {u.Query().Get("state")}, "iss": {p.iss}}, &mcpoauth.Options{Store: st, Network: mcpoauth.NetworkOptions{HTTPClient: clientOf(p)}, Client: mcpoauth.ClientOptions{ID: "by-hand"}})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -243,11 +243,11 @@ func TestFieldTheResourceIsRefused(t *testing.T) {
 	srv := authtest.New(t, nil)
 	srv.Set(func(f *authtest.Faults) { f.RejectResource = true })
 	o := mcpoauth.Options{Store: memstore.New(), Prompt: (&person{srv: srv}).prompt}
-	if _, err := newClient(t, srv.MCPURL(), o).Login(t.Context(), nil); err == nil || !strings.Contains(mcpoauth.Hint(err), "--no-resource (Options.NoResource)") {
+	if _, err := newClient(t, srv.MCPURL(), o).Login(t.Context(), nil); err == nil || !strings.Contains(mcpoauth.Hint(err), "--no-resource (Options.Server.NoResource)") {
 		t.Errorf("got %v (%s)", err, mcpoauth.Hint(err))
 	}
 	before := len(srv.Requests())
-	o.NoResource = true
+	o.Server.NoResource = true
 	ping(t, newClient(t, srv.MCPURL(), o))
 	srv.Expire()
 	// The login remembers it.

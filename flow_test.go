@@ -17,6 +17,7 @@ import (
 
 	"github.com/mcpoauth/mcpoauth"
 	"github.com/mcpoauth/mcpoauth/authtest"
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/store"
 	"github.com/mcpoauth/mcpoauth/store/filestore"
 	"github.com/mcpoauth/mcpoauth/store/memstore"
@@ -93,13 +94,13 @@ func call(c *mcpoauth.Client, body string) (int, error) {
 }
 
 // stored returns the record of c's login.
-func stored(t *testing.T, st store.Store, c *mcpoauth.Client) *store.Record {
+func stored(t *testing.T, st store.Store, c *mcpoauth.Client) *record.Login {
 	t.Helper()
 	data, _, err := st.Load(t.Context(), store.Key{Kind: store.KindLogin, ID: c.ServerURL()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec, err := store.DecodeRecord(data)
+	rec, err := record.DecodeLogin(data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +108,7 @@ func stored(t *testing.T, st store.Store, c *mcpoauth.Client) *store.Record {
 }
 
 // overwrite puts another record in the place of a client's login.
-func overwrite(t *testing.T, st store.Store, c *mcpoauth.Client, rec *store.Record) {
+func overwrite(t *testing.T, st store.Store, c *mcpoauth.Client, rec *record.Login) {
 	t.Helper()
 	data, err := rec.Encode()
 	if err != nil {
@@ -343,13 +344,13 @@ func TestFieldAPreRegisteredClientIsNeverReplaced(t *testing.T) {
 	srv := authtest.New(t, nil)
 	srv.AddClient(authtest.Client{ID: "app", Secret: "a+b/c%:=", AuthMethod: "client_secret_post", RedirectURIs: []string{"http://127.0.0.1/callback"}})
 	st := memstore.New()
-	o := mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt, ClientID: "app", ClientSecret: "a+b/c%:=", ClientAuthMethod: "client_secret_post"}
+	o := mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt, Client: mcpoauth.ClientOptions{ID: "app", Secret: "a+b/c%:=", AuthMethod: "client_secret_post"}}
 	c := newClient(t, srv.MCPURL(), o)
 	ping(t, c)
 	srv.ForgetClients()
 	srv.Expire()
-	var te *mcpoauth.TokenError
-	if _, err := tryPing(c); !errors.As(err, &te) || te.Code != "invalid_client" {
+	var te *mcpoauth.Error
+	if _, err := tryPing(c); !errorAt(err, mcpoauth.OpToken, &te) || te.Code != "invalid_client" {
 		t.Errorf("got %v", err)
 	}
 	if n := srv.Count("registration"); n != 0 {
@@ -490,11 +491,11 @@ func TestManyWaysOfAServer(t *testing.T) {
 		"one origin, no resource metadata": {opt: authtest.Options{SameOrigin: true, Lenient: true}, fault: func(f *authtest.Faults) { f.NoResourceMetadata, f.ChallengeWithoutMetadata = true, true }},
 		"PKCE not advertised": {fault: func(f *authtest.Faults) {
 			f.ServerMetadata = func(m map[string]any) { delete(m, "code_challenge_methods_supported") }
-		}, o: mcpoauth.Options{AllowMissingPKCE: true}},
-		"resource refused":            {fault: func(f *authtest.Faults) { f.RejectResource = true }, o: mcpoauth.Options{NoResource: true}},
-		"metadata document":           {opt: authtest.Options{MetadataDocuments: map[string][]string{"https://me.example/client.json": {"http://127.0.0.1/callback"}}}, o: mcpoauth.Options{ClientMetadataURL: "https://me.example/client.json"}},
-		"access_type wanted":          {fault: func(f *authtest.Faults) { f.RequiredAuthorizeParams = map[string]string{"access_type": "offline"} }, o: mcpoauth.Options{AuthorizeParams: map[string][]string{"access_type": {"offline"}}}},
-		"localhost":                   {o: mcpoauth.Options{CallbackHost: "localhost", CallbackPath: "/oauth/callback"}},
+		}, o: mcpoauth.Options{Allow: mcpoauth.Allow{MissingPKCE: true}}},
+		"resource refused":            {fault: func(f *authtest.Faults) { f.RejectResource = true }, o: mcpoauth.Options{Server: mcpoauth.ServerOptions{NoResource: true}}},
+		"metadata document":           {opt: authtest.Options{MetadataDocuments: map[string][]string{"https://me.example/client.json": {"http://127.0.0.1/callback"}}}, o: mcpoauth.Options{Client: mcpoauth.ClientOptions{MetadataURL: "https://me.example/client.json"}}},
+		"access_type wanted":          {fault: func(f *authtest.Faults) { f.RequiredAuthorizeParams = map[string]string{"access_type": "offline"} }, o: mcpoauth.Options{Server: mcpoauth.ServerOptions{AuthorizeParams: map[string][]string{"access_type": {"offline"}}}}},
+		"localhost":                   {o: mcpoauth.Options{Callback: mcpoauth.CallbackOptions{Host: "localhost", Path: "/oauth/callback"}}},
 		"event streams":               {opt: authtest.Options{SSE: true}},
 		"refresh token by scope only": {opt: authtest.Options{RefreshNeedsOfflineAccess: true}},
 		"strings for lists": {fault: func(f *authtest.Faults) {
@@ -694,7 +695,7 @@ func TestFieldATokenThatCannotBeSaved(t *testing.T) {
 	var failures int
 	var mu sync.Mutex
 	c, err := mcpoauth.New(srv.MCPURL(), &mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt, Trace: &mcpoauth.Trace{
-		SaveFailed: func(mcpoauth.LoginEvent, error) { mu.Lock(); failures++; mu.Unlock() },
+		SaveFailed: func(context.Context, mcpoauth.LoginEvent, error) { mu.Lock(); failures++; mu.Unlock() },
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -835,9 +836,9 @@ func TestCloseWaitsForNoStore(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			rec := &store.Record{
+			rec := &record.Login{
 				Issuer: "https://as.example.com", AccessToken: "a", RefreshToken: "r", Expiry: time.Now().Add(-time.Hour),
-				TokenEndpoint: "https://as.example.com/token", Registration: store.Registration{ClientID: "c"},
+				TokenEndpoint: "https://as.example.com/token", Registration: record.Registration{ClientID: "c"},
 			}
 			data, err := rec.Encode()
 			if err != nil {

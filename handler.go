@@ -42,16 +42,16 @@ func (t *tokenSource) Token() (*oauth2.Token, error) {
 	return &oauth2.Token{AccessToken: tok.AccessToken(), TokenType: tok.Type(), Expiry: tok.Expiry()}, nil
 }
 
-// Handler plugs a Client into the official Go SDK of MCP: it has the methods of its auth.OAuthHandler.
+// OAuthHandler plugs a Client into the official Go SDK of MCP: it has the methods of its auth.OAuthHandler.
 // Where a choice exists, [Client.HTTPClient] is better: it renews tokens without holding up the SDK's
 // connection and on every kind of request.
-type Handler struct{ c *Client }
+type OAuthHandler struct{ c *Client }
 
-// Handler returns the Client as a handler for the official Go SDK.
-func (c *Client) Handler() *Handler { return &Handler{c: c} }
+// OAuthHandler returns the Client as a handler for the official Go SDK.
+func (c *Client) OAuthHandler() *OAuthHandler { return &OAuthHandler{c: c} }
 
 // TokenSource returns the source of the tokens to send, nil while there is no login.
-func (h *Handler) TokenSource(ctx context.Context) (oauth2.TokenSource, error) {
+func (h *OAuthHandler) TokenSource(ctx context.Context) (oauth2.TokenSource, error) {
 	s, err := h.c.obtain(ctx, 0)
 	if errors.Is(err, ErrLoginRequired) {
 		return nil, nil //nolint:nilnil // what the SDK expects for "send without"
@@ -79,7 +79,7 @@ func (s *sdkSource) Token() (*oauth2.Token, error) {
 
 // Authorize makes the Client ready for a retry of req after resp, a 401 or 403: by a renewed token,
 // or by a login if [Options.Prompt] allows one. It closes resp.Body.
-func (h *Handler) Authorize(ctx context.Context, req *http.Request, resp *http.Response) error {
+func (h *OAuthHandler) Authorize(ctx context.Context, req *http.Request, resp *http.Response) error {
 	c := h.c
 	d := demandOf(resp.Header, c.current.Load())
 	discard(resp.Body)
@@ -97,7 +97,7 @@ func (h *Handler) Authorize(ctx context.Context, req *http.Request, resp *http.R
 		return err
 	}
 	if next == nil {
-		return &AuthorizationError{Fact{URL: c.id, Status: resp.StatusCode, Message: "the server refused the request and offers no way to authorize it", Err: ErrNoOAuth}}
+		return &Error{Op: OpAuthorization, URL: c.id, Status: resp.StatusCode, Message: "the server refused the request and offers no way to authorize it", Err: ErrNoOAuth}
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/internal/registration"
 	"github.com/mcpoauth/mcpoauth/internal/resource"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
@@ -53,9 +54,6 @@ type ImportOptions struct {
 	DryRun bool
 }
 
-// ErrLoginExists means that there is a login already, and nothing was imported over it.
-var ErrLoginExists = errors.New("there is a login to this server already")
-
 // Import takes over a login of another program, without a new login. It asks the server where its
 // authorization server is, and compares the issuer before anything is kept: no token is sent during the
 // import. With rotating refresh tokens there can be one owner afterwards: the first refresh by either
@@ -92,10 +90,11 @@ func (c *Client) Import(ctx context.Context, l *ImportedLogin, opts *ImportOptio
 		return nil, err
 	}
 	if l.Issuer != "" && !resource.SameIssuer(l.Issuer, f.Issuer) {
-		return nil, &AuthorizationError{Fact{
+		return nil, &Error{
+			Op:  OpAuthorization,
 			URL: c.id, Message: fmt.Sprintf("the login is of the authorization server %s, but the server names %s now", wire.Clean(l.Issuer), f.Issuer),
 			Hint: "nothing of it was sent there; log in again if the server has really moved",
-		}}
+		}
 	}
 	rec := c.importedRecord(l, f)
 	if o.DryRun {
@@ -131,16 +130,16 @@ func (c *Client) Import(ctx context.Context, l *ImportedLogin, opts *ImportOptio
 }
 
 // importedRecord is the login as we would have stored it.
-func (c *Client) importedRecord(l *ImportedLogin, f *facts) *store.Record {
-	rec := &store.Record{
-		ServerURL: c.id, Profile: c.opts.Profile, ResourceOverride: c.opts.Resource, Resource: f.Resource, Issuer: f.Issuer,
+func (c *Client) importedRecord(l *ImportedLogin, f *facts) *record.Login {
+	rec := &record.Login{
+		ServerURL: c.id, Profile: c.opts.Profile, ResourceOverride: c.opts.Server.Resource, Resource: f.Resource, Issuer: f.Issuer,
 		AccessToken: l.AccessToken, RefreshToken: l.RefreshToken, TokenType: "Bearer", Expiry: l.Expiry,
 		Scopes: slices.Clone(l.Scopes), RequestedScopes: slices.Clone(l.Scopes),
 		AuthorizationEndpoint: f.Server.AuthorizationEndpoint, TokenEndpoint: f.Server.TokenEndpoint, RevocationEndpoint: f.Server.RevocationEndpoint,
 		ServerMetadataURL: f.ServerMetadataURL, IssParameterPromised: f.Server.AuthorizationResponseIssParameterSupported,
-		Registration: store.Registration{
+		Registration: record.Registration{
 			Issuer: f.Issuer, ClientID: l.ClientID, ClientSecret: l.ClientSecret, AuthMethod: l.ClientAuthMethod, SecretExpiry: l.ClientSecretExpiry,
-			Source: sourceImported,
+			Source: string(SourceImported),
 		},
 	}
 	if rec.Registration.AuthMethod == "" {

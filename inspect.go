@@ -157,9 +157,8 @@ func (c *Client) Inspect(ctx context.Context) (*Inspection, error) {
 
 // stop notes what keeps a login from proceeding.
 func (in *Inspection) stop(err error) {
-	var d *DiscoveryError
 	reference := "MCP authorization"
-	if errors.As(err, &d) {
+	if d, ok := errors.AsType[*Error](err); ok && d.Op == OpDiscovery {
 		in.attempts(d.Tried)
 		reference = "RFC 9728, RFC 8414; MCP authorization, discovery"
 	}
@@ -241,18 +240,18 @@ func (c *Client) inspectRegistration(ctx context.Context, f *facts, in *Inspecti
 	if c.machine() {
 		return "none"
 	}
-	host := c.opts.CallbackHost
+	host := c.opts.Callback.Host
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}
-	if id := c.storedIdentity(ctx, f, "http://"+host+c.opts.CallbackPath, want{}); id.reg != nil {
+	if id := c.storedIdentity(ctx, f, "http://"+host+c.opts.Callback.Path, want{}); id.reg != nil {
 		return "stored"
 	}
 	if f.Server.RegistrationEndpoint == "" {
-		in.Login.Blockers = append(in.Login.Blockers, fmt.Sprintf("there is no client for %s: give one with --client-id (Options.ClientID)", in.Issuer))
+		in.Login.Blockers = append(in.Login.Blockers, fmt.Sprintf("there is no client for %s: give one with --client-id (Options.Client.ID)", in.Issuer))
 		return "none"
 	}
-	return sourceDynamic
+	return string(SourceDynamic)
 }
 
 // document is a document as it was received, nil if there is none. Characters that a terminal or a reader

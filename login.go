@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/loopback"
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/internal/resource"
 	"github.com/mcpoauth/mcpoauth/store"
 )
@@ -48,7 +49,7 @@ func (c *Client) Login(ctx context.Context, opts *LoginOptions) (*Token, error) 
 	}
 	if c.idp != nil {
 		other := c.idp.stored(ctx)
-		force := opts.Force || other != nil && other.rec.Registration.ClientID != c.idp.opts.ClientID
+		force := opts.Force || other != nil && other.rec.Registration.ClientID != c.idp.opts.Client.ID
 		if _, err := c.idp.Login(ctx, &LoginOptions{Force: force}); err != nil {
 			return nil, c.absentAtProvider(err)
 		}
@@ -130,15 +131,16 @@ func (c *Client) loginOnce(ctx context.Context, w want) (*session, error) {
 		// What another process did before a person insisted on a login is not that login.
 		before = c.stored(ctx)
 	}
-	stop := c.waiting("login-elsewhere", deadline)
+	stop := c.trace.waiting(ctx, WaitLoginElsewhere, deadline)
 	_, unlock, err := c.store.Lock(ctx, c.key, loginLock)
 	stop()
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, timedOut(ctx, &TemporaryError{Err: &AuthorizationError{Fact{
+			return nil, timedOut(ctx, &TemporaryError{Err: &Error{
+				Op:      OpAuthorization,
 				Message: "another process is logging in to this server and has not finished",
 				Hint:    "finish that login in its browser window, or end its process; --timeout (Options.LoginTimeout) waits longer",
-			}}})
+			}})
 		}
 		return nil, storeError("lock", err)
 	}
@@ -164,9 +166,7 @@ func (c *Client) loginOnce(ctx context.Context, w want) (*session, error) {
 	c.failures, c.notBefore = 0, time.Time{}
 	c.mu.Unlock()
 	c.clearMark(ctx)
-	if f := c.opts.Trace.LoggedIn; f != nil {
-		f(c.event(s.rec))
-	}
+	c.trace.loggedIn(ctx, s.rec)
 	return s, nil
 }
 
@@ -231,7 +231,7 @@ func (c *Client) authorize(ctx context.Context, w want, deadline time.Time) (*se
 	}
 	s, reused, err := with(ctx, facts, w, deadline)
 	if err != nil && reused && replaceable(err) {
-		c.note("the server does not know the stored client, or not for these scopes; registering a new one")
+		c.trace.note(ctx, NoteRegistration, "the server does not know the stored client, or not for these scopes; registering a new one")
 		w.newClient = true
 		s, _, err = with(ctx, facts, w, deadline)
 	}
@@ -241,13 +241,9 @@ func (c *Client) authorize(ctx context.Context, w want, deadline time.Time) (*se
 // replaceable reports whether err says that the authorization server does not know the client, or not
 // for what is asked.
 func replaceable(err error) bool {
-	var t *TokenError
-	var a *AuthorizationError
 	var code string
-	if errors.As(err, &t) {
-		code = t.Code
-	} else if errors.As(err, &a) {
-		code = a.Code
+	if e, ok := errors.AsType[*Error](err); ok && (e.Op == OpToken || e.Op == OpAuthorization) {
+		code = e.Code
 	}
 	return code == "invalid_client" || code == "unauthorized_client" || code == "invalid_scope"
 }
@@ -270,10 +266,11 @@ func (c *Client) authorizeWith(ctx context.Context, facts *facts, w want, deadli
 	values, err := c.ask(ctx, l, p, target, deadline)
 	if err != nil {
 		if reused && errors.Is(err, errLoginTimeout) {
-			err = &AuthorizationError{Fact{
+			err = &Error{
+				Op:      OpAuthorization,
 				Message: "nobody came back from the browser in time", Err: errors.Join(ErrTemporary, err),
 				Hint: "if the page showed an error about the client, run login with --new-client (LoginOptions.NewClient); --timeout (Options.LoginTimeout) waits longer",
-			}}
+			}
 		}
 		return nil, reused, err
 	}
@@ -285,8 +282,8 @@ func (c *Client) authorizeWith(ctx context.Context, facts *facts, w want, deadli
 }
 
 // ask shows the URL and waits for the callback or a pasted redirect URL, whichever is first.
-func (c *Client) ask(ctx context.Context, l *loopback.Listener, p *store.Pending, target string, deadline time.Time) (url.Values, error) {
-	stop := c.waiting("login", deadline)
+func (c *Client) ask(ctx context.Context, l *loopback.Listener, p *record.Pending, target string, deadline time.Time) (url.Values, error) {
+	stop := c.trace.waiting(ctx, WaitLogin, deadline)
 	defer stop()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -327,22 +324,23 @@ func (c *Client) ask(ctx context.Context, l *loopback.Listener, p *store.Pending
 }
 
 // readReply returns the callback that a person pasted, if it belongs to the login p.
-func readReply(r *LoginReply, p *store.Pending) (url.Values, error) {
+func readReply(r *LoginReply, p *record.Pending) (url.Values, error) {
 	v, err := loopback.ParsePasted(r.RedirectURL, p.RedirectURI)
 	if err != nil {
 		return nil, err
 	}
 	if !sameState(v.Get("state"), p.State) {
-		return nil, &AuthorizationError{Fact{Message: "what was pasted belongs to another login", Hint: "paste the address that the browser shows at the end of this login"}}
+		return nil, &Error{Op: OpAuthorization, Message: "what was pasted belongs to another login", Hint: "paste the address that the browser shows at the end of this login"}
 	}
 	return v, nil
 }
 
 func errLoginTimeoutFact(limit time.Duration) error {
-	return &AuthorizationError{Fact{
+	return &Error{
+		Op:      OpAuthorization,
 		Message: fmt.Sprintf("nobody came back from the browser within %v", limit), Err: errors.Join(ErrTemporary, errLoginTimeout),
 		Hint: "try again; --timeout (Options.LoginTimeout) waits longer, --no-browser takes the redirect URL pasted back",
-	}}
+	}
 }
 
 func hostOf(raw string) string {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/grant"
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/internal/secret"
 	"github.com/mcpoauth/mcpoauth/store"
 )
@@ -71,8 +72,8 @@ func (c *Client) Logout(ctx context.Context) (*LogoutResult, error) {
 
 // deleteUnused deletes a dynamic registration that no stored login uses any more, and reports whether the server
 // confirmed that. What is in doubt stays: the next login needs it.
-func (c *Client) deleteUnused(ctx context.Context, reg *store.Registration) bool {
-	if reg.Source != sourceDynamic || reg.ClientURI == "" || reg.AccessToken == "" || !c.manageable(reg) {
+func (c *Client) deleteUnused(ctx context.Context, reg *record.Registration) bool {
+	if reg.Source != string(SourceDynamic) || reg.ClientURI == "" || reg.AccessToken == "" || !c.manageable(reg) {
 		return false
 	}
 	key := c.registrationKey(reg.Issuer, reg.RedirectURI)
@@ -80,7 +81,7 @@ func (c *Client) deleteUnused(ctx context.Context, reg *store.Registration) bool
 	if err != nil {
 		return false
 	}
-	stored, err := store.DecodeRegistration(data)
+	stored, err := record.DecodeRegistration(data)
 	if err != nil || stored.ClientID != reg.ClientID || time.Now().Before(stored.LoginUntil) {
 		return false // another's, or a login may be under way with it
 	}
@@ -95,7 +96,7 @@ func (c *Client) deleteUnused(ctx context.Context, reg *store.Registration) bool
 		if err != nil {
 			return false
 		}
-		rec, err := store.DecodeRecord(data)
+		rec, err := record.DecodeLogin(data)
 		if err != nil || rec.Issuer == reg.Issuer && rec.Registration.ClientID == reg.ClientID {
 			return false
 		}
@@ -105,7 +106,7 @@ func (c *Client) deleteUnused(ctx context.Context, reg *store.Registration) bool
 		return false
 	}
 	if err := grant.DeleteClient(ctx, c.http, stored.ClientURI, secret.New(stored.AccessToken)); err != nil {
-		c.note("the registration could not be deleted at the server: " + publicError(err).Error())
+		c.trace.note(ctx, NoteRegistration, "the registration could not be deleted at the server: "+publicError(err).Error())
 		return false
 	}
 	return true
@@ -114,7 +115,7 @@ func (c *Client) deleteUnused(ctx context.Context, reg *store.Registration) bool
 // forget removes the login from the store and returns it, nil if there was none. A refresh under way
 // finds it gone and revokes what it got. unread removes also what cannot be read here: another key
 // sealed it, or a newer version wrote it.
-func (c *Client) forget(ctx context.Context, unread bool) (*store.Record, error) {
+func (c *Client) forget(ctx context.Context, unread bool) (*record.Login, error) {
 	c.mu.Lock()
 	c.unsaved = nil
 	c.mu.Unlock()
@@ -155,14 +156,14 @@ func (c *Client) Clear(ctx context.Context, opts *ClearOptions) error {
 
 // clearRegistrations removes the registration of rec. Without a record there is nothing that says
 // which one is meant.
-func (c *Client) clearRegistrations(ctx context.Context, rec *store.Record) error {
-	if rec == nil || rec.Registration.Source != sourceDynamic {
+func (c *Client) clearRegistrations(ctx context.Context, rec *record.Login) error {
+	if rec == nil || rec.Registration.Source != string(SourceDynamic) {
 		return nil
 	}
 	reg := &rec.Registration
 	if data, _, err := c.store.Load(ctx, c.registrationKey(reg.Issuer, reg.RedirectURI)); err == nil {
 		// The token that manages it may have changed since the login.
-		if now, err := store.DecodeRegistration(data); err == nil && now.ClientID == reg.ClientID {
+		if now, err := record.DecodeRegistration(data); err == nil && now.ClientID == reg.ClientID {
 			reg = now
 		}
 	}
@@ -171,7 +172,7 @@ func (c *Client) clearRegistrations(ctx context.Context, rec *store.Record) erro
 		return nil
 	}
 	if !c.manageable(reg) {
-		return &RegistrationError{Fact{URL: reg.ClientURI, Message: "the registration is forgotten here, but not deleted at the server: its management address is on another origin"}}
+		return &Error{Op: OpRegistration, URL: reg.ClientURI, Message: "the registration is forgotten here, but not deleted at the server: its management address is on another origin"}
 	}
 	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
 	defer cancel()

@@ -17,9 +17,9 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/mcpoauth/mcpoauth/internal/grant"
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/internal/secret"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
-	"github.com/mcpoauth/mcpoauth/store"
 )
 
 // Grant is another way to obtain tokens than the authorization code: [ClientCredentials],
@@ -41,8 +41,8 @@ type asked struct {
 }
 
 // ClientCredentials is the client credentials grant (RFC 6749 section 4.4; MCP extension
-// io.modelcontextprotocol/oauth-client-credentials). [Options.ClientID] and [Options.ClientSecret] or
-// [Options.ClientKey] are the credentials.
+// io.modelcontextprotocol/oauth-client-credentials). [ClientOptions.ID] and [ClientOptions.Secret] or
+// [ClientOptions.Key] are the credentials.
 type ClientCredentials struct{}
 
 func (ClientCredentials) name() string { return grant.TypeClientCredentials }
@@ -50,8 +50,8 @@ func (ClientCredentials) name() string { return grant.TypeClientCredentials }
 func (ClientCredentials) assertion(context.Context, *Client, asked) (string, error) { return "", nil }
 
 func (ClientCredentials) check(o *Options) error {
-	if o.ClientID == "" || o.ClientSecret == "" && o.ClientKey == nil {
-		return optionError("Grant", errors.New("client credentials need a client ID and its secret or key"), "set --client-id with --client-secret-env, --client-secret-file or --client-key-file (Options.ClientID, ClientSecret, ClientKey)")
+	if o.Client.ID == "" || o.Client.Secret == "" && o.Client.Key == nil {
+		return optionError("Grant", errors.New("client credentials need a client ID and its secret or key"), "set --client-id with --client-secret-env, --client-secret-file or --client-key-file (Options.Client)")
 	}
 	return nil
 }
@@ -146,7 +146,7 @@ func (c *Client) machine() bool { return c.opts.Grant != nil && !c.device() }
 // acquire obtains a token by the machine grant. The caller holds the refresh lock. before is the stored
 // login, nil if there is none; its endpoints are used as they are, so that a restart asks no metadata.
 func (c *Client) acquire(ctx context.Context, before *session, d *demand) (*session, error) {
-	rec := &store.Record{}
+	rec := &record.Login{}
 	var scopes []string
 	if before != nil && d == nil && c.sameMachine(before.rec) {
 		*rec = *before.rec
@@ -164,14 +164,14 @@ func (c *Client) acquire(ctx context.Context, before *session, d *demand) (*sess
 			w.scopes = d.scopes
 		}
 		scopes = c.scopesFor(ctx, f, w)
-		if !slices.Contains(c.opts.Scopes, offlineAccess) {
+		if !slices.Contains(c.opts.Scopes.Request, offlineAccess) {
 			// It would bring a refresh token, which a machine does not need.
 			scopes = slices.DeleteFunc(scopes, func(s string) bool { return s == offlineAccess })
 		}
-		*rec = store.Record{
-			ServerURL: c.id, Profile: c.opts.Profile, ResourceOverride: c.opts.Resource, Resource: f.Resource, Issuer: f.Issuer,
-			TokenEndpoint: f.Server.TokenEndpoint, RevocationEndpoint: f.Server.RevocationEndpoint, ServerMetadataURL: f.ServerMetadataURL, TokenMember: c.opts.TokenMember, BearerType: c.opts.AllowTokenType,
-			Registration: store.Registration{Issuer: f.Issuer, ClientID: c.opts.ClientID, Source: sourcePreRegistered, AuthMethod: c.machineMethod(f)},
+		*rec = record.Login{
+			ServerURL: c.id, Profile: c.opts.Profile, ResourceOverride: c.opts.Server.Resource, Resource: f.Resource, Issuer: f.Issuer,
+			TokenEndpoint: f.Server.TokenEndpoint, RevocationEndpoint: f.Server.RevocationEndpoint, ServerMetadataURL: f.ServerMetadataURL, TokenMember: c.opts.Server.TokenMember, BearerType: c.opts.Allow.TokenType,
+			Registration: record.Registration{Issuer: f.Issuer, ClientID: c.opts.Client.ID, Source: string(SourcePreRegistered), AuthMethod: c.machineMethod(f)},
 		}
 		if rec.DPoPKey, err = c.newDPoPKey(ctx, f); err != nil {
 			return nil, err
@@ -180,8 +180,7 @@ func (c *Client) acquire(ctx context.Context, before *session, d *demand) (*sess
 	rec.Grant, rec.RequestedScopes, rec.Scopes = c.opts.Grant.name(), scopes, scopes
 	assertion, err := c.opts.Grant.assertion(ctx, c, asked{rec.Issuer, rec.TokenEndpoint, rec.Resource, scopes})
 	var fault *wire.Fault
-	var refused *TokenError
-	var absent *DiscoveryError
+	var refused *Error
 	switch {
 	case err == nil:
 	case errors.As(err, &fault):
@@ -189,15 +188,15 @@ func (c *Client) acquire(ctx context.Context, before *session, d *demand) (*sess
 	case errors.Is(err, ErrTemporary):
 		c.backOff(0)
 		return nil, err
-	case errors.Is(err, ErrLoginRequired), errors.As(err, &refused), errors.As(err, &absent):
+	case errors.Is(err, ErrLoginRequired), errors.As(err, &refused):
 		return nil, err
 	default:
-		fact := Fact{Message: err.Error(), Err: err, Hint: "check where the assertion comes from"}
+		fact := &Error{Op: OpToken, Message: err.Error(), Err: err, Hint: "check where the assertion comes from"}
 		var option *OptionError
 		if errors.As(err, &option) {
 			fact.Message, fact.Hint = "the assertion: "+option.Err.Error(), option.Hint
 		}
-		return nil, &TokenError{fact}
+		return nil, fact
 	}
 	auth, err := c.boundAuth(&rec.Registration, rec.DPoPKey)
 	if err != nil {
@@ -207,12 +206,12 @@ func (c *Client) acquire(ctx context.Context, before *session, d *demand) (*sess
 	defer cancel()
 	tok, err := grant.Machine(ctx, c.http, grant.MachineRequest{
 		Endpoint: rec.TokenEndpoint, Auth: auth, Type: rec.Grant, Assertion: secret.New(assertion),
-		Resource: rec.Resource, Scopes: scopes, ScopeSeparator: c.opts.ScopeSeparator, Extra: c.opts.TokenParams, Dialect: c.dialect(rec),
+		Resource: rec.Resource, Scopes: scopes, ScopeSeparator: string(c.opts.Scopes.Separator), Extra: c.opts.Server.TokenParams, Dialect: c.dialect(rec),
 	})
 	if err != nil {
 		return nil, c.acquireFailed(err)
 	}
-	c.notes(tok.Notes)
+	c.trace.notes(ctx, NoteTokenResponse, tok.Notes)
 	applyToken(rec, tok)
 	rec.RefreshToken = "" // RFC 6749 section 4.4.3: the credentials are as good
 	c.mu.Lock()
@@ -222,9 +221,9 @@ func (c *Client) acquire(ctx context.Context, before *session, d *demand) (*sess
 }
 
 // sameMachine reports whether rec was obtained with what the options say now.
-func (c *Client) sameMachine(rec *store.Record) bool {
-	return rec.Grant == c.opts.Grant.name() && rec.Registration.ClientID == c.opts.ClientID &&
-		(c.opts.Scopes == nil || covers(rec.RequestedScopes, c.opts.Scopes))
+func (c *Client) sameMachine(rec *record.Login) bool {
+	return rec.Grant == c.opts.Grant.name() && rec.Registration.ClientID == c.opts.Client.ID &&
+		(c.opts.Scopes.Request == nil || covers(rec.RequestedScopes, c.opts.Scopes.Request))
 }
 
 // acquireFor obtains a token under the lock, as the server demands; nil is without a demand.
@@ -252,11 +251,11 @@ func (c *Client) acquireFor(ctx context.Context, d *demand) (*session, error) {
 // machineMethod is how the client authenticates.
 func (c *Client) machineMethod(f *facts) string {
 	switch {
-	case c.opts.ClientAuthMethod != "":
-		return c.opts.ClientAuthMethod
-	case c.opts.ClientKey != nil:
-		return methodPrivateKey
-	case c.opts.ClientSecret == "":
+	case c.opts.Client.AuthMethod != "":
+		return string(c.opts.Client.AuthMethod)
+	case c.opts.Client.Key != nil:
+		return string(AuthMethodPrivateKeyJWT)
+	case c.opts.Client.Secret == "":
 		return "none"
 	}
 	return c.fixedIdentity(f).reg.AuthMethod
@@ -278,12 +277,12 @@ func (c *Client) acquireFailed(err error) error {
 
 // clientAuth is how the client of r authenticates. A machine's secret and a key are not stored: they are
 // those of the options.
-func (c *Client) clientAuth(r *store.Registration) grant.ClientAuth {
+func (c *Client) clientAuth(r *record.Registration) grant.ClientAuth {
 	a := grant.ClientAuth{ID: r.ClientID, Secret: secret.New(r.ClientSecret), Method: r.AuthMethod}
-	if a.ID != "" && a.ID == c.opts.ClientID && a.Secret.IsZero() {
-		a.Secret = secret.New(c.opts.ClientSecret)
+	if a.ID != "" && a.ID == c.opts.Client.ID && a.Secret.IsZero() {
+		a.Secret = secret.New(c.opts.Client.Secret)
 	}
-	if k := c.opts.ClientKey; k != nil && r.AuthMethod == methodPrivateKey {
+	if k := c.opts.Client.Key; k != nil && r.AuthMethod == string(AuthMethodPrivateKeyJWT) {
 		a.Signer = k.signer
 		if !k.AudienceTokenEndpoint {
 			a.Audience = r.Issuer
@@ -291,5 +290,3 @@ func (c *Client) clientAuth(r *store.Registration) grant.ClientAuth {
 	}
 	return a
 }
-
-const methodPrivateKey = "private_key_jwt"

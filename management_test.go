@@ -19,7 +19,7 @@ func TestTheLastLoginTakesItsClientAlong(t *testing.T) {
 	p, st := &person{srv: srv}, memstore.New()
 	one := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: p.prompt})
 	// A resource of its own makes another login of it, at the same authorization server.
-	two := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: p.prompt, Resource: srv.MCPURL()})
+	two := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: p.prompt, Server: mcpoauth.ServerOptions{Resource: srv.MCPURL()}})
 	ping(t, one)
 	ping(t, two)
 	if srv.Count("registration") != 1 {
@@ -46,7 +46,7 @@ func TestAClientThatIsInUseStays(t *testing.T) {
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: p.prompt})
 	ping(t, c)
 	var during *mcpoauth.LogoutResult
-	other := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Resource: srv.MCPURL(), Prompt: func(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
+	other := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Server: mcpoauth.ServerOptions{Resource: srv.MCPURL()}, Prompt: func(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
 		var err error
 		if during, err = c.Logout(ctx); err != nil {
 			return nil, err

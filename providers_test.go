@@ -221,7 +221,7 @@ func (p *provider) person(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoa
 // must take one refresh each and none of the options, and returns the requests but those for metadata.
 func (p *provider) use(o mcpoauth.Options) []string {
 	p.t.Helper()
-	o.HTTPClient, o.Prompt = &http.Client{Transport: p}, p.person
+	o.Network.HTTPClient, o.Prompt = &http.Client{Transport: p}, p.person
 	if o.Store == nil {
 		o.Store = memstore.New()
 	}
@@ -229,7 +229,7 @@ func (p *provider) use(o mcpoauth.Options) []string {
 	p.call(newClient(p.t, typed, o))
 	for range 2 {
 		p.dead = fmt.Sprintf("Bearer access-%d", p.issued)
-		p.call(newClient(p.t, typed, mcpoauth.Options{Store: o.Store, HTTPClient: o.HTTPClient, Prompt: nobody(p.t)}))
+		p.call(newClient(p.t, typed, mcpoauth.Options{Store: o.Store, Network: mcpoauth.NetworkOptions{HTTPClient: o.Network.HTTPClient}, Prompt: nobody(p.t)}))
 	}
 	return slices.DeleteFunc(p.requests, func(s string) bool { return s == "metadata" })
 }
@@ -244,7 +244,7 @@ func (p *provider) call(c *mcpoauth.Client) {
 // refused logs in with options that do not fit and returns the error.
 func (p *provider) refused(o mcpoauth.Options, hint string) error {
 	p.t.Helper()
-	o.HTTPClient, o.Prompt = &http.Client{Transport: p}, p.person
+	o.Network.HTTPClient, o.Prompt = &http.Client{Transport: p}, p.person
 	_, err := newClient(p.t, p.mcp, o).Login(p.t.Context(), nil)
 	if err == nil || !strings.Contains(mcpoauth.Hint(err), hint) {
 		p.t.Errorf("got %v with the hint %q, want one with %q", err, mcpoauth.Hint(err), hint)
@@ -288,14 +288,14 @@ func TestFieldGitHub(t *testing.T) {
 			return document{200, "application/x-www-form-urlencoded; charset=utf-8", []byte("error=" + own + "&error_description=No.")}
 		},
 	}
-	err := p.refused(mcpoauth.Options{ClientID: "Iv1.app", ClientSecret: "another"}, "--client-id and its secret")
-	var te *mcpoauth.TokenError
-	if !errors.As(err, &te) || te.Code != "invalid_client" || te.Status != 200 {
+	err := p.refused(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "Iv1.app", Secret: "another"}}, "--client-id and its secret")
+	var te *mcpoauth.Error
+	if !errorAt(err, mcpoauth.OpToken, &te) || te.Code != "invalid_client" || te.Status != 200 {
 		t.Errorf("%+v", err)
 	}
 	p.requests = nil
 	// What works for the code is remembered for the refresh.
-	p.wants(p.use(mcpoauth.Options{ClientID: "Iv1.app", ClientSecret: "0123456789abcdef"}), []string{"authorize", "authorization_code", "authorization_code", "refresh_token", "refresh_token"})
+	p.wants(p.use(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "Iv1.app", Secret: "0123456789abcdef"}}), []string{"authorize", "authorization_code", "authorization_code", "refresh_token", "refresh_token"})
 }
 
 // Options: ClientID. It is known that the announced tenant is an alias whose document says {tenantid}, that PKCE is
@@ -333,12 +333,12 @@ func TestFieldEntra(t *testing.T) {
 			return "application/json; charset=utf-8", fmt.Sprintf(`{"token_type":"Bearer","scope":"api://00000000-0000-0000-0000-000000000000/Tools.Use","expires_in":"3599","ext_expires_in":"3599","expires_on":"1759495112","not_before":"1759489561","access_token":"access-%d","refresh_token":"refresh-%d","id_token":"e30.e30.x"}`, n, n)
 		},
 	}
-	p.wants(p.use(mcpoauth.Options{ClientID: p.client}), once)
-	o := mcpoauth.Options{ClientID: p.client, IgnoreProviders: true}
+	p.wants(p.use(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: p.client}}), once)
+	o := mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: p.client}, Server: mcpoauth.ServerOptions{IgnoreProviders: true}}
 	p.refused(o, "--auth-server '"+documented+"'")
-	o.AuthServer = documented
+	o.Server.Issuer = documented
 	p.refused(o, "--no-resource")
-	o.NoResource, p.issued, p.requests = true, 0, nil
+	o.Server.NoResource, p.issued, p.requests = true, 0, nil
 	p.wants(p.use(o), once)
 }
 
@@ -360,13 +360,13 @@ func TestFieldSlack(t *testing.T) {
 			return document{200, "application/json", []byte(`{"ok":false,"error":"invalid_code"}`)}
 		},
 	}
-	p.wants(p.use(mcpoauth.Options{ClientID: "1.2", ClientSecret: "abc"}), once)
+	p.wants(p.use(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "1.2", Secret: "abc"}}), once)
 	p.issued, p.requests = 0, nil
-	o := mcpoauth.Options{ClientID: "1.2", ClientSecret: "abc", IgnoreProviders: true, Store: memstore.New()}
+	o := mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "1.2", Secret: "abc"}, Server: mcpoauth.ServerOptions{IgnoreProviders: true}, Store: memstore.New()}
 	p.refused(o, "--token-member authed_user")
-	o.TokenMember = "authed_user"
+	o.Server.TokenMember = "authed_user"
 	p.refused(o, "--allow-token-type user")
-	o.AllowTokenType = "user"
+	o.Allow.TokenType = "user"
 	p.issued, p.requests = 0, nil
 	p.wants(p.use(o), once)
 	if rec := stored(t, o.Store, newClient(t, p.mcp, o)); !slices.Equal(rec.Scopes, []string{"channels:read", "users:read"}) || rec.TokenType != "Bearer" {
@@ -407,9 +407,9 @@ func TestFieldGoogle(t *testing.T) {
 		}
 		return ""
 	}
-	o := mcpoauth.Options{ClientID: p.client, ClientSecret: p.secret}
+	o := mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: p.client, Secret: p.secret}}
 	p.wants(p.use(o), once)
-	if _, err := newClient(t, mcp, mcpoauth.Options{ClientID: p.client, ClientSecret: p.secret, IgnoreProviders: true, HTTPClient: &http.Client{Transport: p}, Prompt: p.person}).Login(t.Context(), nil); err == nil {
+	if _, err := newClient(t, mcp, mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: p.client, Secret: p.secret}, Server: mcpoauth.ServerOptions{IgnoreProviders: true}, Network: mcpoauth.NetworkOptions{HTTPClient: &http.Client{Transport: p}}, Prompt: p.person}).Login(t.Context(), nil); err == nil {
 		t.Error("without what is known the parameters are sent all the same")
 	}
 	// What the person sets wins.
@@ -420,7 +420,7 @@ func TestFieldGoogle(t *testing.T) {
 		}
 		return ""
 	}
-	p.wants(p.use(mcpoauth.Options{ClientID: p.client, ClientSecret: p.secret, AuthorizeParams: url.Values{"prompt": {"select_account"}}}), once)
+	p.wants(p.use(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: p.client, Secret: p.secret}, Server: mcpoauth.ServerOptions{AuthorizeParams: url.Values{"prompt": {"select_account"}}}}), once)
 }
 
 // TestFieldEndpointsByHand: a server without metadata, or with what is none, whose endpoints are known.
@@ -430,16 +430,16 @@ func TestFieldEndpointsByHand(t *testing.T) {
 		t: t, mcp: mcp, authorize: issuer + "/a", token: issuer + "/t", client: "by-hand", method: "none", answer: usualAnswer, rotating: true,
 		documents: map[string]any{"https://tools.example.com/.well-known/oauth-protected-resource/mcp": prmAt(mcp, issuer)},
 	}
-	p.refused(mcpoauth.Options{ClientID: p.client}, "")
-	o := mcpoauth.Options{ClientID: p.client, Endpoints: mcpoauth.Endpoints{Authorization: p.authorize, Token: p.token}}
+	p.refused(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: p.client}}, "")
+	o := mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: p.client}, Server: mcpoauth.ServerOptions{Endpoints: mcpoauth.Endpoints{Authorization: p.authorize, Token: p.token}}}
 	p.wants(p.use(o), once)
 	for name, e := range map[string]mcpoauth.Endpoints{"one alone": {Token: p.token}, "no token endpoint": {Authorization: p.authorize}} {
 		var oe *mcpoauth.OptionError
-		if _, err := mcpoauth.New(mcp, &mcpoauth.Options{Endpoints: e}); !errors.As(err, &oe) || oe.Hint == "" {
+		if _, err := mcpoauth.New(mcp, &mcpoauth.Options{Server: mcpoauth.ServerOptions{Endpoints: e}}); !errors.As(err, &oe) || oe.Hint == "" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	p.refused(mcpoauth.Options{ClientID: p.client, Endpoints: mcpoauth.Endpoints{Authorization: "http://as.example.com/a", Token: p.token}}, "")
+	p.refused(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: p.client}, Server: mcpoauth.ServerOptions{Endpoints: mcpoauth.Endpoints{Authorization: "http://as.example.com/a", Token: p.token}}}, "")
 }
 
 // Options: ClientID, and CallbackHost since 127.0.0.1 is not taken; outside of a test CallbackPort as well, for the
@@ -470,9 +470,9 @@ func TestFieldSalesforce(t *testing.T) {
 			return "application/json;charset=UTF-8", fmt.Sprintf(`{"access_token":"access-%d",%s"signature":"x=","scope":"refresh_token api","instance_url":"https://x.my.salesforce.com","id":"https://login.salesforce.com/id/0/0","token_type":"Bearer","issued_at":"1278448384422"}`, n, refresh)
 		},
 	}
-	p.refused(mcpoauth.Options{ClientID: p.client}, "")
+	p.refused(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: p.client}}, "")
 	p.requests = nil
-	p.wants(p.use(mcpoauth.Options{ClientID: p.client, CallbackHost: "localhost"}), once)
+	p.wants(p.use(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: p.client}, Callback: mcpoauth.CallbackOptions{Host: "localhost"}}), once)
 }
 
 // Options: ClientID. Cognito has no registration and does not announce PKCE, which is known; its metadata is
@@ -498,7 +498,7 @@ func TestFieldCognito(t *testing.T) {
 		},
 	}
 	p.refused(mcpoauth.Options{}, "--client-id")
-	p.wants(p.use(mcpoauth.Options{ClientID: p.client}), once)
+	p.wants(p.use(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: p.client}}), once)
 }
 
 // Options: none. The lists have values that no registry knows, and "none" is not among the methods.
@@ -558,7 +558,7 @@ func TestFieldIssuerWithAPath(t *testing.T) {
 		},
 		answer: usualAnswer,
 	}
-	p.wants(p.use(mcpoauth.Options{ClientID: "hireling", ClientSecret: "p&p=1"}), once)
+	p.wants(p.use(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "hireling", Secret: "p&p=1"}}), once)
 }
 
 // Options: none. Every address that is nothing else is a page of an application; metadata is at one of those
@@ -612,5 +612,5 @@ func TestFieldSeveralAuthorizationServers(t *testing.T) {
 	p.wants(p.use(mcpoauth.Options{}), append([]string{"register"}, once...))
 	p = at(company)
 	p.client = "by-hand"
-	p.wants(p.use(mcpoauth.Options{ClientID: "by-hand", AuthServer: company}), once)
+	p.wants(p.use(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "by-hand"}, Server: mcpoauth.ServerOptions{Issuer: company}}), once)
 }

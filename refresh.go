@@ -11,6 +11,7 @@ import (
 
 	"github.com/mcpoauth/mcpoauth/internal/discovery"
 	"github.com/mcpoauth/mcpoauth/internal/grant"
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/internal/secret"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 	"github.com/mcpoauth/mcpoauth/store"
@@ -58,7 +59,7 @@ func (c *Client) obtain(ctx context.Context, d time.Duration) (*session, error) 
 		fresh, err := c.renew(ctx, s.rec.AccessToken)
 		if err != nil && s.usable(time.Now()) {
 			// Only more validity than there is was asked for; what there is beats nothing.
-			c.note("the token could not be renewed early: " + err.Error())
+			c.trace.note(ctx, NoteRenewal, "the token could not be renewed early: "+err.Error())
 			return s, nil
 		}
 		return fresh, err
@@ -100,7 +101,7 @@ func (c *Client) look(ctx context.Context) (*session, error) {
 			return nil, cerr
 		}
 		if s := c.current.Load(); s.usable(time.Now()) && !errors.Is(err, store.ErrNotFound) {
-			c.note("the store cannot be read, going on with the token in memory: " + err.Error())
+			c.trace.note(ctx, NoteRenewal, "the store cannot be read, going on with the token in memory: "+err.Error())
 			return s, nil
 		}
 		if errors.Is(err, store.ErrNotFound) {
@@ -127,7 +128,7 @@ func (c *Client) whileOpen(ctx context.Context, limit time.Duration) (context.Co
 	return ctx, func() { stop(); cancel() }
 }
 
-func endedBecause(rec *store.Record) string {
+func endedBecause(rec *record.Login) string {
 	if rec.LoginRequired != "" {
 		return rec.LoginRequired
 	}
@@ -135,12 +136,12 @@ func endedBecause(rec *store.Record) string {
 }
 
 // loadRecord reads and decodes the login.
-func (c *Client) loadRecord(ctx context.Context) (*store.Record, store.Revision, error) {
+func (c *Client) loadRecord(ctx context.Context) (*record.Login, store.Revision, error) {
 	data, rev, err := c.store.Load(ctx, c.key)
 	if err != nil {
 		return nil, 0, storeError("read", err)
 	}
-	rec, err := store.DecodeRecord(data)
+	rec, err := record.DecodeLogin(data)
 	if err != nil {
 		return nil, 0, storeError("read", err)
 	}
@@ -159,7 +160,7 @@ func (c *Client) renewLocked(ctx context.Context, refused string) (*session, err
 	if err := c.inBackoff(); err != nil {
 		return nil, err
 	}
-	stop := c.waiting("refresh-elsewhere", time.Now().Add(lockWait))
+	stop := c.trace.waiting(ctx, WaitRefreshElsewhere, time.Now().Add(lockWait))
 	wait, cancelWait := c.whileOpen(ctx, lockWait)
 	held, unlock, err := c.store.Lock(wait, c.key, refreshLock)
 	stop()
@@ -216,11 +217,11 @@ func (c *Client) post(ctx, held context.Context, s *session) (*session, error) {
 		return c.refreshFailed(ctx, s, mark, err)
 	}
 	if held.Err() != nil {
-		c.note("the refresh lock was lost while the answer was on its way")
+		c.trace.note(ctx, NoteRenewal, "the refresh lock was lost while the answer was on its way")
 	}
 	rec := *s.rec
 	applyToken(&rec, tok)
-	c.notes(tok.Notes)
+	c.trace.notes(ctx, NoteRenewal, tok.Notes)
 	if c.provider {
 		if err := c.takeIDToken(&rec, tok, ""); err != nil {
 			c.clearMark(ctx)
@@ -235,13 +236,11 @@ func (c *Client) post(ctx, held context.Context, s *session) (*session, error) {
 	c.mu.Lock()
 	c.failures, c.notBefore = 0, time.Time{}
 	c.mu.Unlock()
-	if f := c.opts.Trace.Refreshed; f != nil {
-		f(c.event(fresh.rec), nil)
-	}
+	c.trace.refreshed(ctx, fresh.rec, nil)
 	return fresh, nil
 }
 
-func (c *Client) sendRefresh(ctx context.Context, rec *store.Record) (*wire.Token, error) {
+func (c *Client) sendRefresh(ctx context.Context, rec *record.Login) (*wire.Token, error) {
 	auth, err := c.boundAuth(&rec.Registration, rec.DPoPKey)
 	if err != nil {
 		return nil, err
@@ -250,15 +249,15 @@ func (c *Client) sendRefresh(ctx context.Context, rec *store.Record) (*wire.Toke
 	defer cancel()
 	return grant.Refresh(ctx, c.http, grant.RefreshRequest{
 		Endpoint: rec.TokenEndpoint, Auth: auth,
-		RefreshToken: secret.New(rec.RefreshToken), Resource: rec.Resource, Extra: c.opts.TokenParams, Dialect: c.dialect(rec),
+		RefreshToken: secret.New(rec.RefreshToken), Resource: rec.Resource, Extra: c.opts.Server.TokenParams, Dialect: c.dialect(rec),
 	})
 }
 
 // dialect is how the server writes its token responses: as the options say, else as the login has it, else as is
 // known of the provider.
-func (c *Client) dialect(rec *store.Record) grant.Dialect {
-	d := grant.Dialect{Member: cmp.Or(c.opts.TokenMember, rec.TokenMember), BearerType: cmp.Or(c.opts.AllowTokenType, rec.BearerType)}
-	if p := discovery.ProviderOf(rec.Issuer); p != nil && !c.opts.IgnoreProviders {
+func (c *Client) dialect(rec *record.Login) grant.Dialect {
+	d := grant.Dialect{Member: cmp.Or(c.opts.Server.TokenMember, rec.TokenMember), BearerType: cmp.Or(c.opts.Allow.TokenType, rec.BearerType)}
+	if p := discovery.ProviderOf(rec.Issuer); p != nil && !c.opts.Server.IgnoreProviders {
 		d.Member, d.BearerType = cmp.Or(d.Member, p.TokenMember), cmp.Or(d.BearerType, p.TokenType)
 	}
 	return d
@@ -266,7 +265,7 @@ func (c *Client) dialect(rec *store.Record) grant.Dialect {
 
 // applyToken takes a token response into rec. What the server left out stays as it was: most
 // servers that do not rotate leave the refresh token out (RFC 6749 section 6).
-func applyToken(rec *store.Record, tok *wire.Token) {
+func applyToken(rec *record.Login, tok *wire.Token) {
 	rec.AccessToken, rec.TokenType = tok.AccessToken.Reveal(), tok.TokenType
 	rec.Expiry, rec.IssuedAt = tok.Expiry, time.Now()
 	if !tok.RefreshToken.IsZero() {
@@ -285,9 +284,7 @@ func applyToken(rec *store.Record, tok *wire.Token) {
 func (c *Client) refreshFailed(ctx context.Context, s *session, mark *attempt, err error) (*session, error) {
 	fault := faultOf(err)
 	defer func() {
-		if f := c.opts.Trace.Refreshed; f != nil {
-			f(c.event(s.rec), err)
-		}
+		c.trace.refreshed(ctx, s.rec, err)
 	}()
 	switch {
 	case fault.Temporary || fault.Code == "temporarily_unavailable" || fault.Code == "server_error" || fault.Code == "slow_down":
@@ -309,7 +306,7 @@ func (c *Client) refreshFailed(ctx context.Context, s *session, mark *attempt, e
 		return nil, c.ended(ctx, s, reason, publicError(fault))
 	case fault.Code == "invalid_client" || fault.Code == "unauthorized_client":
 		c.clearMark(ctx)
-		if src := s.rec.Registration.Source; src != sourceDynamic && src != sourceImported {
+		if src := s.rec.Registration.Source; src != string(SourceDynamic) && src != string(SourceImported) {
 			return nil, publicError(fault)
 		}
 		c.forgetRegistration(ctx, &s.rec.Registration)
@@ -330,15 +327,13 @@ func (c *Client) ended(ctx context.Context, s *session, reason string, cause err
 		c.log.Warn("the end of the login could not be noted", "server", c.id, "err", err)
 	}
 	c.current.Store(nil)
-	if f := c.opts.Trace.LoginRequired; f != nil {
-		f(c.event(s.rec), reason)
-	}
+	c.trace.loginRequired(ctx, s.rec, reason)
 	return c.loginRequired(reason, cause)
 }
 
 // movedEndpoint looks whether the issuer has moved its token endpoint when the recorded one is
 // gone. The refresh token goes only to the recorded endpoint's origin or the issuer's.
-func (c *Client) movedEndpoint(ctx context.Context, rec *store.Record, err error) *store.Record {
+func (c *Client) movedEndpoint(ctx context.Context, rec *record.Login, err error) *record.Login {
 	if err == nil {
 		return nil
 	}
@@ -352,7 +347,7 @@ func (c *Client) movedEndpoint(ctx context.Context, rec *store.Record, err error
 		return nil
 	}
 	if !sameOrigin(d.Server.TokenEndpoint, rec.TokenEndpoint) && !sameOrigin(d.Server.TokenEndpoint, rec.Issuer) {
-		c.note("the issuer names a token endpoint on another origin; log in again to use it")
+		c.trace.note(ctx, NoteRenewal, "the issuer names a token endpoint on another origin; log in again to use it")
 		return nil
 	}
 	moved := *rec

@@ -11,23 +11,16 @@ import (
 
 	"github.com/mcpoauth/mcpoauth/internal/grant"
 	"github.com/mcpoauth/mcpoauth/internal/loopback"
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/internal/registration"
 	"github.com/mcpoauth/mcpoauth/internal/secret"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 	"github.com/mcpoauth/mcpoauth/store"
 )
 
-// Where a client's identity comes from.
-const (
-	sourcePreRegistered = "pre-registered"
-	sourceDocument      = "metadata-document"
-	sourceDynamic       = "dynamic"
-	sourceImported      = "imported"
-)
-
 // identity is who we are at an authorization server.
 type identity struct {
-	reg    *store.Registration
+	reg    *record.Registration
 	rev    store.Revision
 	key    store.Key
 	reused bool
@@ -47,31 +40,32 @@ func (c *Client) registrationKey(issuer, redirectURI string) store.Key {
 func (c *Client) listenAndRegister(ctx context.Context, f *facts, w want) (*identity, *loopback.Listener, error) {
 	id := c.fixedIdentity(f)
 	if id == nil {
-		host := c.opts.CallbackHost
+		host := c.opts.Callback.Host
 		if strings.Contains(host, ":") {
 			host = "[" + host + "]"
 		}
-		id = c.storedIdentity(ctx, f, "http://"+host+c.opts.CallbackPath, w)
+		id = c.storedIdentity(ctx, f, "http://"+host+c.opts.Callback.Path, w)
 	}
-	port := c.opts.CallbackPort
-	if port == 0 && id.reg != nil && id.reg.Source == sourceDynamic {
+	port := c.opts.Callback.Port
+	if port == 0 && id.reg != nil && id.reg.Source == string(SourceDynamic) {
 		port = portOf(id.reg.RedirectURI)
 	}
-	cfg := loopback.Config{Host: c.opts.CallbackHost, Port: port, Path: c.opts.CallbackPath, ServerName: hostOf(c.id)}
+	cfg := loopback.Config{Host: c.opts.Callback.Host, Port: port, Path: c.opts.Callback.Path, ServerName: hostOf(c.id)}
 	l, err := loopback.Listen(cfg)
 	var busy *loopback.PortBusyError
-	if errors.As(err, &busy) && c.opts.CallbackPort == 0 {
+	if errors.As(err, &busy) && c.opts.Callback.Port == 0 {
 		// Somebody has the port of the registration.
 		cfg.Port = 0
 		l, err = loopback.Listen(cfg)
 	}
 	if err != nil {
-		return nil, nil, &AuthorizationError{Fact{
+		return nil, nil, &Error{
+			Op:      OpAuthorization,
 			Message: "cannot listen for the browser's answer: " + err.Error(), Err: err,
-			Hint: "choose another port with --callback-port (Options.CallbackPort), or leave it out",
-		}}
+			Hint: "choose another port with --callback-port (Options.Callback.Port), or leave it out",
+		}
 	}
-	if old := id.reg; old != nil && old.Source == sourceDynamic && !c.suits(ctx, f, old, l, w) && !c.changeRegistration(ctx, f, id, l.RedirectURI(), w) {
+	if old := id.reg; old != nil && old.Source == string(SourceDynamic) && !c.suits(ctx, f, old, l, w) && !c.changeRegistration(ctx, f, id, l.RedirectURI(), w) {
 		id.reg, id.reused = nil, false
 	}
 	if id.reg == nil {
@@ -88,7 +82,7 @@ func (c *Client) listenAndRegister(ctx context.Context, f *facts, w want) (*iden
 
 // suits reports whether a registration has what a login needs. Scopes that it has not are the server's to judge
 // if it cannot be changed.
-func (c *Client) suits(ctx context.Context, f *facts, reg *store.Registration, l *loopback.Listener, w want) bool {
+func (c *Client) suits(ctx context.Context, f *facts, reg *record.Registration, l *loopback.Listener, w want) bool {
 	if portOf(reg.RedirectURI) != l.Port() {
 		return false
 	}
@@ -107,7 +101,7 @@ func (c *Client) changeRegistration(ctx context.Context, f *facts, id *identity,
 		RedirectURIs: redirectSpellings(redirectURI), Scopes: c.scopesFor(ctx, f, w),
 	})
 	if err != nil || got.AuthMethod != reg.AuthMethod || len(got.RedirectURIs) > 0 && !slices.Contains(got.RedirectURIs, redirectURI) {
-		c.note("the stored registration could not be changed")
+		c.trace.note(ctx, NoteRegistration, "the stored registration could not be changed")
 		return portOf(reg.RedirectURI) == portOf(redirectURI)
 	}
 	reg.RedirectURI, reg.RedirectURIs, reg.Scope = redirectURI, got.RedirectURIs, got.Scope
@@ -127,7 +121,7 @@ func (c *Client) changeRegistration(ctx context.Context, f *facts, id *identity,
 
 // manageable reports whether the address that manages a registration is the server's own: the token that goes
 // there is a secret.
-func (c *Client) manageable(reg *store.Registration) bool {
+func (c *Client) manageable(reg *record.Registration) bool {
 	return sameOrigin(reg.ClientURI, reg.Endpoint) || sameOrigin(reg.ClientURI, reg.Issuer)
 }
 
@@ -135,24 +129,24 @@ func (c *Client) manageable(reg *store.Registration) bool {
 func (c *Client) fixedIdentity(f *facts) *identity {
 	methods := f.Server.TokenEndpointAuthMethodsSupported
 	switch {
-	case c.opts.ClientID != "":
-		method := c.opts.ClientAuthMethod
-		if method == "" && c.opts.ClientKey != nil {
-			method = methodPrivateKey
+	case c.opts.Client.ID != "":
+		method := string(c.opts.Client.AuthMethod)
+		if method == "" && c.opts.Client.Key != nil {
+			method = string(AuthMethodPrivateKeyJWT)
 		}
 		if method == "" {
-			method = registration.ChooseAuthMethod(methods, c.opts.ClientSecret != "")
+			method = registration.ChooseAuthMethod(methods, c.opts.Client.Secret != "")
 		}
-		return &identity{reg: &store.Registration{
-			Issuer: f.Issuer, ClientID: c.opts.ClientID, ClientSecret: c.opts.ClientSecret, AuthMethod: method, Source: sourcePreRegistered,
+		return &identity{reg: &record.Registration{
+			Issuer: f.Issuer, ClientID: c.opts.Client.ID, ClientSecret: c.opts.Client.Secret, AuthMethod: method, Source: string(SourcePreRegistered),
 		}}
-	case c.opts.ClientMetadataURL != "" && f.Server.ClientIDMetadataDocumentSupported:
+	case c.opts.Client.MetadataURL != "" && f.Server.ClientIDMetadataDocumentSupported:
 		method := "none"
-		if c.opts.ClientKey != nil {
-			method = methodPrivateKey
+		if c.opts.Client.Key != nil {
+			method = string(AuthMethodPrivateKeyJWT)
 		}
 		if methods == nil || slices.Contains(methods, method) {
-			return &identity{reg: &store.Registration{Issuer: f.Issuer, ClientID: c.opts.ClientMetadataURL, AuthMethod: method, Source: sourceDocument}}
+			return &identity{reg: &record.Registration{Issuer: f.Issuer, ClientID: c.opts.Client.MetadataURL, AuthMethod: method, Source: string(SourceMetadataDocument)}}
 		}
 	}
 	return nil
@@ -161,18 +155,18 @@ func (c *Client) fixedIdentity(f *facts) *identity {
 // checkKey refuses, before anything is sent, a client key whose signatures the server does not list. Lists can
 // be wrong: an algorithm that was asked for is used in any case.
 func (c *Client) checkKey(f *facts) error {
-	k, listed := c.opts.ClientKey, f.Server.TokenEndpointAuthSigningAlgValuesSupported
+	k, listed := c.opts.Client.Key, f.Server.TokenEndpointAuthSigningAlgValuesSupported
 	if k == nil || k.chosen || len(listed) == 0 || slices.Contains(listed, k.signer.Algorithm()) {
 		return nil
 	}
-	if id := c.fixedIdentity(f); id == nil || id.reg.AuthMethod != methodPrivateKey {
+	if id := c.fixedIdentity(f); id == nil || id.reg.AuthMethod != string(AuthMethodPrivateKeyJWT) {
 		return nil
 	}
 	hint := "register a key of a type that it lists; if the list is wrong, --client-key-alg " + k.signer.Algorithm() + " (NewClientKey) uses this one all the same"
 	if alg := k.signer.OneOf(listed); alg != "" {
 		hint = "this key can sign with " + alg + " as well: give --client-key-alg " + alg + " (NewClientKey)"
 	}
-	return optionError("ClientKey", fmt.Errorf("it signs with %s, and %s takes %s", k.signer.Algorithm(), f.Issuer, wire.Clean(strings.Join(listed, ", "))), hint)
+	return optionError("Client.Key", fmt.Errorf("it signs with %s, and %s takes %s", k.signer.Algorithm(), f.Issuer, wire.Clean(strings.Join(listed, ", "))), hint)
 }
 
 // storedIdentity returns the stored dynamic registration if it can serve this login, and an
@@ -184,27 +178,27 @@ func (c *Client) storedIdentity(ctx context.Context, f *facts, redirectURI strin
 		return id
 	}
 	id.rev = rev
-	var reg *store.Registration
+	var reg *record.Registration
 	if err == nil {
-		reg, err = store.DecodeRegistration(data)
+		reg, err = record.DecodeRegistration(data)
 	}
 	var damaged *store.CorruptError
 	switch {
 	case errors.As(err, &damaged):
-		c.note("the stored registration cannot be read, registering anew: " + err.Error())
+		c.trace.note(ctx, NoteRegistration, "the stored registration cannot be read, registering anew: "+err.Error())
 		if derr := c.store.Delete(ctx, id.key, 0); derr == nil {
 			id.rev = 0
 		}
 	case err != nil:
 		// Another key sealed it, or a newer version wrote it: it is of use to others.
-		c.note("the stored registration cannot be read; one is made for this login alone: " + err.Error())
+		c.trace.note(ctx, NoteRegistration, "the stored registration cannot be read; one is made for this login alone: "+err.Error())
 		id.key = store.Key{}
 	case w.newClient:
 	case reg.Issuer != f.Issuer:
 	case !reg.SecretExpiry.IsZero() && time.Now().After(reg.SecretExpiry):
-		c.note("the stored client's secret has expired, registering anew")
+		c.trace.note(ctx, NoteRegistration, "the stored client's secret has expired, registering anew")
 	case reg.Unanswered:
-		c.note("the last login with the stored client did not come back, registering anew")
+		c.trace.note(ctx, NoteRegistration, "the last login with the stored client did not come back, registering anew")
 	default:
 		id.reg, id.reused = reg, true
 	}
@@ -220,10 +214,11 @@ func (c *Client) register(ctx context.Context, f *facts, id *identity, redirectU
 		if f.Provider != nil {
 			where = "at " + f.Provider.Register
 		}
-		return &RegistrationError{Fact{
+		return &Error{
+			Op:  OpRegistration,
 			URL: f.Issuer, Message: "the authorization server " + f.Issuer + " does not register clients by itself",
-			Hint: "register a client " + where + " with the redirect URI " + redirectURI + ", then give --client-id" + c.portToKeep(redirectURI) + " and, if it has a secret, --client-secret-env (Options.ClientID, Options.ClientSecret)",
-		}}
+			Hint: "register a client " + where + " with the redirect URI " + redirectURI + ", then give --client-id" + c.portToKeep(redirectURI) + " and, if it has a secret, --client-secret-env (Options.Client.ID, Options.Client.Secret)",
+		}
 	}
 	applicationType := "native"
 	if strings.HasPrefix(redirectURI, "https:") {
@@ -234,23 +229,23 @@ func (c *Client) register(ctx context.Context, f *facts, id *identity, redirectU
 		grants = append(grants, grant.TypeDeviceCode)
 	}
 	r := registration.Request{
-		Endpoint: endpoint, RedirectURIs: redirectSpellings(redirectURI), ClientName: c.opts.ClientName, ApplicationType: applicationType,
+		Endpoint: endpoint, RedirectURIs: redirectSpellings(redirectURI), ClientName: c.opts.Client.Name, ApplicationType: applicationType,
 		GrantTypes: grants, Scope: c.registeredScope(ctx, f, w),
 		AuthMethod: registration.ChooseAuthMethod(f.Server.TokenEndpointAuthMethodsSupported, false),
-		SoftwareID: "mcpoauth", SoftwareVersion: Version, SoftwareStatement: c.opts.SoftwareStatement,
-		InitialAccessToken: secret.New(c.opts.InitialAccessToken), Extra: c.opts.ClientMetadata,
+		SoftwareID: "mcpoauth", SoftwareVersion: Version, SoftwareStatement: c.opts.Client.SoftwareStatement,
+		InitialAccessToken: secret.New(c.opts.Client.InitialAccessToken), Extra: c.opts.Client.Metadata,
 	}
 	got, err := registration.Register(ctx, c.http, r)
 	if err != nil {
 		return publicError(err)
 	}
-	id.reg = &store.Registration{
-		Issuer: f.Issuer, ClientID: got.ClientID, ClientSecret: got.ClientSecret.Reveal(), AuthMethod: got.AuthMethod, Source: sourceDynamic,
+	id.reg = &record.Registration{
+		Issuer: f.Issuer, ClientID: got.ClientID, ClientSecret: got.ClientSecret.Reveal(), AuthMethod: got.AuthMethod, Source: string(SourceDynamic),
 		RedirectURI: redirectURI, RedirectURIs: got.RedirectURIs, Endpoint: endpoint, Scope: got.Scope, SecretExpiry: got.SecretExpiry, CreatedAt: time.Now(),
 		AccessToken: got.RegistrationAccessToken.Reveal(), ClientURI: got.RegistrationClientURI, LoginUntil: time.Now().Add(c.opts.LoginTimeout),
 	}
 	if len(got.RedirectURIs) > 0 && !slices.Contains(got.RedirectURIs, redirectURI) {
-		c.note("the server registered other redirect URIs than asked for; it may refuse " + redirectURI)
+		c.trace.note(ctx, NoteRegistration, "the server registered other redirect URIs than asked for; it may refuse "+redirectURI)
 	}
 	c.saveRegistration(ctx, id)
 	return nil
@@ -259,7 +254,7 @@ func (c *Client) register(ctx context.Context, f *facts, id *identity, redirectU
 // portToKeep is the flag that makes the next login use the redirect URI of this one, port included: most
 // servers compare all of it.
 func (c *Client) portToKeep(redirectURI string) string {
-	if c.opts.CallbackPort != 0 || portOf(redirectURI) == 0 || !strings.HasPrefix(redirectURI, "http:") {
+	if c.opts.Callback.Port != 0 || portOf(redirectURI) == 0 || !strings.HasPrefix(redirectURI, "http:") {
 		return ""
 	}
 	return fmt.Sprintf(", --callback-port %d", portOf(redirectURI))
@@ -322,14 +317,14 @@ func (c *Client) confirmRegistration(ctx context.Context, id *identity) {
 }
 
 // forgetRegistration removes the stored form of reg.
-func (c *Client) forgetRegistration(ctx context.Context, reg *store.Registration) {
+func (c *Client) forgetRegistration(ctx context.Context, reg *record.Registration) {
 	key := c.registrationKey(reg.Issuer, reg.RedirectURI)
 	data, rev, err := c.store.Load(ctx, key)
 	if err != nil {
 		return
 	}
 	var damaged *store.CorruptError
-	if stored, err := store.DecodeRegistration(data); err != nil && !errors.As(err, &damaged) || err == nil && stored.ClientID != reg.ClientID {
+	if stored, err := record.DecodeRegistration(data); err != nil && !errors.As(err, &damaged) || err == nil && stored.ClientID != reg.ClientID {
 		return // somebody registered anew
 	}
 	if err := c.store.Delete(ctx, key, rev); err != nil {

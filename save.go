@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/grant"
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/internal/secret"
 	"github.com/mcpoauth/mcpoauth/store"
 )
@@ -19,7 +20,7 @@ type unsaved struct {
 }
 
 // save writes rec over the revision rev.
-func (c *Client) save(ctx context.Context, rec *store.Record, rev store.Revision) (store.Revision, error) {
+func (c *Client) save(ctx context.Context, rec *record.Login, rev store.Revision) (store.Revision, error) {
 	rec.SavedAt = time.Now()
 	data, err := rec.Encode()
 	if err != nil {
@@ -37,7 +38,7 @@ func (c *Client) save(ctx context.Context, rec *store.Record, rev store.Revision
 
 // adopt saves a freshly received record over rev and makes it the current session. If the store
 // fails the record is kept in memory and the save is tried again.
-func (c *Client) adopt(ctx context.Context, rec *store.Record, rev store.Revision) (*session, error) {
+func (c *Client) adopt(ctx context.Context, rec *record.Login, rev store.Revision) (*session, error) {
 	next, err := c.save(ctx, rec, rev)
 	if errors.Is(err, store.ErrConflict) {
 		return c.overtaken(ctx, rec)
@@ -54,17 +55,14 @@ func (c *Client) adopt(ctx context.Context, rec *store.Record, rev store.Revisio
 	c.mu.Unlock()
 	c.current.Store(s)
 	if err != nil {
-		c.log.Error("the token could not be saved", "server", c.id, "err", err)
-		if f := c.opts.Trace.SaveFailed; f != nil {
-			f(c.event(rec), err)
-		}
+		c.trace.saveFailed(ctx, rec, err)
 	}
 	return s, nil
 }
 
 // overtaken handles a record that somebody else changed while rec was on its way. A logout wins:
 // the tokens are not written back but revoked, so that nothing of the login lives on.
-func (c *Client) overtaken(ctx context.Context, rec *store.Record) (*session, error) {
+func (c *Client) overtaken(ctx context.Context, rec *record.Login) (*session, error) {
 	theirs, rev, err := c.loadRecord(ctx)
 	if errors.Is(err, store.ErrNotFound) {
 		c.current.Store(nil)
@@ -82,7 +80,7 @@ func (c *Client) overtaken(ctx context.Context, rec *store.Record) (*session, er
 	return s, nil
 }
 
-func (c *Client) revokeQuietly(ctx context.Context, rec *store.Record) {
+func (c *Client) revokeQuietly(ctx context.Context, rec *record.Login) {
 	if rec.RevocationEndpoint == "" || rec.RefreshToken == "" {
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/dpop"
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/store"
 )
 
@@ -24,7 +25,7 @@ const (
 
 // session is what a Client believes about its login: an immutable snapshot of the record.
 type session struct {
-	rec   *store.Record
+	rec   *record.Login
 	rev   store.Revision
 	token *Token
 	// binding is nil unless the token is bound to a key.
@@ -36,7 +37,7 @@ type session struct {
 	until, renewAt time.Time
 }
 
-func newSession(rec *store.Record, rev store.Revision) *session {
+func newSession(rec *record.Login, rev store.Revision) *session {
 	s := &session{rec: rec, rev: rev, token: newToken(rec)}
 	if rec.DPoPKey != "" {
 		key, err := dpop.ParseKey(rec.DPoPKey)
@@ -47,7 +48,7 @@ func newSession(rec *store.Record, rev store.Revision) *session {
 		}
 		s.binding = &binding{key, dpop.Hash(rec.AccessToken)}
 	}
-	s.header = []string{s.token.Header()}
+	s.header = []string{s.token.Authorization()}
 	if rec.Expiry.IsZero() {
 		return s
 	}

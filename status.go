@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/store"
 	"github.com/mcpoauth/mcpoauth/store/filestore"
 )
@@ -16,8 +17,9 @@ type Status struct {
 	// ServerURL and Profile identify the login. Resource is the resource indicator sent.
 	ServerURL, Profile, Resource string
 	// Issuer is the authorization server, ClientID the client there, RegistrationSource where that
-	// comes from: "pre-registered", "metadata-document" or "dynamic".
-	Issuer, ClientID, RegistrationSource string
+	// comes from.
+	Issuer, ClientID   string
+	RegistrationSource RegistrationSource
 	// Scopes are those granted.
 	Scopes []string
 	// Expiry is when the access token ends; the zero time is unknown. LoggedInAt is when the token
@@ -64,12 +66,12 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 	return statusOf(rec), nil
 }
 
-func statusOf(rec *store.Record) *Status {
+func statusOf(rec *record.Login) *Status {
 	s := newSession(rec, 0)
 	rec = s.rec
 	st := &Status{
 		ServerURL: rec.ServerURL, Profile: rec.Profile, Resource: rec.Resource, Issuer: rec.Issuer, ClientID: rec.Registration.ClientID,
-		RegistrationSource: rec.Registration.Source, Scopes: slices.Clone(rec.Scopes), Expiry: rec.Expiry, LoggedInAt: rec.IssuedAt,
+		RegistrationSource: RegistrationSource(rec.Registration.Source), Scopes: slices.Clone(rec.Scopes), Expiry: rec.Expiry, LoggedInAt: rec.IssuedAt,
 		CanRefresh: rec.RefreshToken != "" || rec.Grant != "", Reason: rec.LoginRequired,
 		Bound: s.binding != nil,
 	}
@@ -86,15 +88,11 @@ func statusOf(rec *store.Record) *Status {
 	return st
 }
 
-// List returns the logins of every profile in the store that opts name. A login that cannot be
-// read is listed with its error; an error of the listing itself ends it.
-func List(ctx context.Context, opts *Options) iter.Seq2[*Status, error] {
+// List yields the logins of every profile in st. A login that cannot be read is yielded with
+// [Status.Err]; an error of the listing itself is yielded without a Status, and the listing goes on if it
+// can.
+func List(ctx context.Context, st store.Store) iter.Seq2[*Status, error] {
 	return func(yield func(*Status, error) bool) {
-		st, err := storeOf(opts)
-		if err != nil {
-			yield(nil, err)
-			return
-		}
 		for _, kind := range []store.Kind{store.KindLogin, store.KindIdentityProvider} {
 			for key, err := range st.List(ctx, store.Filter{Kind: kind}) {
 				if err != nil {
@@ -122,9 +120,9 @@ func listed(ctx context.Context, st store.Store, key store.Key) *Status {
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
-	var rec *store.Record
+	var rec *record.Login
 	if err == nil {
-		rec, err = store.DecodeRecord(data)
+		rec, err = record.DecodeLogin(data)
 	}
 	if err != nil {
 		return &Status{ServerURL: key.ID, Profile: key.Profile, State: StateUnreadable, Err: storeError("read", err)}
@@ -132,15 +130,11 @@ func listed(ctx context.Context, st store.Store, key store.Key) *Status {
 	return statusOf(rec)
 }
 
-// ClearAll forgets every login of the store, of every profile, and returns how many there were.
-// With [ClearOptions.Registration] it removes registrations too; no server is told.
-func ClearAll(ctx context.Context, opts *Options, clearOpts *ClearOptions) (int, error) {
-	st, err := storeOf(opts)
-	if err != nil {
-		return 0, err
-	}
+// ClearAll removes every login from st, of every profile, and returns how many there were. With
+// [ClearOptions.Registration] it removes registrations too; no server is told.
+func ClearAll(ctx context.Context, st store.Store, opts *ClearOptions) (int, error) {
 	kinds := []store.Kind{store.KindLogin, store.KindIdentityProvider, store.KindPending}
-	if clearOpts != nil && clearOpts.Registration {
+	if opts != nil && opts.Registration {
 		kinds = append(kinds, store.KindRegistration)
 	}
 	var n int
@@ -160,14 +154,10 @@ func ClearAll(ctx context.Context, opts *Options, clearOpts *ClearOptions) (int,
 	return n, errors.Join(failures...)
 }
 
-func storeOf(opts *Options) (store.Store, error) {
-	if opts == nil {
-		opts = &Options{}
-	}
-	if opts.Store != nil {
-		return opts.Store, nil
-	}
-	s, err := filestore.New(opts.CacheDir)
+// OpenDefaultStore returns the store that a [Client] uses when [Options.Store] is nil: files in dir, or in
+// [DefaultCacheDir] if dir is empty. The error is an [OptionError].
+func OpenDefaultStore(dir string) (store.Store, error) {
+	s, err := filestore.New(dir)
 	if err != nil {
 		return nil, optionError("CacheDir", err, "name the directory for logins with --store file:DIR or MCPOAUTH_DIR (Options.CacheDir)")
 	}

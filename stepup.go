@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/challenge"
-	"github.com/mcpoauth/mcpoauth/store"
+	"github.com/mcpoauth/mcpoauth/internal/record"
 )
 
 const (
@@ -27,18 +27,18 @@ const (
 
 // wantedBy reads what a challenge asks of the person's login, nil if it is nothing, or nothing that can be
 // asked for.
-func wantedBy(b *challenge.Bearer) *store.Authentication {
+func wantedBy(b *challenge.Bearer) *record.Authentication {
 	if b.Error != needsAuthentication && b.Error != needsClaims {
 		return nil
 	}
-	a := &store.Authentication{ACRValues: strings.Join(strings.Fields(b.ACRValues), " "), MaxAge: b.MaxAge, Claims: claimsJSON(b.Claims)}
+	a := &record.Authentication{ACRValues: strings.Join(strings.Fields(b.ACRValues), " "), MaxAge: b.MaxAge, Claims: claimsJSON(b.Claims)}
 	if len(a.ACRValues) > maxAsked || strings.ContainsFunc(a.ACRValues, func(r rune) bool { return r < 0x20 || r > 0x7e }) {
 		a.ACRValues = ""
 	}
 	if len(a.MaxAge) > 10 || strings.Trim(a.MaxAge, "0123456789") != "" {
 		a.MaxAge = ""
 	}
-	if *a == (store.Authentication{}) {
+	if *a == (record.Authentication{}) {
 		return nil
 	}
 	return a
@@ -70,7 +70,7 @@ func claimsJSON(s string) string {
 }
 
 // describe says what is asked for, for a person.
-func describe(a *store.Authentication) string {
+func describe(a *record.Authentication) string {
 	var parts []string
 	if a.ACRValues != "" {
 		parts = append(parts, fmt.Sprintf("of the kind %q", a.ACRValues))
@@ -89,7 +89,7 @@ func describe(a *store.Authentication) string {
 func (c *Client) authenticateAgain(ctx context.Context, d *demand, s *session) (*session, error) {
 	reason := "the server asks for a login " + describe(d.wanted)
 	if c.machine() && c.idp == nil {
-		return nil, &AuthorizationError{Fact{URL: c.id, Code: d.code, Description: d.description, Message: "the server asks for a person's login, and this is a machine's", Err: ErrAccessDenied, Hint: "ask its owner to allow this client without"}}
+		return nil, &Error{Op: OpAuthorization, URL: c.id, Code: d.code, Description: d.description, Message: "the server asks for a person's login, and this is a machine's", Err: ErrAccessDenied, Hint: "ask its owner to allow this client without"}
 	}
 	if now, err := c.look(ctx); err == nil {
 		if now.rec.AccessToken != s.rec.AccessToken && now.usable(time.Now()) {
@@ -111,14 +111,15 @@ func (c *Client) authenticateAgain(ctx context.Context, d *demand, s *session) (
 
 // stillWanted is the error of a server that is not content with the login that it asked for.
 func (c *Client) stillWanted(d *demand) error {
-	return &AuthorizationError{Fact{
+	return &Error{
+		Op:  OpAuthorization,
 		URL: c.id, Code: d.code, Description: d.description, Message: "the server still asks for a login " + describe(d.wanted) + ", after one",
 		Hint: "the authorization server may not be able to give it: ask the server's owner which account or second factor it expects",
-	}}
+	}
 }
 
 // noteWanted keeps what the next login must ask for, whichever process makes it.
-func (c *Client) noteWanted(ctx context.Context, s *session, a *store.Authentication) {
+func (c *Client) noteWanted(ctx context.Context, s *session, a *record.Authentication) {
 	rec := *s.rec
 	rec.Wanted = a
 	next, err := c.save(ctx, &rec, s.rev)
@@ -168,7 +169,7 @@ func (c *Client) firstStep(what string) bool {
 }
 
 // wanted is what a login must ask for: what the challenge says, or what was noted before.
-func (c *Client) wanted(ctx context.Context, f *facts) *store.Authentication {
+func (c *Client) wanted(ctx context.Context, f *facts) *record.Authentication {
 	if f.demand.wanted != nil {
 		return f.demand.wanted
 	}

@@ -76,9 +76,9 @@ func TestAPersonIsAskedOnceForAnotherKindOfLogin(t *testing.T) {
 			return true
 		}}
 	})
-	var refused *mcpoauth.AuthorizationError
+	var refused *mcpoauth.Error
 	for range 2 {
-		if _, err := tryPing(c); !errors.As(err, &refused) || !strings.Contains(err.Error(), "still asks") {
+		if _, err := tryPing(c); !errorAt(err, mcpoauth.OpAuthorization, &refused) || !strings.Contains(err.Error(), "still asks") {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -129,7 +129,7 @@ func TestATokenThatIsRefusedBeforeItsEnd(t *testing.T) {
 	check := func(t *testing.T, st store.Store, srv *authtest.Server, end func(), p *person, reason string) {
 		t.Helper()
 		url := srv.MCPURL()
-		opts := mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt, OfflineAccess: mcpoauth.OfflineNever}
+		opts := mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt, Scopes: mcpoauth.ScopeOptions{OfflineAccess: mcpoauth.Never}}
 		if _, err := newClient(t, url, opts).Login(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
@@ -140,7 +140,7 @@ func TestATokenThatIsRefusedBeforeItsEnd(t *testing.T) {
 			t.Errorf("without a person: %v", err)
 		}
 		for range 2 {
-			if _, err := newClient(t, url, mcpoauth.Options{Store: st, Prompt: p.prompt, NoResource: true}).Login(t.Context(), nil); err != nil || p.asked() != 1 {
+			if _, err := newClient(t, url, mcpoauth.Options{Store: st, Prompt: p.prompt, Server: mcpoauth.ServerOptions{NoResource: true}}).Login(t.Context(), nil); err != nil || p.asked() != 1 {
 				t.Fatalf("%v, %d logins", err, p.asked())
 			}
 			if s := ping(t, quiet); s != http.StatusOK {

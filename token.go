@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/internal/secret"
-	"github.com/mcpoauth/mcpoauth/store"
 )
 
 // Token is an access token. It prints redacted; [Token.AccessToken] reveals it. A Token is
@@ -20,7 +20,7 @@ type Token struct {
 	scopes []string
 }
 
-func newToken(r *store.Record) *Token {
+func newToken(r *record.Login) *Token {
 	return &Token{access: secret.New(r.AccessToken), typ: r.TokenType, expiry: r.Expiry, scopes: slices.Clone(r.Scopes)}
 }
 
@@ -37,8 +37,8 @@ func (t *Token) Expiry() time.Time { return t.expiry }
 // Scopes returns the granted scopes.
 func (t *Token) Scopes() []string { return slices.Clone(t.scopes) }
 
-// Header returns the value of the Authorization header, secret included.
-func (t *Token) Header() string { return t.typ + " " + t.access.Reveal() }
+// Authorization returns the value of the Authorization header, secret included.
+func (t *Token) Authorization() string { return t.typ + " " + t.access.Reveal() }
 
 // String returns a description without the secret.
 func (t *Token) String() string {

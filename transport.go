@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/netguard"
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/internal/resource"
-	"github.com/mcpoauth/mcpoauth/store"
 )
 
 const (
@@ -269,10 +269,10 @@ func (c *Client) send(base http.RoundTripper, r *http.Request, s *session, repla
 }
 
 func (c *Client) sendOnce(base http.RoundTripper, r *http.Request, leg string) (*http.Response, error) {
-	if len(c.opts.Header) > 0 {
+	if len(c.opts.Network.Header) > 0 {
 		r = c.withHeader(r)
 	}
-	if c.opts.Trace.Exchange == nil {
+	if c.trace.hooks.Exchange == nil {
 		return base.RoundTrip(r)
 	}
 	return c.exchange(leg, base, r)
@@ -280,12 +280,12 @@ func (c *Client) sendOnce(base http.RoundTripper, r *http.Request, leg string) (
 
 // withHeader adds the configured headers where the request does not have them.
 func (c *Client) withHeader(r *http.Request) *http.Request {
-	if len(c.opts.Header) == 0 || !resource.SameOrigin(r.URL, c.server) {
+	if len(c.opts.Network.Header) == 0 || !resource.SameOrigin(r.URL, c.server) {
 		return r
 	}
 	r2 := *r
 	r2.Header = r.Header.Clone()
-	for k, v := range c.opts.Header {
+	for k, v := range c.opts.Network.Header {
 		if _, ok := r2.Header[k]; !ok {
 			r2.Header[k] = slices.Clone(v)
 		}
@@ -303,7 +303,7 @@ func (c *Client) exchange(leg string, base http.RoundTripper, r *http.Request) (
 	} else {
 		e.Status = resp.StatusCode
 	}
-	c.traceExchange(e)
+	c.trace.exchange(r.Context(), e)
 	return resp, err
 }
 
@@ -339,7 +339,7 @@ func (c *Client) answer(ctx context.Context, resp *http.Response, d *demand, s *
 	if err := c.calmed(); err != nil {
 		return nil, err
 	}
-	if d.dpop && s.binding == nil && c.opts.DPoP != DPoPNever {
+	if d.dpop && s.binding == nil && c.opts.DPoP != Never {
 		return c.bind(ctx, d, s)
 	}
 	next, err := c.renew(ctx, s.rec.AccessToken)
@@ -383,11 +383,12 @@ func (c *Client) answerAgain(ctx context.Context, resp *http.Response, d *demand
 	if s.rec.Issuer != "" && c.issuerMoved(ctx, d, s) {
 		return c.loginFor(ctx, d, "the server has moved to another authorization server", s.rec.AccessToken)
 	}
-	return nil, &TokenError{Fact{
+	return nil, &Error{
+		Op:  OpToken,
 		URL: c.id, Status: resp.StatusCode, Code: d.code, Description: d.description,
 		Message: "the MCP server refuses an access token that was just issued for it",
-		Hint:    "the server is at fault, or the token is for another resource: compare --resource / --no-resource (Options.Resource, Options.NoResource) and the scopes with what its owner expects",
-	}}
+		Hint:    "the server is at fault, or the token is for another resource: compare --resource / --no-resource (Options.Server.Resource, Options.Server.NoResource) and the scopes with what its owner expects",
+	}
 }
 
 // issuerMoved reports whether the server names another authorization server than the login's.
@@ -405,7 +406,7 @@ func (c *Client) loginFor(ctx context.Context, d *demand, reason, refused string
 	if c.opts.Prompt == nil {
 		// The token may look good for long: the next login must not be content with it.
 		if s, err := c.look(ctx); err == nil && refused != "" && s.rec.AccessToken == refused && s.rec.Wanted == nil && !c.machine() {
-			c.noteWanted(ctx, s, &store.Authentication{})
+			c.noteWanted(ctx, s, &record.Authentication{})
 		}
 		return nil, c.loginRequired(reason, nil)
 	}
@@ -464,9 +465,10 @@ func (c *Client) calmed() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if wait := time.Until(c.calm); wait > 0 {
-		return &TemporaryError{RetryAfter: wait, Err: &TokenError{Fact{
+		return &TemporaryError{RetryAfter: wait, Err: &Error{
+			Op:  OpToken,
 			URL: c.id, Message: "the MCP server refuses every access token, fresh ones too", Hint: "the server is at fault: ask its owner which audience and scopes it expects",
-		}}}
+		}}
 	}
 	return nil
 }

@@ -239,16 +239,16 @@ func (f *flags) withClient(ctx context.Context, server string, o *mcpoauth.Optio
 
 // optionFlags are the flags that set options of the library whose values New may refuse.
 var optionFlags = map[string]string{
-	"AuthServer":        "--auth-server",
-	"CacheDir":          "--store",
-	"CallbackHost":      "--callback-host",
-	"CallbackPath":      "--callback-path",
-	"CallbackPort":      "--callback-port",
-	"ClientID":          "--client-id",
-	"ClientMetadataURL": "--client-metadata-url",
-	"ClientSecret":      "--client-secret-env",
-	"Resource":          "--resource",
-	"ScopeSeparator":    "--scope-separator",
+	"Server.Issuer":      "--auth-server",
+	"CacheDir":           "--store",
+	"Callback.Host":      "--callback-host",
+	"Callback.Path":      "--callback-path",
+	"Callback.Port":      "--callback-port",
+	"Client.ID":          "--client-id",
+	"Client.MetadataURL": "--client-metadata-url",
+	"Client.Secret":      "--client-secret-env",
+	"Server.Resource":    "--resource",
+	"Scopes.Separator":   "--scope-separator",
 }
 
 // newFailed tells a wrong URL or flag from a home directory that cannot be had.

@@ -280,7 +280,7 @@ func TestASecretOfTheEnvironmentIsNotForTheFilesClient(t *testing.T) {
 			t.Fatal(err)
 		}
 		o, err := f.options(cmd, []string{c.server})
-		if err != nil || o.ClientID != c.id || o.ClientSecret != c.secret {
+		if err != nil || o.Client.ID != c.id || o.Client.Secret != c.secret {
 			t.Errorf("%+v: %v, %+v", c, err, o)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mcpoauth/mcpoauth"
 	"github.com/mcpoauth/mcpoauth/authtest"
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/store"
 	"github.com/mcpoauth/mcpoauth/store/memstore"
 )
@@ -32,7 +33,7 @@ func fastmcpCache(t *testing.T, srv *authtest.Server, home string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec, err := store.DecodeRecord(data)
+	rec, err := record.DecodeLogin(data)
 	if err != nil {
 		t.Fatal(err)
 	}

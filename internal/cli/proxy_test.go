@@ -265,14 +265,14 @@ func TestFieldCredentialsOfYourOwn(t *testing.T) {
 
 func TestClassify(t *testing.T) {
 	for err, want := range map[error]proxy.Failure{
-		io.ErrUnexpectedEOF:                                               {Kind: proxy.FailedNetwork},
-		&mcpoauth.LoginRequiredError{}:                                    {Kind: proxy.FailedLogin},
-		&mcpoauth.ScopeError{Asked: true}:                                 {Kind: proxy.FailedDenied, Code: "insufficient_scope"},
-		&mcpoauth.TemporaryError{RetryAfter: time.Second, Err: io.EOF}:    {Kind: proxy.FailedTemporary, RetryAfter: time.Second},
-		&mcpoauth.TokenError{Fact: mcpoauth.Fact{Code: "invalid_client"}}: {Kind: proxy.FailedOther, Code: "invalid_client"},
-		&mcpoauth.AuthorizationError{Fact: mcpoauth.Fact{Code: "access_denied", Err: mcpoauth.ErrAccessDenied}}: {Kind: proxy.FailedDenied, Code: "access_denied"},
-		&mcpoauth.DiscoveryError{}: {Kind: proxy.FailedOther},
-		fmt.Errorf("cannot read it: %w", &store.CorruptError{Err: io.EOF}): {Kind: proxy.FailedLogin},
+		io.ErrUnexpectedEOF:                                            {Kind: proxy.FailedNetwork},
+		&mcpoauth.LoginRequiredError{}:                                 {Kind: proxy.FailedLogin},
+		&mcpoauth.ScopeError{Asked: true}:                              {Kind: proxy.FailedDenied, Code: "insufficient_scope"},
+		&mcpoauth.TemporaryError{RetryAfter: time.Second, Err: io.EOF}: {Kind: proxy.FailedTemporary, RetryAfter: time.Second},
+		&mcpoauth.Error{Op: mcpoauth.OpToken, Code: "invalid_client"}:  {Kind: proxy.FailedOther, Code: "invalid_client"},
+		&mcpoauth.Error{Op: mcpoauth.OpAuthorization, Code: "access_denied", Err: mcpoauth.ErrAccessDenied}: {Kind: proxy.FailedDenied, Code: "access_denied"},
+		&mcpoauth.Error{Op: mcpoauth.OpDiscovery}:                                                           {Kind: proxy.FailedOther},
+		fmt.Errorf("cannot read it: %w", &store.CorruptError{Err: io.EOF}):                                  {Kind: proxy.FailedLogin},
 		&store.VersionError{}: {Kind: proxy.FailedOther},
 		&store.SealedError{}:  {Kind: proxy.FailedOther},
 		fmt.Errorf("cannot read it: %w", &fs.PathError{Op: "open", Path: "x", Err: fs.ErrPermission}): {Kind: proxy.FailedOther},

@@ -87,7 +87,7 @@ func TestExitCodes(t *testing.T) {
 		{&mcpoauth.LoginRequiredError{ServerURL: "https://a.example", Reason: "none"}, 3},
 		{fmt.Errorf("x: %w", &mcpoauth.ScopeError{Missing: []string{"a"}}), 3},
 		{&mcpoauth.LoginRequiredError{Err: &mcpoauth.TemporaryError{Err: errors.New("dns")}}, 3},
-		{&mcpoauth.AuthorizationError{Fact: mcpoauth.Fact{Err: mcpoauth.ErrAccessDenied}}, 4},
+		{&mcpoauth.Error{Op: mcpoauth.OpAuthorization, Err: mcpoauth.ErrAccessDenied}, 4},
 		{&mcpoauth.TemporaryError{Err: errors.New("503")}, 5},
 		{withHint(errTimeout, ""), 5},
 		{mcpoauth.ErrNoOAuth, 1},
@@ -114,8 +114,8 @@ func TestEveryClassOfErrorHasAHint(t *testing.T) {
 		{mcpoauth.ErrNoOAuth, "URL"},
 		{&store.CorruptError{}, "log in again"},
 		{&store.VersionError{}, "newer"},
-		{&mcpoauth.TokenError{Fact: mcpoauth.Fact{Hint: "the library's own"}}, "the library's own"},
-		{withHint(&mcpoauth.TokenError{Fact: mcpoauth.Fact{Hint: "inner"}}, "outer"), "outer"},
+		{&mcpoauth.Error{Op: mcpoauth.OpToken, Hint: "the library's own"}, "the library's own"},
+		{withHint(&mcpoauth.Error{Op: mcpoauth.OpToken, Hint: "inner"}, "outer"), "outer"},
 	} {
 		if got := hintFor(c.err); !strings.Contains(got, c.want) {
 			t.Errorf("hint for %T: %q, want it to have %q", c.err, got, c.want)
@@ -259,23 +259,23 @@ func TestFlagsAndEnvironment(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if o.Profile != "flag" || strings.Join(o.Scopes, "|") != "a|b" || !o.NoResource || o.AuthorizeParams.Get("audience") != "x y" || o.AuthorizeParams.Get("prompt") != "consent" {
+		if o.Profile != "flag" || strings.Join(o.Scopes.Request, "|") != "a|b" || !o.Server.NoResource || o.Server.AuthorizeParams.Get("audience") != "x y" || o.Server.AuthorizeParams.Get("prompt") != "consent" {
 			t.Errorf("got %+v", o)
 		}
 	})
 	t.Run("the client secret from the environment belongs to a client", func(t *testing.T) {
 		t.Setenv("MCPOAUTH_CLIENT_SECRET", "s3cret")
-		if o, err := options(t); err != nil || o.ClientSecret != "" {
+		if o, err := options(t); err != nil || o.Client.Secret != "" {
 			t.Errorf("%v %v", o, err)
 		}
-		if o, err := options(t, "--client-id", "me"); err != nil || o.ClientSecret != "s3cret" {
+		if o, err := options(t, "--client-id", "me"); err != nil || o.Client.Secret != "s3cret" {
 			t.Errorf("%v %v", o, err)
 		}
 	})
 	t.Run("headers take the environment's values", func(t *testing.T) {
 		t.Setenv("API_KEY", "k: 1")
 		o, err := options(t, "--header", "X-Key: pre-${API_KEY}", "--header", "X-Two:2")
-		if err != nil || o.Header.Get("X-Key") != "pre-k: 1" || o.Header.Get("X-Two") != "2" {
+		if err != nil || o.Network.Header.Get("X-Key") != "pre-k: 1" || o.Network.Header.Get("X-Two") != "2" {
 			t.Errorf("%v %v", o, err)
 		}
 	})
@@ -327,7 +327,7 @@ func TestFlagsAndEnvironment(t *testing.T) {
 			}
 			o, err := options(t, "--client-id", "me", "--client-secret-file", file)
 			var usage *usageError
-			if want != "" && (err != nil || o.ClientSecret != want) || want == "" && !errors.As(err, &usage) {
+			if want != "" && (err != nil || o.Client.Secret != want) || want == "" && !errors.As(err, &usage) {
 				t.Errorf("%q: %v", text, err)
 			}
 			if err != nil && strings.Contains(err.Error(), "s3cret") {

@@ -64,7 +64,7 @@ func (d *run) checkPKCE(m *wire.ServerMetadata, at string) (fault, pkce *wire.Fa
 	d.mark("read, but it does not mention PKCE")
 	return nil, &wire.Fault{
 		URL: wire.PlainURL(at), Message: "the authorization server does not say that it supports PKCE with S256",
-		Hint: "if its owner confirms that it does, set --allow-missing-pkce (Options.AllowMissingPKCE)",
+		Hint: "if its owner confirms that it does, set --allow-missing-pkce (Options.Allow.MissingPKCE)",
 	}
 }
 
@@ -73,7 +73,7 @@ type errPolicy struct{ error }
 
 func endpointHint(err error) string {
 	if errors.As(err, new(errPolicy)) {
-		return "--allow-private-network (Options.AllowPrivateNetwork) allows private addresses, --allow-insecure-http (Options.AllowInsecureHTTP) plain http"
+		return "--allow-private-network (Options.Allow.PrivateNetwork) allows private addresses, --allow-insecure-http (Options.Allow.InsecureHTTP) plain http"
 	}
 	return ""
 }
@@ -120,5 +120,5 @@ func (d *run) checkSite(m *wire.ServerMetadata, at string) *wire.Fault {
 		return nil
 	}
 	return d.wrong(at, fmt.Sprintf("the authorization server's endpoints lie on unrelated hosts: %s", wire.Clean(strings.Join(hosts, ", "))),
-		"if its owner confirms them, set --allow-foreign-endpoints (Options.AllowForeignEndpoints)")
+		"if its owner confirms them, set --allow-foreign-endpoints (Options.Allow.ForeignEndpoints)")
 }

@@ -301,7 +301,7 @@ func explain(f *wire.Fault, form url.Values) *wire.Fault {
 	case "invalid_client", "unauthorized_client":
 		f.Message = "the server does not accept this client"
 		if f.Hint == "" {
-			f.Hint = "check --client-id and its secret (Options.ClientID, Options.ClientSecret, Options.ClientAuthMethod), or register anew with login --new-client"
+			f.Hint = "check --client-id and its secret (Options.Client.ID, Options.Client.Secret, Options.Client.AuthMethod), or register anew with login --new-client"
 		}
 	case "":
 	default:

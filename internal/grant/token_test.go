@@ -619,7 +619,7 @@ func TestPushedRequestsThatAreRefused(t *testing.T) {
 func TestTheRequestsHaveNames(t *testing.T) {
 	s := newServer(t, asJSON(401, `{"error":"invalid_client"}`))
 	var legs []string
-	c, err := netguard.New(netguard.Config{Policy: netguard.Policy{Class: netguard.Loopback}, Trace: func(e netguard.Exchange) { legs = append(legs, e.Leg) }})
+	c, err := netguard.New(netguard.Config{Policy: netguard.Policy{Class: netguard.Loopback}, Trace: func(_ context.Context, e netguard.Exchange) { legs = append(legs, e.Leg) }})
 	if err != nil {
 		t.Fatal(err)
 	}

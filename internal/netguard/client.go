@@ -47,7 +47,7 @@ type Config struct {
 	Header        http.Header
 	HeaderOrigins []string
 	// Trace hears of every exchange.
-	Trace func(Exchange)
+	Trace func(context.Context, Exchange)
 }
 
 // Exchange is one HTTP exchange.
@@ -341,7 +341,7 @@ func (c *Client) do(ctx context.Context, leg, method, target string, body []byte
 		e.Status = a.Status
 	}
 	if c.cfg.Trace != nil {
-		c.cfg.Trace(e)
+		c.cfg.Trace(ctx, e)
 	}
 	return a, err
 }
@@ -408,7 +408,7 @@ func (c *Client) Fault(ctx context.Context, target string, err error) error {
 	case errors.As(err, &guard):
 		f.Unsent = true
 		f.Message = f.URL + " is not asked: " + guard.err.Error()
-		f.Hint = "--allow-private-network (Options.AllowPrivateNetwork) allows private addresses, --allow-insecure-http (Options.AllowInsecureHTTP) plain http"
+		f.Hint = "--allow-private-network (Options.Allow.PrivateNetwork) allows private addresses, --allow-insecure-http (Options.Allow.InsecureHTTP) plain http"
 	case errors.As(err, &answer):
 		f.Message = "the answer of " + f.URL + " is not read: " + answer.err.Error()
 		f.Hint = "the server is at fault: show its owner this message"
@@ -419,7 +419,7 @@ func (c *Client) Fault(ctx context.Context, target string, err error) error {
 	case isTLS(err):
 		f.Unsent = true
 		f.Message = "the certificate of " + host + " is not accepted: " + wire.Clean(withoutURL(err).Error())
-		f.Hint = "for a private certificate authority give its certificate with --ca-file (Options.RootCAs)"
+		f.Hint = "for a private certificate authority give its certificate with --ca-file (Options.Network.RootCAs)"
 		var invalid x509.CertificateInvalidError
 		var name x509.HostnameError
 		switch {
@@ -433,9 +433,9 @@ func (c *Client) Fault(ctx context.Context, target string, err error) error {
 		f.Message = host + " ends the TLS connection: " + wire.Clean(withoutURL(err).Error())
 		switch wire.TLSRefusalOf(err) {
 		case wire.WantsCertificate:
-			f.Hint = "it asks for a certificate of yours: give one that it knows with --client-cert and --client-key (Options.ClientCertificates)"
+			f.Hint = "it asks for a certificate of yours: give one that it knows with --client-cert and --client-key (Options.Network.ClientCertificates)"
 		case wire.NoHandshake:
-			f.Hint = "it knows neither TLS 1.2 nor a cipher that is safe today, or it asks for a certificate of yours: give one with --client-cert and --client-key (Options.ClientCertificates)"
+			f.Hint = "it knows neither TLS 1.2 nor a cipher that is safe today, or it asks for a certificate of yours: give one with --client-cert and --client-key (Options.Network.ClientCertificates)"
 		case wire.UnknownName:
 			f.Hint = "check the host in the URL: the server does not know this name"
 		default:

@@ -1012,7 +1012,7 @@ func TestFaultsSayWhatHappened(t *testing.T) {
 		}
 		var heard []Exchange
 		c := newClient(t, Config{
-			Policy: Policy{Class: Loopback, AllowInsecureHTTP: true}, Trace: func(e Exchange) { heard = append(heard, e) },
+			Policy: Policy{Class: Loopback, AllowInsecureHTTP: true}, Trace: func(_ context.Context, e Exchange) { heard = append(heard, e) },
 			HTTPClient: &http.Client{Timeout: limit},
 		})
 		_, err := c.PostForm(t.Context(), "token", k.target+"?code=SECRET", url.Values{"refresh_token": {"SECRET"}}, nil)
@@ -1041,7 +1041,7 @@ func TestTraceHearsEveryHop(t *testing.T) {
 		}
 	})
 	var heard []string
-	c := newClient(t, Config{Policy: Policy{Class: Loopback}, Trace: func(e Exchange) {
+	c := newClient(t, Config{Policy: Policy{Class: Loopback}, Trace: func(_ context.Context, e Exchange) {
 		heard = append(heard, fmt.Sprintf("%s %s %s %d %v", e.Leg, e.Method, e.URL, e.Status, e.Err))
 		if e.Start.IsZero() || e.Duration <= 0 {
 			t.Errorf("no time in %+v", e)
@@ -1116,7 +1116,7 @@ func TestTimeLimits(t *testing.T) {
 // TestManyAtOnce is for the race detector.
 func TestManyAtOnce(t *testing.T) {
 	s := startCanary(t, nil)
-	c := newClient(t, Config{Policy: Policy{Class: Loopback}, Header: http.Header{"X-Key": {"v"}}, HeaderOrigins: []string{s.URL}, Trace: func(Exchange) {}})
+	c := newClient(t, Config{Policy: Policy{Class: Loopback}, Header: http.Header{"X-Key": {"v"}}, HeaderOrigins: []string{s.URL}, Trace: func(context.Context, Exchange) {}})
 	extra := http.Header{"X-Extra": {"v"}}
 	var wg sync.WaitGroup
 	for range 16 {

@@ -209,7 +209,7 @@ func TestWhatIsSent(t *testing.T) {
 func TestTheRequestHasAName(t *testing.T) {
 	s := newServer(t, asJSON(201, good))
 	var legs []string
-	c, err := netguard.New(netguard.Config{Policy: netguard.Policy{Class: netguard.Loopback}, Trace: func(e netguard.Exchange) { legs = append(legs, e.Leg) }})
+	c, err := netguard.New(netguard.Config{Policy: netguard.Policy{Class: netguard.Loopback}, Trace: func(_ context.Context, e netguard.Exchange) { legs = append(legs, e.Leg) }})
 	if err != nil {
 		t.Fatal(err)
 	}

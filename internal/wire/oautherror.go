@@ -126,7 +126,7 @@ func errorFrom(status int, h http.Header, o Object, now time.Time) *Fault {
 		f.Temporary = TemporaryStatus(status)
 	}
 	if f.Code == "invalid_target" || strings.Contains(desc, "AADSTS901002") || strings.Contains(desc, "AADSTS9010010") {
-		f.Hint = "the server does not take the resource indicator: try --no-resource (Options.NoResource) or --resource (Options.Resource)"
+		f.Hint = "the server does not take the resource indicator: try --no-resource (Options.Server.NoResource) or --resource (Options.Server.Resource)"
 	}
 	return f
 }

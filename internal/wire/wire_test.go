@@ -317,7 +317,7 @@ func TestAnErrorInsideASuccess(t *testing.T) {
 
 func TestTheResourceIndicatorIsNamedWhereItIsTheTrouble(t *testing.T) {
 	for _, body := range []string{`{"error":"invalid_target"}`, `{"error":"invalid_request","error_description":"AADSTS901002: The 'resource' request parameter is not supported."}`, `{"error":"invalid_grant","error_description":"AADSTS9010010"}`} {
-		if f := ParseOAuthError(400, asJSON, []byte(body)); !strings.Contains(f.Hint, "--no-resource (Options.NoResource)") {
+		if f := ParseOAuthError(400, asJSON, []byte(body)); !strings.Contains(f.Hint, "--no-resource (Options.Server.NoResource)") {
 			t.Errorf("%s: %+v", body, f)
 		}
 	}

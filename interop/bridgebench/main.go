@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/internal/trials/host"
 	"github.com/mcpoauth/mcpoauth/store"
 	"github.com/mcpoauth/mcpoauth/store/filestore"
@@ -126,8 +127,8 @@ func login(dir, url string) error {
 		return err
 	}
 	const issuer = "http://127.0.0.1:1"
-	r := store.Record{
-		ServerURL: url, Resource: url, Issuer: issuer, TokenEndpoint: issuer + "/token", Registration: store.Registration{Issuer: issuer, ClientID: "bench"},
+	r := record.Login{
+		ServerURL: url, Resource: url, Issuer: issuer, TokenEndpoint: issuer + "/token", Registration: record.Registration{Issuer: issuer, ClientID: "bench"},
 		AccessToken: strings.Repeat("t", 800), TokenType: "Bearer", Expiry: time.Now().Add(time.Hour), IssuedAt: time.Now(),
 	}
 	data, err := r.Encode()

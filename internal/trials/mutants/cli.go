@@ -71,7 +71,7 @@ var cliMutants = []mutant{
 		why: "a program that would end in order at an interrupt is killed after five seconds",
 	},
 	{
-		file: "internal/cli/run.go", old: "http.Error(w, text, status)", new: "http.Error(w, err.Error(), status)", tests: "./internal/cli",
+		file: "internal/cli/run.go", old: "http.Error(w, text, status)", new: "http.Error(w, text+err.Error(), status)", tests: "./internal/cli",
 		why: "what the authorization server said goes to the program",
 	},
 	{
@@ -79,7 +79,7 @@ var cliMutants = []mutant{
 		why: "a program is not told that trying again may help",
 	},
 	{
-		file: "internal/cli/cli.go", old: "case errors.As(err, &usage), errors.As(err, &option):", new: "case errors.As(err, &usage):", tests: "./internal/cli",
+		file: "internal/cli/cli.go", old: "case errors.As(err, &usage), errors.As(err, &option):", new: "case errors.As(err, &usage), false && errors.As(err, &option):", tests: "./internal/cli",
 		why: "a wrong option looks like a failure of the server to a script",
 	},
 	{
@@ -91,8 +91,8 @@ var cliMutants = []mutant{
 		why: "a service manager that stops the command leaves a half login behind",
 	},
 	{
-		file: "internal/cli/cli.go", old: "defer signal.Stop(c)", new: "defer signal.Reset()", tests: "./internal/cli",
-		why: "x",
+		file: "internal/cli/cli.go", old: "defer signal.Stop(c)", new: "defer func() {}()", tests: "./internal/cli",
+		why: "a second interrupt does not end a command that takes long to end",
 	},
 	{
 		file: "internal/cli/cli.go", old: "if limit && f.timeout > 0 {", new: "if limit && f.timeout < 0 {", tests: "./internal/cli",
@@ -119,7 +119,7 @@ var cliMutants = []mutant{
 		why: "of two secrets one is silently ignored",
 	},
 	{
-		file: "internal/cli/flags.go", old: `if err == nil && o.ClientSecret != "" && f.clientID == "" {`, new: `if err == nil && o.ClientSecret != "" && f.clientID == "-" {`, tests: "./internal/cli",
+		file: "internal/cli/flags.go", old: `if err == nil && o.Client.Secret != "" && f.clientID == "" {`, new: `if err == nil && o.Client.Secret != "" && f.clientID == "-" {`, tests: "./internal/cli",
 		why: "a secret without its client is silently ignored",
 	},
 	{
@@ -191,10 +191,6 @@ var cliMutants = []mutant{
 		why: "the password in a store URL that cannot be read is accepted in a file that others read",
 	},
 	{
-		file: "internal/cli/config.go", old: `, "credential"}`, new: `, "credentials"}`, tests: "./internal/cli",
-		why: "x",
-	},
-	{
 		file: "internal/cli/config.go", old: "case strings.HasSuffix(name, \"header\"), strings.HasSuffix(name, \"-param\"), name == \"assertion-command\":\n\t\treturn hidden", new: "case strings.HasSuffix(name, \"header\"), strings.HasSuffix(name, \"-param\"):\n\t\treturn hidden", tests: "./internal/cli",
 		why: "config prints a secret that is a word of the assertion command",
 	},
@@ -227,8 +223,8 @@ var cliMutants = []mutant{
 		why: "a configuration file may name another one, which is not read",
 	},
 	{
-		file: "internal/cli/config.go", old: `if other := names[base]; other != "" {`, new: "if other := names[base]; false {", tests: "./internal/cli",
-		why: "x",
+		file: "internal/cli/config.go", old: `if other := names[base]; other != "" {`, new: `if other := names[base]; other == "-" {`, tests: "./internal/cli",
+		why: "of two sections of one server one is silently ignored",
 	},
 	{
 		file: "internal/cli/config.go", old: "if err == nil && len(b) > maxConfig {", new: "if err == nil && len(b) > 2*maxConfig {", tests: "./internal/cli",
@@ -407,8 +403,8 @@ var cliMutants = []mutant{
 		why: "setup replaces a file that is read-only",
 	},
 	{
-		file: "internal/cli/setup_write.go", old: "if !json.Valid(text) {", new: "if false {", tests: "./internal/cli",
-		why: "x",
+		file: "internal/cli/setup_write.go", old: "if !json.Valid(text) {", new: "if len(text) == 0 {", tests: "./internal/cli",
+		why: "setup edits a file that its host does not read as JSON",
 	},
 	{
 		file: "internal/cli/setup_write.go", old: "if slices.ContainsFunc(all[i+1:]", new: "if false && slices.ContainsFunc(all[i+1:]", tests: "./internal/cli",
@@ -428,7 +424,7 @@ var cliMutants = []mutant{
 	},
 	{
 		file: "internal/cli/store.go", old: `case kind == "keyring" && !has:`, new: `case kind == "keyring":`, tests: "./internal/cli",
-		why: "x",
+		why: "what stands after keyring: is silently ignored",
 	},
 	{
 		file: "internal/cli/store.go", old: "AllowPlain: f.sealPlain}", new: "AllowPlain: true}", tests: "./internal/cli",
@@ -468,15 +464,7 @@ var cliMutants = []mutant{
 	},
 	{
 		file: "internal/cli/client_metadata.go", old: "doc.Usable = doc.Usable && !fault.Grave", new: "doc.Usable = doc.Usable && fault.Grave", tests: "./internal/cli",
-		why: "x",
-	},
-	{
-		file: "internal/cli/reseal.go", old: "!ok && drop && !slices.Contains(f.seal, sealKeyring)", new: "!ok && drop && false", tests: "./internal/cli",
-		why: "x",
-	},
-	{
-		file: "internal/cli/reseal.go", old: `if drop && newKey != "" {`, new: "if false {", tests: "./internal/cli",
-		why: "--drop-old-keys is silently ignored",
+		why: "a document with which logins fail is called usable",
 	},
 	{
 		file: "internal/cli/clear.go", old: "case all && len(args) > 0:", new: "case false:", tests: "./internal/cli",

@@ -1,4 +1,6 @@
-package store
+// Package record holds what a client keeps in its store, and the encoding of it: logins, registrations, and
+// logins that have begun.
+package record
 
 import (
 	"bytes"
@@ -11,6 +13,8 @@ import (
 	"reflect"
 	"strings"
 	"time"
+
+	"github.com/mcpoauth/mcpoauth/store"
 )
 
 // format is the version of the encoding. Members may be added without a new one.
@@ -19,10 +23,10 @@ const format = 1
 // maxRecord bounds what is decoded, bytes.
 const maxRecord = 1 << 20
 
-// Record is a login: all that a restart needs to refresh without asking anybody. It holds secrets as
+// Login is a login: all that a restart needs to refresh without asking anybody. It holds secrets as
 // plain strings and prints redacted. Package fmt asks no methods for the verbs %p and %w, nor of a
 // value in an unexported field: there it prints the secrets.
-type Record struct {
+type Login struct {
 	ServerURL        string `json:"server_url"`
 	Profile          string `json:"profile,omitempty"`
 	ResourceOverride string `json:"resource_override,omitempty"`
@@ -84,7 +88,7 @@ type Authentication struct {
 }
 
 // Registration is a client at an authorization server. It holds secrets and prints redacted, as a
-// [Record] does.
+// [Login] does.
 type Registration struct {
 	Issuer       string `json:"issuer"`
 	ClientID     string `json:"client_id"`
@@ -112,7 +116,7 @@ type Registration struct {
 	extra map[string]json.RawMessage
 }
 
-// Pending is a login begun and not finished. It holds secrets and prints redacted, as a [Record] does.
+// Pending is a login begun and not finished. It holds secrets and prints redacted, as a [Login] does.
 type Pending struct {
 	ID                    string       `json:"id"`
 	ServerURL             string       `json:"server_url"`
@@ -135,12 +139,12 @@ type Pending struct {
 	extra map[string]json.RawMessage
 }
 
-// Encode returns the record's stored form, secrets included. Members that DecodeRecord did not know
+// Encode returns the record's stored form, secrets included. Members that DecodeLogin did not know
 // are kept.
-func (r *Record) Encode() ([]byte, error) {
+func (r *Login) Encode() ([]byte, error) {
 	c := *r
 	fixTimes(&c.Expiry, &c.IssuedAt, &c.LoginRequiredAt, &c.SavedAt)
-	type plain Record
+	type plain Login
 	return encode((*plain)(&c), c.extra, "registration", &c.Registration)
 }
 
@@ -199,21 +203,21 @@ func encode(v any, extra map[string]json.RawMessage, nestedName string, nested *
 	return b, nil
 }
 
-// DecodeRecord reads a stored login. The error is a *CorruptError or a *VersionError.
-func DecodeRecord(data []byte) (*Record, error) {
-	r := &Record{}
-	type plain Record
+// DecodeLogin reads a stored login. The error is a *CorruptError or a *VersionError.
+func DecodeLogin(data []byte) (*Login, error) {
+	r := &Login{}
+	type plain Login
 	extra, err := decode(data, (*plain)(r), "registration", &r.Registration)
 	if err != nil {
 		return nil, err
 	}
 	r.extra = extra
 	if r.AccessToken == "" || r.TokenEndpoint == "" && r.RefreshToken != "" {
-		return nil, &CorruptError{Err: errors.New("it has no token or no token endpoint")}
+		return nil, &store.CorruptError{Err: errors.New("it has no token or no token endpoint")}
 	}
 	if r.Registration.ClientID == "" && r.Grant == "" {
 		// A machine's assertion may stand for its client.
-		return nil, &CorruptError{Err: errNoClient}
+		return nil, &store.CorruptError{Err: errNoClient}
 	}
 	return r, nil
 }
@@ -224,7 +228,7 @@ var errNoClient = errors.New("it has no client_id")
 func DecodeRegistration(data []byte) (*Registration, error) {
 	r, err := decodeRegistration(data)
 	if err == nil && r.ClientID == "" {
-		return nil, &CorruptError{Err: errNoClient}
+		return nil, &store.CorruptError{Err: errNoClient}
 	}
 	return r, err
 }
@@ -250,16 +254,16 @@ func DecodePending(data []byte) (*Pending, error) {
 	}
 	p.extra = extra
 	if p.State == "" || p.ServerURL == "" {
-		return nil, &CorruptError{Err: errors.New("it has no state or no server")}
+		return nil, &store.CorruptError{Err: errors.New("it has no state or no server")}
 	}
 	if p.Registration.ClientID == "" {
-		return nil, &CorruptError{Err: errNoClient}
+		return nil, &store.CorruptError{Err: errNoClient}
 	}
 	return p, nil
 }
 
 func decode(data []byte, v any, nestedName string, nested *Registration) (map[string]json.RawMessage, error) {
-	corrupt := func(err error) error { return &CorruptError{Err: err} }
+	corrupt := func(err error) error { return &store.CorruptError{Err: err} }
 	if len(data) > maxRecord {
 		return nil, corrupt(fmt.Errorf("it is longer than %d bytes", maxRecord))
 	}
@@ -272,14 +276,14 @@ func decode(data []byte, v any, nestedName string, nested *Registration) (map[st
 		return nil, corrupt(errors.New("something follows it"))
 	}
 	if _, ok := members["sealed"]; ok && members["format"] == nil {
-		return nil, &SealedError{}
+		return nil, &store.SealedError{}
 	}
 	var f int
 	if err := json.Unmarshal(members["format"], &f); err != nil || f < 1 {
 		return nil, corrupt(errors.New("it has no format"))
 	}
 	if f > format {
-		return nil, &VersionError{Format: f, Known: format}
+		return nil, &store.VersionError{Format: f, Known: format}
 	}
 	rv := reflect.ValueOf(v).Elem()
 	known := map[string]bool{"format": true}
@@ -322,19 +326,19 @@ func decode(data []byte, v any, nestedName string, nested *Registration) (map[st
 const redacted = "[redacted]"
 
 // String names the login without its secrets.
-func (r Record) String() string { return "login " + r.ServerURL + " " + redacted }
+func (r Login) String() string { return "login " + r.ServerURL + " " + redacted }
 
 // GoString is String.
-func (r Record) GoString() string { return r.String() }
+func (r Login) GoString() string { return r.String() }
 
 // Format prints String for every verb but %p and %w.
-func (r Record) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, r.String()) }
+func (r Login) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, r.String()) }
 
 // LogValue is String, for log/slog.
-func (r Record) LogValue() slog.Value { return slog.StringValue(r.String()) }
+func (r Login) LogValue() slog.Value { return slog.StringValue(r.String()) }
 
 // MarshalText is String: use Encode to store.
-func (r Record) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+func (r Login) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // String names the client without its secrets.
 func (r Registration) String() string {

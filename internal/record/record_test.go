@@ -1,4 +1,4 @@
-package store_test
+package record_test
 
 import (
 	"bytes"
@@ -17,6 +17,7 @@ import (
 	"text/template"
 	"time"
 
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/store"
 )
 
@@ -25,9 +26,9 @@ type encoder interface{ Encode() ([]byte, error) }
 
 // kinds decodes each of the three.
 var kinds = map[string]func([]byte) (encoder, error){
-	"login":        func(b []byte) (encoder, error) { return orNil(store.DecodeRecord(b)) },
-	"registration": func(b []byte) (encoder, error) { return orNil(store.DecodeRegistration(b)) },
-	"pending":      func(b []byte) (encoder, error) { return orNil(store.DecodePending(b)) },
+	"login":        func(b []byte) (encoder, error) { return orNil(record.DecodeLogin(b)) },
+	"registration": func(b []byte) (encoder, error) { return orNil(record.DecodeRegistration(b)) },
+	"pending":      func(b []byte) (encoder, error) { return orNil(record.DecodePending(b)) },
 }
 
 func orNil[T encoder](v T, err error) (encoder, error) {
@@ -118,12 +119,12 @@ func fill(t testing.TB, v reflect.Value, path string) map[string]string {
 		case *[]string:
 			*p = []string{name + "-canary", name + "-second"}
 			texts[name] = name + "-canary"
-		case *store.Registration:
+		case *record.Registration:
 			for k, s := range fill(t, f, name+".") {
 				texts[k] = s
 			}
-		case **store.Authentication:
-			*p = &store.Authentication{}
+		case **record.Authentication:
+			*p = &record.Authentication{}
 			for k, s := range fill(t, reflect.ValueOf(*p).Elem(), name+".") {
 				texts[k] = s
 			}
@@ -138,8 +139,8 @@ func fill(t testing.TB, v reflect.Value, path string) map[string]string {
 	return texts
 }
 
-func filled(t testing.TB) (r *store.Record, reg *store.Registration, p *store.Pending) {
-	r, reg, p = &store.Record{}, &store.Registration{}, &store.Pending{}
+func filled(t testing.TB) (r *record.Login, reg *record.Registration, p *record.Pending) {
+	r, reg, p = &record.Login{}, &record.Registration{}, &record.Pending{}
 	for _, v := range []any{r, reg, p} {
 		fill(t, reflect.ValueOf(v).Elem(), "")
 	}
@@ -158,7 +159,7 @@ func TestEveryFieldIsStored(t *testing.T) {
 		a, b := reflect.ValueOf(v).Elem(), reflect.ValueOf(got).Elem()
 		for i := range a.NumField() {
 			f := a.Type().Field(i)
-			if !f.IsExported() || f.Type == reflect.TypeFor[store.Registration]() {
+			if !f.IsExported() || f.Type == reflect.TypeFor[record.Registration]() {
 				continue // the registration within is compared by what is written
 			}
 			if a.Field(i).IsZero() || !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
@@ -181,7 +182,7 @@ func TestStoredForm(t *testing.T) {
 	at := func(day, hour, sec, nsec int) time.Time {
 		return time.Date(2026, 10, day, hour, 0, sec, nsec, time.UTC)
 	}
-	reg := store.Registration{
+	reg := record.Registration{
 		Issuer: "https://auth.example.com", ClientID: "client-1", ClientSecret: "client-canary", AuthMethod: "client_secret_basic", Source: "dynamic",
 		RedirectURI: "http://127.0.0.1:3118/callback", RedirectURIs: []string{"http://127.0.0.1/callback"}, Endpoint: "https://auth.example.com/register",
 		Scope: "read write", SecretExpiry: time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC), CreatedAt: at(1, 0, 0, 0), AccessToken: "registration-canary",
@@ -189,7 +190,7 @@ func TestStoredForm(t *testing.T) {
 	}
 	want := map[string]encoder{
 		"registration": &reg,
-		"login": &store.Record{
+		"login": &record.Login{
 			ServerURL: "https://mcp.example.com/mcp", Profile: "alice", ResourceOverride: "https://api.example.com", Resource: "https://mcp.example.com",
 			Issuer: "https://auth.example.com", AccessToken: "access-canary", RefreshToken: "refresh-canary", IDToken: "id-canary", TokenType: "Bearer",
 			Expiry: at(2, 12, 0, 0), IssuedAt: at(2, 11, 0, 123456789), Scopes: []string{"read", "write"}, RequestedScopes: []string{"read", "write", "admin"},
@@ -197,7 +198,7 @@ func TestStoredForm(t *testing.T) {
 			RevocationEndpoint: "https://auth.example.com/revoke", ServerMetadataURL: "https://auth.example.com/.well-known/oauth-authorization-server",
 			IssParameterPromised: true, Registration: reg, LoginRequired: "invalid_grant", LoginRequiredAt: at(3, 0, 0, 0), SavedAt: at(2, 11, 1, 0),
 		},
-		"pending": &store.Pending{
+		"pending": &record.Pending{
 			ID: "pending-1", ServerURL: "https://mcp.example.com/mcp", Profile: "alice", State: "state-canary", Verifier: "verifier-canary",
 			RedirectURI: "http://127.0.0.1:3118/callback", CreatedAt: time.Date(2026, 10, 2, 10, 59, 0, 0, time.UTC), Scopes: []string{"read"},
 			Resource: "https://mcp.example.com", Issuer: "https://auth.example.com", AuthorizationEndpoint: "https://auth.example.com/authorize?tenant=a&b=<c>",
@@ -226,9 +227,9 @@ func TestWhatIsEmptyIsLeftOut(t *testing.T) {
 		v    encoder
 		want string
 	}{
-		"registration": {&store.Registration{ClientID: "c"}, `{"auth_method":"","client_id":"c","format":1,"issuer":"","source":""}`},
+		"registration": {&record.Registration{ClientID: "c"}, `{"auth_method":"","client_id":"c","format":1,"issuer":"","source":""}`},
 		"login": {
-			&store.Record{AccessToken: "a", Registration: store.Registration{ClientID: "c"}},
+			&record.Login{AccessToken: "a", Registration: record.Registration{ClientID: "c"}},
 			`{"access_token":"a","format":1,"issuer":"","registration":{"auth_method":"","client_id":"c","format":1,"issuer":"","source":""},"server_url":"","token_endpoint":"","token_type":""}`,
 		},
 	} {
@@ -259,8 +260,8 @@ func TestTimes(t *testing.T) {
 		"a zone of a day":              {time.Date(2026, 10, 2, 13, 0, 0, 0, time.FixedZone("", 86400)), time.Date(2026, 10, 1, 13, 0, 0, 0, time.UTC)},
 		"the end of what there is":     {time.Unix(1<<62, 0), time.Time{}},
 	} {
-		r := &store.Record{AccessToken: "a", Expiry: c.in, IssuedAt: c.in, LoginRequiredAt: c.in, SavedAt: c.in}
-		r.Registration = store.Registration{ClientID: "c", SecretExpiry: c.in, CreatedAt: c.in}
+		r := &record.Login{AccessToken: "a", Expiry: c.in, IssuedAt: c.in, LoginRequiredAt: c.in, SavedAt: c.in}
+		r.Registration = record.Registration{ClientID: "c", SecretExpiry: c.in, CreatedAt: c.in}
 		before := *r
 		b, err := r.Encode()
 		if err != nil {
@@ -270,7 +271,7 @@ func TestTimes(t *testing.T) {
 		if !reflect.DeepEqual(*r, before) {
 			t.Errorf("%s: writing changed the record", name)
 		}
-		got, err := store.DecodeRecord(b)
+		got, err := record.DecodeLogin(b)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -283,16 +284,16 @@ func TestTimes(t *testing.T) {
 				t.Errorf("%s: %s is %v, want %v", name, field, g, c.want)
 			}
 		}
-		p := &store.Pending{ID: "i", State: "s", ServerURL: "u", CreatedAt: c.in, Registration: r.Registration}
+		p := &record.Pending{ID: "i", State: "s", ServerURL: "u", CreatedAt: c.in, Registration: r.Registration}
 		if b, err = p.Encode(); err != nil {
 			t.Errorf("%s: %v", name, err)
-		} else if got, err := store.DecodePending(b); err != nil || got.CreatedAt != c.want {
+		} else if got, err := record.DecodePending(b); err != nil || got.CreatedAt != c.want {
 			t.Errorf("%s: a pending login of %v: %v", name, got, err)
 		}
 	}
 
 	now := time.Now() // has a monotonic reading, which no restart survives
-	r, err := store.DecodeRecord(encode(t, &store.Record{AccessToken: "a", Expiry: now, Registration: store.Registration{ClientID: "c"}}))
+	r, err := record.DecodeLogin(encode(t, &record.Login{AccessToken: "a", Expiry: now, Registration: record.Registration{ClientID: "c"}}))
 	if err != nil || !r.Expiry.Equal(now) {
 		t.Errorf("%v became %v: %v", now, r.Expiry, err)
 	}
@@ -300,7 +301,7 @@ func TestTimes(t *testing.T) {
 	// One that cannot be read is unknown. It does not cost the login.
 	for _, raw := range []string{`"soon"`, `1790000000`, `null`, `{}`, `""`, `"2026-13-01T00:00:00Z"`, `"0001-01-01T00:00:00Z"`, `"9999-12-31T23:30:00-01:00"`} {
 		b := with(t, stored(t, "login"), "expiry", raw)
-		r, err := store.DecodeRecord(with(t, b, "registration", string(with(t, members(t, b)["registration"], "secret_expiry", raw))))
+		r, err := record.DecodeLogin(with(t, b, "registration", string(with(t, members(t, b)["registration"], "secret_expiry", raw))))
 		if err != nil || !r.Expiry.IsZero() || !r.Registration.SecretExpiry.IsZero() || r.IssuedAt.IsZero() || r.AccessToken != "access-canary" {
 			t.Errorf("%s: %v", raw, err)
 			continue
@@ -361,7 +362,7 @@ func TestUnknownMembersSurvive(t *testing.T) {
 	// What is known changes, what is unknown stays, in copies too.
 	old := with(t, stored(t, "login"), "x", `{"y":1}`)
 	old = with(t, old, "registration", string(with(t, members(t, old)["registration"], "z", `2`)))
-	r, err := store.DecodeRecord(old)
+	r, err := record.DecodeLogin(old)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -382,11 +383,11 @@ func TestUnknownMembersSurvive(t *testing.T) {
 		t.Error("changing a copy changed the record")
 	}
 	// A login's copy of its registration takes along what that has.
-	reg, err := store.DecodeRegistration(m["registration"])
+	reg, err := record.DecodeRegistration(m["registration"])
 	if err != nil {
 		t.Fatal(err)
 	}
-	fresh := store.Record{AccessToken: "a", Registration: *reg}
+	fresh := record.Login{AccessToken: "a", Registration: *reg}
 	if got := members(t, members(t, encode(t, &fresh))["registration"]); string(got["z"]) != "2" {
 		t.Errorf("the registration lost a member: %s", got)
 	}
@@ -493,15 +494,15 @@ func TestDamage(t *testing.T) {
 		refuse(what, c.kind, with(t, stored(t, c.kind), c.member, c.raw))
 	}
 	b := with(t, with(t, stored(t, "login"), "refresh_token", ""), "token_endpoint", "")
-	if r, err := store.DecodeRecord(b); err != nil || r.RefreshToken != "" {
+	if r, err := record.DecodeLogin(b); err != nil || r.RefreshToken != "" {
 		t.Errorf("a login that is never refreshed needs no endpoint: %v", err)
 	}
 	// A machine that its platform vouches for need not be a client.
-	machine := store.Record{
+	machine := record.Login{
 		AccessToken: "a", TokenEndpoint: "https://auth.example.com/token", Grant: "urn:ietf:params:oauth:grant-type:jwt-bearer",
-		Registration: store.Registration{Issuer: "https://auth.example.com", Source: "pre-registered"},
+		Registration: record.Registration{Issuer: "https://auth.example.com", Source: "pre-registered"},
 	}
-	if r, err := store.DecodeRecord(encode(t, &machine)); err != nil || r.Grant != machine.Grant || r.Registration.Issuer != machine.Registration.Issuer {
+	if r, err := record.DecodeLogin(encode(t, &machine)); err != nil || r.Grant != machine.Grant || r.Registration.Issuer != machine.Registration.Issuer {
 		t.Errorf("a machine's login without a client: %v", err)
 	}
 }
@@ -605,7 +606,7 @@ func TestRedaction(t *testing.T) {
 			}
 		}
 	}
-	var none *store.Record
+	var none *record.Login
 	if got := fmt.Sprintf("%v", none); got != "<nil>" {
 		t.Errorf("no record prints as %q", got)
 	}
@@ -623,5 +624,12 @@ func TestRedactedIsNotStored(t *testing.T) {
 		if got, err := kinds[kind](b); got != nil || !errors.As(err, &corrupt) {
 			t.Errorf("%s: %s was read as %v: %v", kind, b, got, err)
 		}
+	}
+}
+
+func TestARecordThatCouldNotBeReadBackIsNotWritten(t *testing.T) {
+	r := &record.Login{AccessToken: strings.Repeat("<", 1<<18), TokenEndpoint: "https://as.example/token", Registration: record.Registration{ClientID: "c"}}
+	if _, err := r.Encode(); err == nil {
+		t.Error("it was encoded")
 	}
 }
