@@ -250,6 +250,18 @@ func TestNobodyIsAskedWithAuthNone(t *testing.T) {
 	}
 }
 
+// TestVerifyFalseIsNotAFile: the other programs switch the check of certificates off by it.
+func TestVerifyFalseIsNotAFile(t *testing.T) {
+	bridgeHome(t)
+	for _, off := range []string{"false", "False", "0", "no", "off"} {
+		var errs strings.Builder
+		code := Main([]string{"proxy", "https://mcp.example/mcp", "--verify", off}, strings.NewReader(""), io.Discard, &errs)
+		if code != exitUsage || !strings.Contains(errs.String(), "--verify false is not supported") || !strings.Contains(errs.String(), "--ca-file") {
+			t.Errorf("--verify %s: %d, %s", off, code, errs.String())
+		}
+	}
+}
+
 func TestFieldCredentialsOfYourOwn(t *testing.T) {
 	bridgeHome(t)
 	srv := authtest.New(t, nil)

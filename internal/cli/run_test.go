@@ -179,7 +179,7 @@ func TestAGateSaysWhatFailed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	canary := errors.New("canary")
+	canary := withHint(errors.New("canary\x1b[2J"), "look\x1b[2J\nthere")
 	for _, tc := range []struct {
 		err    error
 		status int
@@ -201,6 +201,7 @@ func TestAGateSaysWhatFailed(t *testing.T) {
 		if body := w.Body.String(); w.Code != tc.status || body != "mcpoauth: "+tc.text+"\n" || !strings.Contains(errs.String(), "canary") {
 			t.Errorf("%v: %d %s; %s", tc.err, w.Code, body, errs.String())
 		}
+		mustBePlain(t, errs.String())
 	}
 }
 

@@ -100,6 +100,9 @@ func TestFilesThatAreNotEdited(t *testing.T) {
 			if code != exitUsage || err != nil || string(b) != before || !strings.Contains(out, "/opt/mcpoauth") || !strings.Contains(errs, "nothing was written") {
 				t.Errorf("%d, %s, %v, %q", code, errs, err, b)
 			}
+			if comments := name == "comments" || name == "a comma"; comments != strings.Contains(errs, "not strict JSON") {
+				t.Errorf("the reason: %s", errs)
+			}
 			if left, _ := filepath.Glob(file + "*"); len(left) != 1 {
 				t.Errorf("there are %v", left)
 			}

@@ -199,7 +199,7 @@ var cliMutants = []mutant{
 		why: "config prints the password of a store whose URL is incomplete",
 	},
 	{
-		file: "internal/cli/config.go", old: "if !slices.Contains(sealKinds, kind) {\n\t\t\treturn hidden", new: "if false {\n\t\t\treturn hidden", tests: "./internal/cli",
+		file: "internal/cli/config.go", old: "if !slices.Contains(sealKinds, kind) {\n\t\t\treturn hidden", new: "if !slices.Contains(sealKinds, kind) && false {\n\t\t\treturn hidden", tests: "./internal/cli",
 		why: "config prints a seal key that was given as it is",
 	},
 	{
@@ -245,6 +245,10 @@ var cliMutants = []mutant{
 	{
 		file: "internal/cli/ui.go", old: `u.say("mcpoauth: %s", wire.CleanN(trimPrefix(err), maxMessage))`, new: `u.say("mcpoauth: %.1000s", trimPrefix(err))`, tests: "./internal/cli",
 		why: "a server moves the terminal by what an error quotes",
+	},
+	{
+		file: "internal/cli/ui.go", old: `u.say("hint: %s", wire.CleanN(text, maxMessage))`, new: `u.say("hint: %s", text)`, tests: "./internal/cli",
+		why: "a server moves the terminal by what a hint quotes",
 	},
 	{
 		file: "internal/cli/ui.go", old: `hint := "run: mcpoauth login " + shellWord(login.ServerURL)`, new: `hint := "run: mcpoauth login " + login.ServerURL`, tests: "./internal/cli",
@@ -404,7 +408,7 @@ var cliMutants = []mutant{
 	},
 	{
 		file: "internal/cli/setup_write.go", old: "if !json.Valid(text) {", new: "if len(text) == 0 {", tests: "./internal/cli",
-		why: "setup edits a file that its host does not read as JSON",
+		why: "a person is not told that comments keep setup from editing the file",
 	},
 	{
 		file: "internal/cli/setup_write.go", old: "if slices.ContainsFunc(all[i+1:]", new: "if false && slices.ContainsFunc(all[i+1:]", tests: "./internal/cli",
@@ -431,8 +435,8 @@ var cliMutants = []mutant{
 		why: "a login that somebody else put there unsealed is used",
 	},
 	{
-		file: "internal/cli/store.go", old: "if slices.Contains(sealKinds, kind) {\n\t\t\t\tflag", new: "if kind != \"\" {\n\t\t\t\tflag", tests: "./internal/cli",
-		why: "a key that was given as it is is printed in the error",
+		file: "internal/cli/store.go", old: "if slices.Contains(sealKinds, kind) {\n\t\t\t\tflag", new: "if slices.Contains(sealKinds, kind) || kind != \"\" {\n\t\t\t\tflag", tests: "./internal/cli",
+		why: "a key that was given as it is appears in the error",
 	},
 	{
 		file: "internal/cli/store.go", old: "len(f.seal) == 0 && has", new: "has", tests: "./internal/cli",
@@ -443,7 +447,7 @@ var cliMutants = []mutant{
 		why: "others can read or change the report",
 	},
 	{
-		file: "internal/cli/inspect.go", old: "f.Severity, f.Severity, e(f.Message)", new: "f.Severity, f.Severity, (f.Message)", tests: "./internal/cli",
+		file: "internal/cli/inspect.go", old: "Severity, e(f.Message)", new: "Severity, (f.Message)", tests: "./internal/cli",
 		why: "a server puts markup into the report",
 	},
 	{

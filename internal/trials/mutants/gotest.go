@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -28,7 +29,31 @@ func (v verdict) String() string { return [...]string{"survived", "killed", "bro
 type outcome struct {
 	verdict verdict
 	by      string // the first test that failed, or what else ended the run
+	test    string // that test without its subtests, "" if no test is known
+	flaky   []string
 	text    string // the end of that test's output, or of the compiler's
+}
+
+// tries is how often the tests of a package are run for a mutant as long as their failures do not repeat.
+const tries = 3
+
+// judge runs the tests of one package for a mutant. A test that fails is run again alone: one that passes then may be
+// flaky, and would make any mutant look killed.
+func (r *runner) judge(ctx context.Context, w workspace, pkg string) (outcome, error) {
+	var flaky []string
+	for try := 1; ; try++ {
+		out, err := r.goTest(ctx, w, pkg, "")
+		if err == nil && out.verdict == killed && out.test != "" && try < tries {
+			again, aerr := r.goTest(ctx, w, pkg, out.test)
+			if aerr == nil && again.verdict == survived {
+				flaky = append(flaky, out.by)
+				continue
+			}
+			err = aerr
+		}
+		out.flaky = flaky
+		return out, err
+	}
 }
 
 // event is a line of `go test -json`.
@@ -37,12 +62,16 @@ type event struct{ Action, Test, Output, FailedBuild string }
 // maxText bounds what is kept of the output of a run.
 const maxText = 4 << 10
 
-// goTest runs the tests of one package. An error means that nothing is known.
-func (r *runner) goTest(ctx context.Context, w workspace, pkg string) (outcome, error) {
+// goTest runs the tests of one package, or only the one that test names. An error means that nothing is known.
+func (r *runner) goTest(ctx context.Context, w workspace, pkg, test string) (outcome, error) {
 	limited, cancel := context.WithTimeout(ctx, r.patience)
 	defer cancel()
 	// -trimpath makes the copies share the build cache, since its keys then have no directory in them.
-	cmd := exec.CommandContext(limited, "go", "test", "-json", "-count=1", "-failfast", "-vet=off", "-trimpath", "-timeout", r.limit.String(), pkg) //nolint:gosec // a package of the lists
+	args := []string{"test", "-json", "-count=1", "-failfast", "-vet=off", "-trimpath", "-timeout", r.limit.String()}
+	if test != "" {
+		args = append(args, "-run", "^"+regexp.QuoteMeta(test)+"$")
+	}
+	cmd := exec.CommandContext(limited, "go", append(args, pkg)...) //nolint:gosec // a package of the lists
 	cmd.Dir = w.module
 	cmd.Env = append(os.Environ(), "TMPDIR="+w.tmp, "GOWORK=off", "PWD="+w.module)
 	inGroup(cmd)
@@ -70,7 +99,7 @@ func (r *runner) goTest(ctx context.Context, w workspace, pkg string) (outcome, 
 	case s.build:
 		return outcome{verdict: broken, by: "the compiler", text: s.text}, nil
 	case s.failed:
-		return outcome{verdict: killed, by: s.by, text: s.text}, nil
+		return outcome{verdict: killed, by: s.by, test: s.test, text: s.text}, nil
 	}
 	return outcome{}, fmt.Errorf("go test %s: %w: %s%s", pkg, errors.Join(err, s.scan, limited.Err()), s.text, stderr.String())
 }
@@ -78,7 +107,7 @@ func (r *runner) goTest(ctx context.Context, w workspace, pkg string) (outcome, 
 // seen is what the events of a run say.
 type seen struct {
 	started, failed, build bool
-	by, text               string
+	by, test, text         string
 	scan                   error
 }
 
@@ -103,10 +132,11 @@ func watch(lines *bufio.Scanner) (s seen) {
 			s.build = s.build || e.FailedBuild != ""
 			if s.by == "" && e.Test != "" {
 				s.by, s.text = e.Test, texts[e.Test]
+				s.test, _, _ = strings.Cut(e.Test, "/")
 			}
 		}
 		if strings.Contains(e.Output, "panic: test timed out after") {
-			s.by, s.text = "the time limit", ""
+			s.by, s.test, s.text = "the time limit", "", ""
 		}
 	}
 	s.by, s.text = cmp.Or(s.by, "the package"), cmp.Or(s.text, texts[""])

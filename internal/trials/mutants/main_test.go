@@ -231,6 +231,47 @@ func TestFlaky(t *testing.T) {
 	}
 }
 
+// TestAFlakyTestKillsNothing: a failure counts if it repeats.
+func TestAFlakyTestKillsNothing(t *testing.T) {
+	root := tiny(t)
+	runs := filepath.Join(t.TempDir(), "runs")
+	t.Setenv("TINY_RUNS", runs)
+	// The first run is the one without a fault, the second the one that counts if nobody looks twice.
+	write(t, root, "a/flaky_test.go", `package a
+
+import (
+	"os"
+	"testing"
+)
+
+func TestFlaky(t *testing.T) {
+	t.Run("sub", func(t *testing.T) {
+		b, _ := os.ReadFile(os.Getenv("TINY_RUNS"))
+		if len(b) == 1 {
+			t.Error("the second time")
+		}
+		_ = os.WriteFile(os.Getenv("TINY_RUNS"), append(b, '.'), 0o600)
+	})
+}
+`)
+	r := &runner{root: root, workers: 1, limit: time.Minute, patience: time.Minute}
+	results, err := r.run(t.Context(), planting(t, root, alive))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res := results[0]; res.verdict != survived || !slices.Equal(res.flaky, []string{"TestFlaky/sub"}) {
+		t.Errorf("%v by %q, flaky: %v", res.verdict, res.by, res.flaky)
+	}
+	// Without a fault, with it, the flaky test alone, with it once more.
+	if b, err := os.ReadFile(runs); err != nil || len(b) != 4 {
+		t.Errorf("%d runs, %v", len(b), err)
+	}
+	var out strings.Builder
+	if err := report(&out, results, 1); err != nil || !strings.Contains(out.String(), "flaky: TestFlaky/sub failed with the fault at a/a.go:8") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}
+
 // TestInterrupt: at a signal nothing stays, neither directories nor the tests that run.
 func TestInterrupt(t *testing.T) {
 	left := temporary(t)

@@ -35,6 +35,11 @@ func report(w io.Writer, results []result, allowed int) error {
 			fmt.Fprintf(w, "\ngood news: %s (%s) is killed by %s; its reason to survive can go: %s\n", r.place(), r.area, r.by, r.survives)
 		}
 	}
+	for _, r := range results {
+		for _, test := range r.flaky {
+			fmt.Fprintf(w, "\nflaky: %s failed with the fault at %s, and passed when it was run alone\n", test, r.place())
+		}
+	}
 	switch {
 	case total[broken] > 0:
 		return fmt.Errorf("%d faults do not compile; correct the lists", total[broken])

@@ -100,7 +100,7 @@ func (r *runner) baseline(ctx context.Context, spaces []workspace, list []plante
 		}
 	}
 	return each(ctx, spaces, len(packages), func(ctx context.Context, w workspace, i int) error {
-		out, err := r.goTest(ctx, w, packages[i])
+		out, err := r.goTest(ctx, w, packages[i], "")
 		if err != nil {
 			return err
 		}
@@ -118,8 +118,11 @@ func (r *runner) try(ctx context.Context, w workspace, p planted) (out outcome, 
 		return out, err
 	}
 	defer func() { err = errors.Join(err, os.WriteFile(path, p.intact, 0o600)) }()
+	var flaky []string
 	for _, pkg := range strings.Fields(p.tests) {
-		if out, err = r.goTest(ctx, w, pkg); err != nil || out.verdict != survived {
+		out, err = r.judge(ctx, w, pkg)
+		flaky = append(flaky, out.flaky...)
+		if out.flaky = flaky; err != nil || out.verdict != survived {
 			return out, err
 		}
 	}
