@@ -37,9 +37,9 @@ var errInterrupted = errors.New("interrupted")
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	go watchSignals(ctx, cancel)
-
 	u := newUI(stdin, stdout, stderr)
+	u.watched = make(chan struct{})
+	go watchSignals(ctx, cancel, u.watched)
 	root := newRoot(u, args)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -62,11 +62,13 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 }
 
 // watchSignals cancels at the first signal and leaves the second one to its default effect. It has a
-// goroutine of its own because listening costs as much time as all flags together.
-func watchSignals(ctx context.Context, cancel context.CancelCauseFunc) {
+// goroutine of its own because listening costs as much time as all flags together. It closes watched when
+// it has begun.
+func watchSignals(ctx context.Context, cancel context.CancelCauseFunc, watched chan<- struct{}) {
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(c)
+	close(watched)
 	select {
 	case <-c:
 		cancel(errInterrupted)

@@ -104,9 +104,7 @@ func (i *importing) survey(places []takeover.Place) error {
 func (i *importing) problems(list []error) {
 	for _, p := range list {
 		i.f.u.warn("%s", p)
-		if hint := mcpoauth.Hint(p); hint != "" {
-			i.f.u.say("hint: %s", hint)
-		}
+		i.f.u.hint(mcpoauth.Hint(p))
 	}
 }
 

@@ -99,6 +99,14 @@ func TestImport(t *testing.T) {
 	if code, errs := run("import", "https://other.example/mcp", srv.MCPURL(), "--yes", "--force"); code != exitFailed || !strings.Contains(errs, "no login to https://other.example/mcp") || !strings.Contains(errs, "took over") {
 		t.Errorf("one of two: %d, %s", code, errs)
 	}
+	for _, from := range []string{filepath.Join(home, "none"), filepath.Join(home, "a file")} {
+		if err := os.WriteFile(filepath.Join(home, "a file"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if code, errs := run("import", srv.MCPURL(), "--from", from, "--yes"); code != exitUsage || !strings.Contains(errs, "is not a directory") {
+			t.Errorf("--from %s: %d, %s", from, code, errs)
+		}
+	}
 	if after := tree(t, filepath.Join(home, ".fastmcp")); after != before {
 		t.Error("the other program's files were changed")
 	}

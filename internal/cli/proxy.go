@@ -269,9 +269,7 @@ func (b *bridging) login(ctx context.Context, c *mcpoauth.Client, cause error) e
 	_, err := c.Login(ctx, opts)
 	if err != nil && ctx.Err() == nil {
 		b.f.u.warn("%s", trimPrefix(err))
-		if hint := hintFor(err); hint != "" {
-			b.f.u.say("hint: %s", hint)
-		}
+		b.f.u.hint(hintFor(err))
 	}
 	return err
 }
