@@ -54,7 +54,7 @@ func (b *syncBuffer) String() string {
 func start(t testing.TB, o Options) *host {
 	t.Helper()
 	h := &host{t: t, wait: patience, lines: make(chan string, 4096), err: make(chan error, 1), log: &syncBuffer{}}
-	left := []string{"internal/proxy.(*bridge)", "internal/proxy.Run"}
+	left := []string{"internal/proxy.(*bridge)", "internal/proxy.(*tasks)", "internal/proxy.Run"}
 	if o.HTTP == nil {
 		left = append(left, "http.(*persistConn)")
 		tr := &http.Transport{}

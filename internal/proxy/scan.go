@@ -144,14 +144,14 @@ func (s *scanner) insideToken(c *piece) error {
 // insideString reads on to the end of a string, to an escape, or to the end of the piece.
 func (s *scanner) insideString(c *piece) error {
 	p, i := c.p, c.i
-	for i < len(p) {
-		if plain[p[i]] {
+	for {
+		for i < len(p) && plain[p[i]] {
 			i++
-		} else if p[i] == '\\' && i+1 < len(p) && escapable[p[i+1]] {
-			i += 2
-		} else {
+		}
+		if i+1 >= len(p) || p[i] != '\\' || !escapable[p[i+1]] {
 			break
 		}
+		i += 2
 	}
 	c.i = i
 	if i == len(p) {
