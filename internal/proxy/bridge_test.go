@@ -17,42 +17,44 @@ func TestTheHostLeaves(t *testing.T) {
 		"the bridge is told": func(h *host) { h.stop() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newMCP(t, old)
-			inside, gone := make(chan bool, 2), make(chan bool, 2)
-			s.post = func(w http.ResponseWriter, r *http.Request, m rpc) bool {
-				if m.Method == "tools/call" {
+			inBubble(t, func(t *testing.T) {
+				s, c := newPipeMCP(t, old)
+				inside, gone := make(chan bool, 2), make(chan bool, 2)
+				s.post = func(w http.ResponseWriter, r *http.Request, m rpc) bool {
+					if m.Method == "tools/call" {
+						inside <- true
+						<-r.Context().Done()
+						gone <- true
+						return true
+					}
+					return false
+				}
+				s.get = func(w http.ResponseWriter, r *http.Request) {
+					sse(w, ": \n\n")
 					inside <- true
 					<-r.Context().Done()
 					gone <- true
-					return true
 				}
-				return false
-			}
-			s.get = func(w http.ResponseWriter, r *http.Request) {
-				sse(w, ": \n\n")
-				inside <- true
-				<-r.Context().Done()
-				gone <- true
-			}
-			h := start(t, Options{URL: s.URL, Grace: 50 * time.Millisecond})
-			h.open(old)
-			h.send(toolCall(5, "x"))
-			<-inside
-			<-inside
-			began := time.Now()
-			leave(h)
-			h.refused("5", "ending")
-			if err := h.close(); err != nil {
-				t.Error(err)
-			}
-			if d := time.Since(began); d > time.Second {
-				t.Errorf("it took %v", d)
-			}
-			<-gone
-			<-gone
-			if len(s.requests("DELETE")) != 1 {
-				t.Error("the session was not ended")
-			}
+				h := start(t, Options{HTTP: c, URL: s.URL, Grace: 50 * time.Millisecond})
+				h.open(old)
+				h.send(toolCall(5, "x"))
+				<-inside
+				<-inside
+				began := time.Now()
+				leave(h)
+				h.refused("5", "ending")
+				if err := h.close(); err != nil {
+					t.Error(err)
+				}
+				if d := time.Since(began); d > time.Second {
+					t.Errorf("it took %v", d)
+				}
+				<-gone
+				<-gone
+				if len(s.requests("DELETE")) != 1 {
+					t.Error("the session was not ended")
+				}
+			})
 		})
 	}
 }

@@ -73,26 +73,27 @@ func TestAStreamIsAnswered(t *testing.T) {
 }
 
 func TestAStreamThatGoesOnAfterTheAnswerHoldsNothingUp(t *testing.T) {
-	t.Parallel()
-	s := newMCP(t, old)
-	var closed sync.WaitGroup
-	s.post = func(w http.ResponseWriter, r *http.Request, m rpc) bool {
-		if m.Method != "tools/call" {
-			return false
+	inBubble(t, func(t *testing.T) {
+		s, c := newPipeMCP(t, old)
+		var closed sync.WaitGroup
+		s.post = func(w http.ResponseWriter, r *http.Request, m rpc) bool {
+			if m.Method != "tools/call" {
+				return false
+			}
+			closed.Add(1)
+			defer closed.Done()
+			sse(w, data(result(m.ID, "x")))
+			<-r.Context().Done()
+			return true
 		}
-		closed.Add(1)
-		defer closed.Done()
-		sse(w, data(result(m.ID, "x")))
-		<-r.Context().Done()
-		return true
-	}
-	h := start(t, Options{URL: s.URL, MaxInFlight: 1})
-	h.open(old)
-	for i := range 2 * maxLinger {
-		h.send(toolCall(100+i, "x"))
-		h.expect(result([]byte(fmt.Sprint(100+i)), "x"))
-	}
-	closed.Wait()
+		h := start(t, Options{HTTP: c, URL: s.URL, MaxInFlight: 1})
+		h.open(old)
+		for i := range 2 * maxLinger {
+			h.send(toolCall(100+i, "x"))
+			h.expect(result([]byte(fmt.Sprint(100+i)), "x"))
+		}
+		closed.Wait()
+	})
 }
 
 func TestAServerAsksTheHost(t *testing.T) {

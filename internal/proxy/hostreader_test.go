@@ -163,39 +163,40 @@ func TestHiddenToolsInABatch(t *testing.T) {
 
 // TestAFloodOfResponsesHoldsTheHostUp: a response passes the queue, but not without limit.
 func TestAFloodOfResponsesHoldsTheHostUp(t *testing.T) {
-	t.Parallel()
-	s := newMCP(t, old)
-	var inside atomic.Int32
-	release := make(chan bool)
-	s.post = func(w http.ResponseWriter, r *http.Request, m rpc) bool {
-		if m.Result != nil {
-			inside.Add(1)
-			<-release
+	inBubble(t, func(t *testing.T) {
+		s, c := newPipeMCP(t, old)
+		var inside atomic.Int32
+		release := make(chan bool)
+		s.post = func(w http.ResponseWriter, r *http.Request, m rpc) bool {
+			if m.Result != nil {
+				inside.Add(1)
+				<-release
+			}
+			return false
 		}
-		return false
-	}
-	h := start(t, Options{URL: s.URL})
-	h.open(old)
-	const n = maxReplies + 20
-	sent := make(chan bool)
-	go func() {
-		for i := range n {
-			h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"result":{}}`, i))
+		h := start(t, Options{HTTP: c, URL: s.URL})
+		h.open(old)
+		const n = maxReplies + 20
+		sent := make(chan bool)
+		go func() {
+			for i := range n {
+				h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"result":{}}`, i))
+			}
+			close(sent)
+		}()
+		if !eventually(func() bool { return inside.Load() == maxReplies }) {
+			t.Fatalf("%d responses came", inside.Load())
 		}
-		close(sent)
-	}()
-	if !eventually(func() bool { return inside.Load() == maxReplies }) {
-		t.Fatalf("%d responses came", inside.Load())
-	}
-	time.Sleep(50 * time.Millisecond)
-	if k := inside.Load(); k > maxReplies {
-		t.Errorf("%d responses are under way", k)
-	}
-	close(release)
-	<-sent
-	if !eventually(func() bool { return inside.Load() == n }) {
-		t.Errorf("%d responses came", inside.Load())
-	}
+		time.Sleep(50 * time.Millisecond)
+		if k := inside.Load(); k > maxReplies {
+			t.Errorf("%d responses are under way", k)
+		}
+		close(release)
+		<-sent
+		if !eventually(func() bool { return inside.Load() == n }) {
+			t.Errorf("%d responses came", inside.Load())
+		}
+	})
 }
 
 // TestAnIDThatCannotBeSaid is none: stdout is UTF-8.

@@ -225,19 +225,20 @@ func TestTheOldTransportsStreamBreaks(t *testing.T) {
 
 // TestAStreamThatIsNotHTTPAndSSE: the server refuses messages, and has a stream on which nothing comes.
 func TestAStreamThatIsNotHTTPAndSSE(t *testing.T) {
-	t.Parallel()
-	s := newMCP(t, old)
-	s.get = func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/event-stream")
-		_, _ = io.WriteString(w, ": wait\n\n")
-		_ = http.NewResponseController(w).Flush()
-		<-r.Context().Done()
-	}
-	s.post = func(w http.ResponseWriter, _ *http.Request, _ rpc) bool {
-		http.Error(w, "not here", http.StatusNotFound)
-		return true
-	}
-	h := start(t, Options{URL: s.URL, Patience: 100 * time.Millisecond})
-	h.send(fmt.Sprintf(initRequest, old))
-	h.refused("0", "http_error")
+	inBubble(t, func(t *testing.T) {
+		s, c := newPipeMCP(t, old)
+		s.get = func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			_, _ = io.WriteString(w, ": wait\n\n")
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}
+		s.post = func(w http.ResponseWriter, _ *http.Request, _ rpc) bool {
+			http.Error(w, "not here", http.StatusNotFound)
+			return true
+		}
+		h := start(t, Options{HTTP: c, URL: s.URL, Patience: 100 * time.Millisecond})
+		h.send(fmt.Sprintf(initRequest, old))
+		h.refused("0", "http_error")
+	})
 }

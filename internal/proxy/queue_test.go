@@ -13,29 +13,30 @@ import (
 )
 
 func TestWhatIsBeforeTheInitializedNotificationWaitsForIt(t *testing.T) {
-	t.Parallel()
-	s := newMCP(t, old)
-	var ready atomic.Bool
-	s.post = func(w http.ResponseWriter, _ *http.Request, m rpc) bool {
-		switch m.Method {
-		case "initialize":
-			time.Sleep(20 * time.Millisecond)
-		case "notifications/initialized":
-			time.Sleep(20 * time.Millisecond)
-			ready.Store(true)
-		case "tools/list":
-			if !ready.Load() {
-				t.Error("the list was asked for before the notification was taken")
+	inBubble(t, func(t *testing.T) {
+		s, c := newPipeMCP(t, old)
+		var ready atomic.Bool
+		s.post = func(w http.ResponseWriter, _ *http.Request, m rpc) bool {
+			switch m.Method {
+			case "initialize":
+				time.Sleep(20 * time.Millisecond)
+			case "notifications/initialized":
+				time.Sleep(20 * time.Millisecond)
+				ready.Store(true)
+			case "tools/list":
+				if !ready.Load() {
+					t.Error("the list was asked for before the notification was taken")
+				}
 			}
+			return false
 		}
-		return false
-	}
-	h := start(t, Options{URL: s.URL, Grace: patience})
-	// A script writes everything at once and closes its end.
-	h.send("\ufeff" + fmt.Sprintf(initRequest, old) + "\n" + initNotified + "\r\n\n" + `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
-	_ = h.in.Close()
-	h.expect(fmt.Sprintf(initAnswer, old))
-	h.expect(`{"jsonrpc":"2.0","id":1,"result":{"method":"tools/list"}}`)
+		h := start(t, Options{HTTP: c, URL: s.URL, Grace: patience})
+		// A script writes everything at once and closes its end.
+		h.send("\ufeff" + fmt.Sprintf(initRequest, old) + "\n" + initNotified + "\r\n\n" + `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
+		_ = h.in.Close()
+		h.expect(fmt.Sprintf(initAnswer, old))
+		h.expect(`{"jsonrpc":"2.0","id":1,"result":{"method":"tools/list"}}`)
+	})
 }
 
 func TestCancelling(t *testing.T) {

@@ -72,22 +72,24 @@ func TestANotificationThatHangs(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{"notifications/initialized", "notifications/progress"} {
 		t.Run(method, func(t *testing.T) {
-			s := newMCP(t, old)
-			s.post = func(_ http.ResponseWriter, r *http.Request, m rpc) bool {
-				if m.Method == method {
-					<-r.Context().Done()
+			inBubble(t, func(t *testing.T) {
+				s, c := newPipeMCP(t, old)
+				s.post = func(_ http.ResponseWriter, r *http.Request, m rpc) bool {
+					if m.Method == method {
+						<-r.Context().Done()
+					}
+					return m.Method == method
 				}
-				return m.Method == method
-			}
-			h := start(t, Options{URL: s.URL, Patience: 10 * time.Millisecond})
-			h.open(old)
-			for i := range maxQueue * 2 {
-				if method != "notifications/initialized" && i < 600 {
-					h.send(`{"jsonrpc":"2.0","method":"` + method + `","params":{}}`)
+				h := start(t, Options{HTTP: c, URL: s.URL, Patience: 10 * time.Millisecond})
+				h.open(old)
+				for i := range maxQueue * 2 {
+					if method != "notifications/initialized" && i < 600 {
+						h.send(`{"jsonrpc":"2.0","method":"` + method + `","params":{}}`)
+					}
 				}
-			}
-			h.send(`{"jsonrpc":"2.0","id":6,"method":"ping"}`)
-			h.expect(`{"jsonrpc":"2.0","id":6,"result":{"method":"ping"}}`)
+				h.send(`{"jsonrpc":"2.0","id":6,"method":"ping"}`)
+				h.expect(`{"jsonrpc":"2.0","id":6,"result":{"method":"ping"}}`)
+			})
 		})
 	}
 }

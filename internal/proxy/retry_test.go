@@ -50,55 +50,57 @@ func TestTheServerIsGoneAndBack(t *testing.T) {
 }
 
 func TestWhatMayBeRepeatedIs(t *testing.T) {
-	t.Parallel()
-	s := newMCP(t, old)
-	var n atomic.Int32
-	fails := int32(2)
-	how := func(w http.ResponseWriter) { panic(http.ErrAbortHandler) }
-	s.post = func(w http.ResponseWriter, _ *http.Request, m rpc) bool {
-		if m.Method == "initialize" || n.Add(1) > fails {
-			return false
+	inBubble(t, func(t *testing.T) {
+		s, c := newPipeMCP(t, old)
+		var n atomic.Int32
+		fails := int32(2)
+		how := func(w http.ResponseWriter) { panic(http.ErrAbortHandler) }
+		s.post = func(w http.ResponseWriter, _ *http.Request, m rpc) bool {
+			if m.Method == "initialize" || n.Add(1) > fails {
+				return false
+			}
+			how(w)
+			return true
 		}
-		how(w)
-		return true
-	}
-	h := start(t, Options{URL: s.URL})
-	h.open(old)
-	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
-	h.expect(`{"jsonrpc":"2.0","id":1,"result":{"method":"tools/list"}}`)
-	for _, code := range []int{502, 503, 504, 408} {
-		n.Store(0)
-		how = func(w http.ResponseWriter) { http.Error(w, "later", code) }
-		h.send(`{"jsonrpc":"2.0","id":2,"method":"resources/read","params":{"uri":"x"}}`)
-		h.expect(`{"jsonrpc":"2.0","id":2,"result":{"method":"resources/read"}}`)
-	}
-	// A call is repeated when the server did not act on it.
-	fails = 1
-	for _, code := range []int{429, 503} {
-		n.Store(0)
-		how = func(w http.ResponseWriter) { w.Header().Set("Retry-After", "0.01"); http.Error(w, "later", code) }
-		h.send(toolCall(3, "x"))
-		h.expect(`{"jsonrpc":"2.0","id":3,"result":{"method":"tools/call"}}`)
-	}
+		h := start(t, Options{HTTP: c, URL: s.URL})
+		h.open(old)
+		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
+		h.expect(`{"jsonrpc":"2.0","id":1,"result":{"method":"tools/list"}}`)
+		for _, code := range []int{502, 503, 504, 408} {
+			n.Store(0)
+			how = func(w http.ResponseWriter) { http.Error(w, "later", code) }
+			h.send(`{"jsonrpc":"2.0","id":2,"method":"resources/read","params":{"uri":"x"}}`)
+			h.expect(`{"jsonrpc":"2.0","id":2,"result":{"method":"resources/read"}}`)
+		}
+		// A call is repeated when the server did not act on it.
+		fails = 1
+		for _, code := range []int{429, 503} {
+			n.Store(0)
+			how = func(w http.ResponseWriter) { w.Header().Set("Retry-After", "0.01"); http.Error(w, "later", code) }
+			h.send(toolCall(3, "x"))
+			h.expect(`{"jsonrpc":"2.0","id":3,"result":{"method":"tools/call"}}`)
+		}
+	})
 }
 
 func TestRepeatingEnds(t *testing.T) {
-	t.Parallel()
-	s := newMCP(t, old)
-	s.post = func(w http.ResponseWriter, _ *http.Request, m rpc) bool {
-		if m.Method == "initialize" || m.ID == nil {
-			return false
+	inBubble(t, func(t *testing.T) {
+		s, c := newPipeMCP(t, old)
+		s.post = func(w http.ResponseWriter, _ *http.Request, m rpc) bool {
+			if m.Method == "initialize" || m.ID == nil {
+				return false
+			}
+			http.Error(w, "later", http.StatusServiceUnavailable)
+			return true
 		}
-		http.Error(w, "later", http.StatusServiceUnavailable)
-		return true
-	}
-	h := start(t, Options{URL: s.URL, RetryFor: 300 * time.Millisecond})
-	h.open(old)
-	h.send(`{"jsonrpc":"2.0","id":1,"method":"ping"}`)
-	h.refused("1", "http_error")
-	if n := len(s.requests("ping")); n < 2 || n > 10 {
-		t.Errorf("asked %d times", n)
-	}
+		h := start(t, Options{HTTP: c, URL: s.URL, RetryFor: 300 * time.Millisecond})
+		h.open(old)
+		h.send(`{"jsonrpc":"2.0","id":1,"method":"ping"}`)
+		h.refused("1", "http_error")
+		if n := len(s.requests("ping")); n < 2 || n > 10 {
+			t.Errorf("asked %d times", n)
+		}
+	})
 }
 
 func TestATemporaryFailureIsTriedAgain(t *testing.T) {

@@ -276,35 +276,36 @@ func TestA404WithoutASessionIsAnError(t *testing.T) {
 }
 
 func TestANotificationMayBeAnsweredWithAStream(t *testing.T) {
-	t.Parallel()
-	s := newMCP(t, old)
-	hang := make(chan bool)
-	s.post = func(w http.ResponseWriter, r *http.Request, m rpc) bool {
-		switch m.Method {
-		case "notifications/initialized":
-			sse(w, data(`{"jsonrpc":"2.0","id":"s","method":"roots/list"}`))
-			<-r.Context().Done()
-			close(hang)
-		case "notifications/x":
-			// Accepted, but the response never ends.
-			w.WriteHeader(http.StatusAccepted)
-			w.(http.Flusher).Flush()
-			<-r.Context().Done()
-		default:
-			return false
+	inBubble(t, func(t *testing.T) {
+		s, c := newPipeMCP(t, old)
+		hang := make(chan bool)
+		s.post = func(w http.ResponseWriter, r *http.Request, m rpc) bool {
+			switch m.Method {
+			case "notifications/initialized":
+				sse(w, data(`{"jsonrpc":"2.0","id":"s","method":"roots/list"}`))
+				<-r.Context().Done()
+				close(hang)
+			case "notifications/x":
+				// Accepted, but the response never ends.
+				w.WriteHeader(http.StatusAccepted)
+				w.(http.Flusher).Flush()
+				<-r.Context().Done()
+			default:
+				return false
+			}
+			return true
 		}
-		return true
-	}
-	h := start(t, Options{URL: s.URL})
-	h.open(old)
-	h.expect(`{"jsonrpc":"2.0","id":"s","method":"roots/list"}`)
-	h.send(`{"jsonrpc":"2.0","method":"notifications/x"}`)
-	h.send(`{"jsonrpc":"2.0","method":"notifications/after"}`)
-	h.send(`{"jsonrpc":"2.0","id":1,"method":"ping"}`)
-	h.expect(`{"jsonrpc":"2.0","id":1,"result":{"method":"ping"}}`)
-	if !eventually(func() bool { return len(s.requests("notifications/after")) == 1 }) {
-		t.Error("the next notification was held up")
-	}
-	h.close()
-	<-hang
+		h := start(t, Options{HTTP: c, URL: s.URL})
+		h.open(old)
+		h.expect(`{"jsonrpc":"2.0","id":"s","method":"roots/list"}`)
+		h.send(`{"jsonrpc":"2.0","method":"notifications/x"}`)
+		h.send(`{"jsonrpc":"2.0","method":"notifications/after"}`)
+		h.send(`{"jsonrpc":"2.0","id":1,"method":"ping"}`)
+		h.expect(`{"jsonrpc":"2.0","id":1,"result":{"method":"ping"}}`)
+		if !eventually(func() bool { return len(s.requests("notifications/after")) == 1 }) {
+			t.Error("the next notification was held up")
+		}
+		h.close()
+		<-hang
+	})
 }

@@ -136,22 +136,23 @@ func TestASessionThatComesBackOtherwiseEndsTheBridge(t *testing.T) {
 }
 
 func TestASessionLostForEverIsAnError(t *testing.T) {
-	t.Parallel()
-	s := newMCP(t, old)
-	s.post = func(w http.ResponseWriter, _ *http.Request, m rpc) bool {
-		if m.Method == "tools/call" {
-			http.NotFound(w, nil)
-			return true
+	inBubble(t, func(t *testing.T) {
+		s, c := newPipeMCP(t, old)
+		s.post = func(w http.ResponseWriter, _ *http.Request, m rpc) bool {
+			if m.Method == "tools/call" {
+				http.NotFound(w, nil)
+				return true
+			}
+			return false
 		}
-		return false
-	}
-	h := start(t, Options{URL: s.URL})
-	h.open(old)
-	h.send(toolCall(5, "x"))
-	h.refused("5", "session_changed")
-	if n := len(s.requests("initialize")); n > 5 {
-		t.Errorf("%d sessions", n)
-	}
+		h := start(t, Options{HTTP: c, URL: s.URL})
+		h.open(old)
+		h.send(toolCall(5, "x"))
+		h.refused("5", "session_changed")
+		if n := len(s.requests("initialize")); n > 5 {
+			t.Errorf("%d sessions", n)
+		}
+	})
 }
 
 func TestAnotherInitializeBeginsAnotherSession(t *testing.T) {
