@@ -92,8 +92,10 @@ func (b *bridge) connect(u *url.URL, in io.Reader, w io.Writer) {
 	}
 	b.sessions = &sessions{
 		ctx: b.ctx, stop: b.stop, conn: b.conn, remote: remote, exchange: exchange,
-		legacy: legacy, delivery: b.delivery, tasks: b.tasks, log: b.log,
+		legacy: legacy, tasks: b.tasks, log: b.log,
 	}
+	listening := &listening{sessions: b.sessions, remote: remote, delivery: b.delivery, tasks: b.tasks, log: b.log}
+	b.sessions.listen = listening.start
 	questions := &questions{conn: b.conn, out: b.out}
 	logins := &logins{
 		ctx: context.WithValue(b.ctx, questionsKey{}, questions), login: o.Login, failure: remote.failure,

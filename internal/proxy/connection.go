@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"net/url"
 	"reflect"
 	"sync"
 	"sync/atomic"
@@ -27,6 +28,25 @@ func (s *session) close() {
 	s.end()
 	if s.sse != nil {
 		s.sse.close()
+	}
+}
+
+// sseConn is a connection of 2024-11-05's HTTP+SSE: everything from the server comes on one stream, and everything
+// to it goes to an address that the stream names first.
+type sseConn struct {
+	endpoint *url.URL
+	done     chan struct{} // closed when the stream has ended
+	cancel   context.CancelFunc
+}
+
+func (s *sseConn) close() { s.cancel() }
+
+func (s *sseConn) dead() bool {
+	select {
+	case <-s.done:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -15,25 +15,6 @@ import (
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
-// sseConn is a connection of 2024-11-05's HTTP+SSE: everything from the server comes on one stream, and everything
-// to it goes to an address that the stream names first.
-type sseConn struct {
-	endpoint *url.URL
-	done     chan struct{} // closed when the stream has ended
-	cancel   context.CancelFunc
-}
-
-func (s *sseConn) close() { s.cancel() }
-
-func (s *sseConn) dead() bool {
-	select {
-	case <-s.done:
-		return true
-	default:
-		return false
-	}
-}
-
 // legacy decides between Streamable HTTP and HTTP+SSE, and opens the latter.
 type legacy struct {
 	ctx      context.Context // ends with the bridge

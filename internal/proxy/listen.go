@@ -1,10 +1,11 @@
 package proxy
 
 import (
-	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/wire"
@@ -13,17 +14,42 @@ import (
 // loginPoll is how long listening waits while a login is required. It never asks for one.
 const loginPoll = 30 * time.Second
 
-// listenTo opens the stream on which the server speaks by itself.
-func (s *sessions) listenTo(to *session) {
-	if to.sse == nil {
-		l := &listener{sessions: s, session: to}
-		s.tasks.start("listening to the server", l.run, nil)
+// listening keeps the stream open on which the server speaks by itself.
+type listening struct {
+	sessions *sessions
+	remote   *remote
+	delivery *delivery
+	tasks    *tasks
+	log      *slog.Logger
+
+	mu     sync.Mutex
+	lostAt time.Time // when the stream last found its session lost
+	flaps  int       // how many times that happened within a minute of the time before
+}
+
+// start listens to a session, in a goroutine of its own.
+func (l *listening) start(s *session) {
+	if s.sse == nil {
+		one := &listener{listening: l, session: s}
+		l.tasks.start("listening to the server", one.run, nil)
 	}
 }
 
-// listener keeps the stream of a session open. It is used by one goroutine.
+// flap returns how many times a session was lost within a minute of the time before.
+func (l *listening) flap() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if time.Since(l.lostAt) > time.Minute {
+		l.flaps = 0
+	}
+	l.lostAt = time.Now()
+	l.flaps++
+	return l.flaps - 1
+}
+
+// listener keeps the stream of one session open. It is used by one goroutine.
 type listener struct {
-	*sessions
+	*listening
 	session *session
 
 	last   string // the last event, "" if there is none to go on after
@@ -72,7 +98,7 @@ func (l *listener) attempt(resp *http.Response, err error) (wait time.Duration, 
 		if sleep(l.session.ctx, backoff(l.flap())) != nil {
 			return 0, false
 		}
-		if err := l.renew(l.session.ctx, l.session); err == nil || l.session.ctx.Err() != nil {
+		if err := l.sessions.renew(l.session.ctx, l.session); err == nil || l.session.ctx.Err() != nil {
 			return 0, false
 		}
 		l.fails++
@@ -112,42 +138,4 @@ func (l *listener) read(resp *http.Response) time.Duration {
 	}
 	jitter := time.Duration(float64(time.Second) * (0.9 + 0.2*rand.Float64())) //nolint:gosec // jitter
 	return max(backoff(l.fails), jitter)
-}
-
-// flap returns how many times a session was lost within a minute of the time before.
-func (s *sessions) flap() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if time.Since(s.lostAt) > time.Minute {
-		s.flaps = 0
-	}
-	s.lostAt = time.Now()
-	s.flaps++
-	return s.flaps - 1
-}
-
-// backoff is how long to wait after so many failures in a row, with jitter.
-func backoff(fails int) time.Duration {
-	if fails == 0 {
-		return 0
-	}
-	d := 100 * time.Millisecond << min(fails-1, 8)
-	d = min(d, 20*time.Second)
-	return time.Duration(float64(d) * (0.5 + rand.Float64())) //nolint:gosec // jitter
-}
-
-// atLeast is the pause before a stream is opened again after so many in a row that brought nothing, even if the
-// server wants none ("retry: 0"): servers that make their clients poll mean seconds.
-func atLeast(idle int) time.Duration { return min(backoff(max(idle, 1)), time.Second) }
-
-// sleep waits, or returns why it did not.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

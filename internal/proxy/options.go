@@ -8,37 +8,41 @@
 //
 // Calls go from a file to those below it:
 //
-//	bridge.go        Run: makes the parts, starts and ends them
-//	hostreader.go    takes the host's messages, refuses wrong ones
-//	sender.go        delivers one call: sends it, reads the response
-//	  retry.go       what follows a failed attempt
-//	  stream.go      an answer that is a stream, and its resumption
-//	login.go         one login for all calls that need it
-//	elicit.go        the bridge's own questions to the host
-//	sessions.go      replaces a lost session
-//	  listen.go      the stream on which the server speaks by itself
-//	legacy.go        the HTTP+SSE of 2024-11-05
-//	exchange.go      requests of the bridge's own
-//	delivery.go      passes the server's messages to the host
-//	  deliverbatch.go
-//	queue.go         order, limits, and one answer for each request
-//	  call.go        what is queued
-//	remote.go        HTTP requests to the server
-//	tools.go         hidden tools, headers that repeat arguments
-//	  schema.go
-//	connection.go    what host and server agreed on
-//	output.go        writes to the host
-//	  wording.go     the errors that the host gets
-//	fault.go         why an attempt failed
-//	tasks.go         goroutines whose panic does no harm
-//	lines.go         reads the host's lines, ahead.go the end behind them
-//	sse.go           reads streams of events
-//	message.go       a message in memory or in a file, body.go as a request's body
-//	  scan.go        checks JSON as it arrives; grammar.go, element.go
-//	peek.go          members of a text that was checked
+//	bridge.go      Run: makes the parts, starts and ends them
+//	hostreader.go  takes the host's messages, refuses wrong ones
+//	sender.go      delivers one call: sends it, reads the response
+//	stream.go      an answer that is a stream, and its resumption
+//	retry.go       what follows a failed attempt
+//	login.go       one login for all calls that need it
+//	elicit.go      the bridge's own questions to the host
+//	listen.go      the stream on which the server speaks by itself
+//	sessions.go    ends and replaces sessions
+//	legacy.go      the HTTP+SSE of 2024-11-05
+//	exchange.go    requests of the bridge's own
+//	delivery.go    passes the server's messages to the host
+//	queue.go       order, limits, and one answer for each request
+//	call.go        what is queued
+//	remote.go      HTTP requests to the server
+//	tools.go       hidden tools, headers that repeat arguments
+//	schema.go      the annotations that ask for such headers
+//	connection.go  what host and server agreed on
+//	output.go      writes to the host
+//	wording.go     the errors that the host gets
+//	fault.go       why an attempt failed
+//	tasks.go       goroutines whose panic ends nothing else
+//	backoff.go     pauses between attempts
+//	lines.go       the host's lines
+//	ahead.go       notices the end of the input behind a full queue
+//	sse.go         streams of events
+//	body.go        a message as the body of a request
+//	message.go     a message in memory or in a file
+//	scan.go        checks JSON as it arrives
+//	grammar.go     the states and bytes of JSON
+//	peek.go        members of a text that was checked
+//	element.go     the members that the bridge reads
 //
-// The queue calls the sender by a function that it is given, because a place that gets free starts the next call. Each
-// type with a lock guards its own fields with it and calls nothing of the types above while it holds it.
+// Two calls go up, by functions that bridge.go gives: the queue has the sender serve a call, and a new session is
+// listened to. Each type guards its own fields with its own lock.
 package proxy
 
 import (

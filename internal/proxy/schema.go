@@ -33,7 +33,7 @@ func (w *schemas) annotations(schema []byte) ([]paramHeader, error) {
 		return nil, nil
 	}
 	w.found = nil
-	if err := w.walk(schema, nil, true, 0); err != nil {
+	if err := w.walk(schema, position{}); err != nil {
 		return nil, err
 	}
 	seen := make(map[string]bool)
@@ -47,40 +47,49 @@ func (w *schemas) annotations(schema []byte) ([]paramHeader, error) {
 	return w.found, nil
 }
 
-// walk looks for annotations. reachable means that nothing but properties led here from the root.
-func (w *schemas) walk(schema []byte, path []string, reachable bool, depth int) error {
+// position is where in a tool's input schema a schema lies.
+type position struct {
+	path    []string // of properties, from the root
+	aside   bool     // something other than properties leads there
+	nesting int
+}
+
+// property is the position of a property's schema.
+func (p position) property(name string) position {
+	return position{append(p.path[:len(p.path):len(p.path)], name), p.aside, p.nesting + 1}
+}
+
+// other is the position of a schema that is no property's.
+func (p position) other() position { return position{p.path, true, p.nesting + 1} }
+
+// walk looks for annotations in a schema and those inside it.
+func (w *schemas) walk(schema []byte, at position) error {
 	if len(schema) == 0 || schema[0] != '{' {
 		return nil
 	}
-	if w.work -= len(schema); w.work < 0 || depth > maxSchemaDepth {
+	if w.work -= len(schema); w.work < 0 || at.nesting > maxSchemaDepth {
 		return errSchema
 	}
 	var err error
 	items(schema, func(it item) bool {
-		switch key := unquote(it.name); key {
+		switch unquote(it.name) {
 		case annotation:
-			err = w.add(schema, it.value, path, reachable)
+			err = w.add(schema, it.value, at)
 		case "properties":
 			items(it.value, func(p item) bool {
 				if p.name != nil {
-					err = w.walk(p.value, append(path[:len(path):len(path)], unquote(p.name)), reachable, depth+1)
+					err = w.walk(p.value, at.property(unquote(p.name)))
 				}
 				return err == nil
 			})
 		case "patternProperties", "$defs", "definitions", "dependentSchemas":
-			items(it.value, func(p item) bool {
-				err = w.walk(p.value, path, false, depth+1)
-				return err == nil
-			})
+			err = w.walkAll(it.value, at.other())
 		case "allOf", "anyOf", "oneOf", "prefixItems", "items", "additionalItems", "contains", "additionalProperties",
 			"not", "if", "then", "else", "propertyNames", "unevaluatedItems", "unevaluatedProperties":
 			if it.value[0] == '[' {
-				items(it.value, func(p item) bool {
-					err = w.walk(p.value, path, false, depth+1)
-					return err == nil
-				})
+				err = w.walkAll(it.value, at.other())
 			} else {
-				err = w.walk(it.value, path, false, depth+1)
+				err = w.walk(it.value, at.other())
 			}
 		}
 		return err == nil
@@ -88,13 +97,23 @@ func (w *schemas) walk(schema []byte, path []string, reachable bool, depth int) 
 	return err
 }
 
-func (w *schemas) add(schema, value []byte, path []string, reachable bool) error {
+// walkAll looks for annotations in the schemas that a container holds.
+func (w *schemas) walkAll(container []byte, at position) (err error) {
+	items(container, func(p item) bool {
+		err = w.walk(p.value, at)
+		return err == nil
+	})
+	return err
+}
+
+// add takes an annotation with a value in a schema.
+func (w *schemas) add(schema, value []byte, at position) error {
 	if w.work -= len(schema); w.work < 0 || len(w.found) >= maxAnnotations || len(value) > maxHeaderName {
 		return errSchema
 	}
 	name := unquote(value)
 	switch {
-	case !reachable || len(path) == 0:
+	case at.aside || len(at.path) == 0:
 		return errors.New("an annotation does not stand at a parameter that can be reached by properties alone")
 	case name == "":
 		return errors.New("an annotation names no header")
@@ -103,10 +122,10 @@ func (w *schemas) add(schema, value []byte, path []string, reachable bool) error
 	}
 	for _, c := range []byte(name) {
 		if !('a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0) {
-			return errors.New("an annotation names what cannot be a header")
+			return errors.New("an annotation has a name that cannot be a header's")
 		}
 	}
-	w.found = append(w.found, paramHeader{name: name, path: path})
+	w.found = append(w.found, paramHeader{name: name, path: at.path})
 	return nil
 }
 

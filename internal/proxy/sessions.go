@@ -21,8 +21,8 @@ const (
 // version or other capabilities than the host was told.
 var ErrSessionChanged = errors.New("the server's new session differs from the one that the host knows")
 
-// sessions keeps the session with the server: it replaces one that the server lost, and listens on the stream on
-// which the server speaks by itself.
+// sessions keeps the session with the server: it ends one that the host replaces, and replaces one that the server
+// lost.
 type sessions struct {
 	ctx      context.Context         // ends with the bridge
 	stop     context.CancelCauseFunc // of ctx
@@ -30,14 +30,14 @@ type sessions struct {
 	remote   *remote
 	exchange *exchanger
 	legacy   *legacy
-	delivery *delivery
 	tasks    *tasks
 	log      *slog.Logger
 
+	// listen opens the stream on which the server speaks by itself.
+	listen func(*session)
+
 	mu      sync.Mutex
-	renewal *renewal  // that runs, nil if none does
-	lostAt  time.Time // when a stream last found its session lost
-	flaps   int       // how many times that happened within a minute of the time before
+	renewal *renewal // that runs, nil if none does
 }
 
 // reset is called before an initialize of the host's is sent. It ends the session before.
@@ -56,7 +56,7 @@ func (s *sessions) reset() {
 // initialized is called when the server took the host's notifications/initialized.
 func (s *sessions) initialized(m *message) {
 	s.conn.initialized(m)
-	s.listenTo(s.conn.session.Load())
+	s.listen(s.conn.session.Load())
 }
 
 // end ends the session with the bridge. ctx has no end of its own.
@@ -140,7 +140,7 @@ func (s *sessions) replace(old *session) error {
 	s.conn.session.Store(next)
 	old.close()
 	if t.initialized {
-		s.listenTo(next)
+		s.listen(next)
 	}
 	return nil
 }
