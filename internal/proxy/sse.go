@@ -95,8 +95,9 @@ func (e *events) next(m *message) (string, error) {
 			e.lines++
 		}
 		e.value = e.value[:0]
-		if fits := true; colon {
-			if fits, err = e.readValue(f, m); err != nil {
+		if colon {
+			fits, err := e.readValue(f, m)
+			if err != nil {
 				return e.kind, err
 			}
 			if !fits {
