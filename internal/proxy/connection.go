@@ -81,7 +81,8 @@ func (n *connection) versionOf(e *element) string {
 	switch {
 	case version != "":
 		if last == nil || *last != version {
-			n.revision.Store(&version)
+			used := version
+			n.revision.Store(&used)
 		}
 		return version
 	case last != nil && e.notification() && n.session.Load().version == "":

@@ -5,14 +5,9 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"sync/atomic"
-	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
-
-// maxLinger is how many streams may linger after their answer.
-const maxLinger = 32
 
 // delivery passes the server's messages to the host, each answer to the request that waits for it.
 type delivery struct {
@@ -23,7 +18,7 @@ type delivery struct {
 	mem   *budget
 	log   *slog.Logger
 
-	lingering                    atomic.Int32
+	lingering                    lingering
 	unexpected, dropped, invalid repeated
 }
 
@@ -54,13 +49,10 @@ func (d *delivery) pour(ev *events, c *call) error {
 			d.message(m, c)
 		}
 		if c != nil && !lingers && c.answered() {
-			if d.lingering.Add(1) > maxLinger {
-				d.lingering.Add(-1)
+			if !d.lingering.add(c) {
 				return nil
 			}
-			defer d.lingering.Add(-1)
-			t := time.AfterFunc(linger, c.cancel)
-			defer t.Stop()
+			defer d.lingering.remove(c)
 			lingers = true
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"runtime"
 	"slices"
 )
 
@@ -41,6 +42,9 @@ func (h *hostReader) run(in io.Reader) error {
 		if err := h.accept(m); err != nil {
 			return err
 		}
+		// The call that was just started runs first: as a rule the input has no more yet, and reading it is a system
+		// call that would delay the call.
+		runtime.Gosched()
 	}
 }
 

@@ -20,6 +20,7 @@
 //	legacy.go      the HTTP+SSE of 2024-11-05
 //	exchange.go    requests of the bridge's own
 //	delivery.go    passes the server's messages to the host
+//	linger.go      ends streams that go on after their answer
 //	queue.go       order, limits, and one answer for each request
 //	call.go        what is queued
 //	remote.go      HTTP requests to the server

@@ -16,9 +16,6 @@ import (
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
-// linger is how long a stream that has brought its answer may take to end, so that its connection can be used again.
-const linger = time.Second
-
 // remote sends HTTP requests to the server. It holds no state of a session.
 type remote struct {
 	http     Doer
