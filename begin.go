@@ -34,7 +34,7 @@ func (c *Client) BeginLogin(ctx context.Context, redirectURI string) (*PendingLo
 	if err := c.store.probe(ctx); err != nil {
 		return nil, err
 	}
-	plan := loginPlan{previous: c.previousLogin(ctx)}
+	plan := loginPlan{previous: c.store.previous(ctx)}
 	f, err := c.discoverer.discover(ctx, nil, plan.previous)
 	if err == nil {
 		err = c.registrar.checkKey(f)

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/url"
-	"runtime/debug"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/dpop"
@@ -15,25 +13,6 @@ import (
 	"github.com/mcpoauth/mcpoauth/store"
 	"github.com/mcpoauth/mcpoauth/store/filestore"
 )
-
-// modulePath is the path of this module.
-const modulePath = "github.com/mcpoauth/mcpoauth"
-
-// Version returns the version of this module that the program was built with, "devel" where it is not known.
-func Version() string { return version() }
-
-var version = sync.OnceValue(func() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "devel"
-	}
-	for _, m := range append([]*debug.Module{&info.Main}, info.Deps...) {
-		if m.Path == modulePath && m.Version != "" && m.Version != "(devel)" {
-			return m.Version
-		}
-	}
-	return "devel"
-})
 
 const (
 	refreshPause, maxRefreshPause     = time.Second, 30 * time.Second

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -35,15 +34,6 @@ type ImportedLogin struct {
 	// ClientAuthMethod is how the client authenticates. Empty chooses by the secret and the server's metadata.
 	ClientAuthMethod AuthMethod
 }
-
-// String returns a description without the secrets.
-func (l ImportedLogin) String() string { return "imported login of client " + wire.Clean(l.ClientID) }
-
-// GoString returns the same as String.
-func (l ImportedLogin) GoString() string { return l.String() }
-
-// Format prints the same for every verb.
-func (l ImportedLogin) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, l.String()) }
 
 // ImportOptions configure [Client.Import]. Nil is the zero value.
 type ImportOptions struct {

@@ -107,7 +107,7 @@ func (c *Client) inspect(ctx context.Context) (*Inspection, error) {
 	d, err := c.discoverer.probe.challenge(ctx)
 	if err == nil {
 		in.Challenge = &InspectedChallenge{Status: d.status, Headers: cleaned(d.lines), ResourceMetadata: wire.Clean(d.metadataURL), Scopes: cleaned(d.scopes)}
-		previous := c.previousLogin(ctx)
+		previous := c.store.previous(ctx)
 		var f *discovered
 		if f, err = c.discoverer.discover(ctx, d, previous); err == nil {
 			c.inspectLogin(ctx, in, f, previous)
@@ -124,15 +124,6 @@ func (c *Client) inspect(ctx context.Context) (*Inspection, error) {
 	slices.SortStableFunc(in.Findings, func(a, b Finding) int { return rank[a.Severity] - rank[b.Severity] })
 	in.Login.Possible = len(in.Login.Blockers) == 0
 	return in, nil
-}
-
-// previousLogin returns the stored login, nil if there is none that can be read.
-func (c *Client) previousLogin(ctx context.Context) *record.Login {
-	st, err := c.store.load(ctx)
-	if err != nil {
-		return nil
-	}
-	return st.rec
 }
 
 // stop notes what keeps a login from proceeding.

@@ -76,6 +76,15 @@ func (l *loginStore) load(ctx context.Context) (*stored, error) {
 	return &stored{rec, rev, l.publish(rec, rev)}, nil
 }
 
+// previous returns the stored login, nil if there is none that can be read.
+func (l *loginStore) previous(ctx context.Context) *record.Login {
+	st, err := l.load(ctx)
+	if err != nil {
+		return nil
+	}
+	return st.rec
+}
+
 // publish makes a record that was read or saved the current session, unless that is a newer one already.
 func (l *loginStore) publish(rec *record.Login, rev store.Revision) *session {
 	var s *session
@@ -371,4 +380,10 @@ func storeError(what string, err error) error {
 		return &TemporaryError{Err: fmt.Errorf("cannot %s the login: %w", what, err)}
 	}
 	return fmt.Errorf("mcpoauth: cannot %s the login: %w", what, err)
+}
+
+// detached returns a context for work that must not be cut short once its request was sent: the values of ctx,
+// and a limit of its own.
+func detached(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), limit)
 }

@@ -59,7 +59,7 @@ type Discovery struct {
 // the server. The error is an [Error] of the step OpDiscovery, [ErrNoOAuth] if the server offers none.
 func (c *Client) Discover(ctx context.Context) (*Discovery, error) {
 	return during(ctx, c, func(ctx context.Context) (*Discovery, error) {
-		f, err := c.discoverer.discover(ctx, nil, c.previousLogin(ctx))
+		f, err := c.discoverer.discover(ctx, nil, c.store.previous(ctx))
 		if err != nil {
 			return nil, err
 		}

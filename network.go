@@ -1,7 +1,6 @@
 package mcpoauth
 
 import (
-	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -95,10 +94,4 @@ func (n *network) exchange(leg Leg, base http.RoundTripper, r *http.Request) (*h
 	}
 	n.trace.exchange(r.Context(), e)
 	return resp, err
-}
-
-// detached returns a context for work that must not be cut short once its request was sent: the values of ctx,
-// and a limit of its own.
-func detached(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), limit)
 }
