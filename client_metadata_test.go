@@ -27,8 +27,8 @@ func hosted(t *testing.T, handle http.HandlerFunc) *mcpoauth.Options {
 	return &mcpoauth.Options{Client: mcpoauth.ClientOptions{MetadataURL: srv.URL + "/oauth/client.json", Name: "Example"}, Network: mcpoauth.NetworkOptions{RootCAs: roots}}
 }
 
-// TestFieldADocumentOfOurOwn is served, found good, and is a client for a login.
-func TestFieldADocumentOfOurOwn(t *testing.T) {
+// TestADocumentOfOurOwn is served, found good, and is a client for a login.
+func TestADocumentOfOurOwn(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)

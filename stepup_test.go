@@ -1,6 +1,7 @@
 package mcpoauth_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -173,5 +174,51 @@ func TestATokenThatIsRefusedBeforeItsEnd(t *testing.T) {
 				}
 			}, &person{srv: next}, name)
 		})
+	}
+}
+
+func TestStepUpKeepsWhatWasGranted(t *testing.T) {
+	srv := authtest.New(t, nil)
+	p := &person{srv: srv}
+	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: p.prompt})
+	note := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"write_note"}}`
+	for range 3 {
+		ping(t, c)
+		if s, err := call(c, note); s != 200 || err != nil {
+			t.Fatalf("status %d, %v", s, err)
+		}
+	}
+	if p.asked() != 2 || srv.Count("refresh") != 0 {
+		t.Errorf("%d logins, %d refreshes", p.asked(), srv.Count("refresh"))
+	}
+	tok, err := c.Token(context.Background(), nil)
+	if err != nil || !slices.Contains(tok.Scopes(), "mcp:read") || !slices.Contains(tok.Scopes(), "mcp:write") {
+		t.Errorf("%v, %v", tok, err)
+	}
+}
+
+func TestAScopeThatIsNeverEnough(t *testing.T) {
+	srv := authtest.New(t, &authtest.Options{Scopes: []string{"mcp:read", "more"}})
+	p := &person{srv: srv}
+	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: p.prompt})
+	srv.Set(func(f *authtest.Faults) { f.AlwaysNeedScope = "impossible" })
+	_, err := tryPing(c)
+	if err == nil || p.asked() > 3 {
+		t.Errorf("%v after %d logins", err, p.asked())
+	}
+	srv.Set(func(f *authtest.Faults) { f.AlwaysNeedScope = "" })
+	silent := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: memstore.New(), Prompt: p.prompt})
+	ping(t, silent)
+}
+
+func TestMissingScopesAreNamed(t *testing.T) {
+	srv := authtest.New(t, nil)
+	st := memstore.New()
+	ping(t, newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt}))
+	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st})
+	_, err := call(c, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"write_note"}}`)
+	var se *mcpoauth.ScopeError
+	if !errors.As(err, &se) || !slices.Equal(se.Missing, []string{"mcp:write"}) {
+		t.Errorf("got %v", err)
 	}
 }

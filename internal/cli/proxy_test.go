@@ -262,7 +262,7 @@ func TestVerifyFalseIsNotAFile(t *testing.T) {
 	}
 }
 
-func TestFieldCredentialsOfYourOwn(t *testing.T) {
+func TestCredentialsOfYourOwn(t *testing.T) {
 	bridgeHome(t)
 	srv := authtest.New(t, nil)
 	t.Setenv("KEY", "mine")

@@ -87,7 +87,7 @@ func TestWaitOnATerminalIsOneLineRewrittenAndTakenAway(t *testing.T) {
 	}
 }
 
-func TestFieldBrowserAndPasteAtOnce(t *testing.T) {
+func TestBrowserAndPasteAtOnce(t *testing.T) {
 	srv := authtest.New(t, nil)
 	tty, keyboard, closed := terminal(t)
 	env := []string{"MCPOAUTH_DIR=" + t.TempDir(), "BROWSER=" + asBrowser(t), "TESTBROWSER=never"}

@@ -476,7 +476,7 @@ func TestRevocation(t *testing.T) {
 }
 
 // Some servers want the field from clients that have no secret.
-func TestFieldRevocationWantsASecretField(t *testing.T) {
+func TestRevocationWantsASecretField(t *testing.T) {
 	wants := asJSON(400, `{"error":"invalid_request","error_description":"The client_secret field is required"}`)
 	ok := answer(200, "", "")
 	revoke := func(s *server, auth ClientAuth) error {

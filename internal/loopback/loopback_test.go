@@ -186,8 +186,8 @@ func TestNoOtherHostIsBound(t *testing.T) {
 	}
 }
 
-// TestFieldTheListenerIsNotOnTheNetwork: nobody in the network can reach the login.
-func TestFieldTheListenerIsNotOnTheNetwork(t *testing.T) {
+// TestTheListenerIsNotOnTheNetwork: nobody in the network can reach the login.
+func TestTheListenerIsNotOnTheNetwork(t *testing.T) {
 	l := armed(t, Config{Host: "localhost"})
 	addresses, err := net.InterfaceAddrs()
 	if err != nil {
@@ -393,8 +393,8 @@ func TestStrayRequests(t *testing.T) {
 	}
 }
 
-// TestFieldStrayRequestsBeforeTheCallback on one listener.
-func TestFieldStrayRequestsBeforeTheCallback(t *testing.T) {
+// TestStrayRequestsBeforeTheCallback on one listener.
+func TestStrayRequestsBeforeTheCallback(t *testing.T) {
 	l := armed(t, Config{})
 	for i := range 100 {
 		get(t, l, fmt.Sprintf("/callback?code=EVIL&state=%d", i))
@@ -893,8 +893,8 @@ var vectors = []string{
 	"<!--", "&lt;script&gt;", "{style}{title}{server}", "\x1b[31mred\x1b]0;title\x07", "\u202egpj.exe", "a\u0000b\u0085c\u2028d", "CALL 1-800-EVIL", strings.Repeat("<b>", 300),
 }
 
-// TestFieldHostileTextOnTheCallbackPage: pages are fixed, byte for byte, whatever the request says.
-func TestFieldHostileTextOnTheCallbackPage(t *testing.T) {
+// TestHostileTextOnTheCallbackPage: pages are fixed, byte for byte, whatever the request says.
+func TestHostileTextOnTheCallbackPage(t *testing.T) {
 	plain := shown(t, armed(t, Config{ServerName: "mcp.example.com"}))
 	for _, text := range vectors {
 		q := url.QueryEscape(text)
@@ -1083,9 +1083,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// TestFieldThePagePromisesNothing: a browser closes no tab that it did not open by a script, so no page says that
+// TestThePagePromisesNothing: a browser closes no tab that it did not open by a script, so no page says that
 // it will.
-func TestFieldThePagePromisesNothing(t *testing.T) {
+func TestThePagePromisesNothing(t *testing.T) {
 	for name, p := range shown(t, armed(t, Config{ServerName: "mcp.example.com"})) {
 		text := strings.ToLower(p.body)
 		if strings.Contains(text, "window.close") || strings.Contains(text, "will close") || strings.Contains(text, "<script") {

@@ -231,9 +231,9 @@ func TestNameThatResolvesToThisMachine(t *testing.T) {
 	}
 }
 
-// TestFieldANameThatRebinds: the first answer is one that may be dialled, the next is not; and the
+// TestANameThatRebinds: the first answer is one that may be dialled, the next is not; and the
 // other way round. What counts is the address of each connection.
-func TestFieldANameThatRebinds(t *testing.T) {
+func TestANameThatRebinds(t *testing.T) {
 	internal := startCanary(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Connection", "close")
 		_, _ = io.WriteString(w, `{}`)
@@ -451,9 +451,9 @@ func TestRequestsCarryWhatTheyShould(t *testing.T) {
 	}
 }
 
-// TestFieldHeadersStayWithTheirOrigins: what is configured for the MCP server is no business of others, which
+// TestHeadersStayWithTheirOrigins: what is configured for the MCP server is no business of others, which
 // differ from it by no more than a port.
-func TestFieldHeadersStayWithTheirOrigins(t *testing.T) {
+func TestHeadersStayWithTheirOrigins(t *testing.T) {
 	var mu sync.Mutex
 	seen := map[string]string{}
 	h := func(_ http.ResponseWriter, r *http.Request) {
@@ -1154,8 +1154,8 @@ func TestTheDefaultTransportIsChecked(t *testing.T) {
 	}
 }
 
-// TestFieldCompressedDocuments: a server compresses whatever it can.
-func TestFieldCompressedDocuments(t *testing.T) {
+// TestCompressedDocuments: a server compresses whatever it can.
+func TestCompressedDocuments(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {

@@ -74,7 +74,7 @@ func TestAByteOrderMarkIsAccepted(t *testing.T) {
 	}
 }
 
-func TestFieldOddTypesInMetadata(t *testing.T) {
+func TestOddTypesInMetadata(t *testing.T) {
 	m, err := ParseServerMetadata([]byte(`{"issuer":"https://a","scopes_supported":"a b","response_types_supported":"code","grant_types_supported":null,
 		"response_modes_supported":[],"token_endpoint_auth_methods_supported":["none",7,null,"x_unheard_of",{}],"token_endpoint":7,"jwks_uri":[],
 		"require_pushed_authorization_requests":"true","client_id_metadata_document_supported":1,"authorization_response_iss_parameter_supported":"no",

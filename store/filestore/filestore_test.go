@@ -65,7 +65,7 @@ const servers = 20
 
 // Programs save the tokens of many servers at once and are killed while they do. Each record is whole, and none
 // goes back behind what was saved.
-func TestFieldProgramsAreKilledWhileTheySave(t *testing.T) {
+func TestProgramsAreKilledWhileTheySave(t *testing.T) {
 	s, dir := open(t)
 	for range 5 {
 		var before [servers]store.Revision
@@ -190,7 +190,7 @@ func save(t *testing.T, s store.Store, data string) (store.Revision, string) {
 	return rev, files[0]
 }
 
-func TestFieldADamagedFileCostsNoOtherLogin(t *testing.T) {
+func TestADamagedFileCostsNoOtherLogin(t *testing.T) {
 	for name, content := range map[string]string{
 		"empty": "", "half": `{"format":1,"kind":"login","id":"https://mcp.ex`, "zeros": strings.Repeat("\x00", 300), "brace": `{}}`, "other types": `{"format":"x","revision":[]}`,
 	} {
@@ -290,7 +290,7 @@ func TestADirectoryThatIsALinkIsRefused(t *testing.T) {
 	}
 }
 
-func TestFieldRecordsThatOthersCanRead(t *testing.T) {
+func TestRecordsThatOthersCanRead(t *testing.T) {
 	s, dir := open(t)
 	_, path := save(t, s, "x")
 	if err := os.Chmod(path, 0o644); err != nil {

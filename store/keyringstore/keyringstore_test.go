@@ -137,7 +137,7 @@ func (s small) Set(service, account, secret string) error {
 }
 
 // A login of any size lies in a file, sealed; the keyring holds the key alone.
-func TestFieldABigLoginAndASmallKeyring(t *testing.T) {
+func TestABigLoginAndASmallKeyring(t *testing.T) {
 	dir, k := t.TempDir(), &fake{}
 	s := open(t, dir, small{k})
 	if _, _, err := s.Load(t.Context(), key); !errors.Is(err, store.ErrNotFound) {
@@ -187,7 +187,7 @@ func TestFieldABigLoginAndASmallKeyring(t *testing.T) {
 	}
 }
 
-func TestFieldNoKeyringIsNeverPlainFiles(t *testing.T) {
+func TestNoKeyringIsNeverPlainFiles(t *testing.T) {
 	dir := t.TempDir()
 	k := &fake{err: errors.New("broken")}
 	s := open(t, dir, k)
@@ -212,7 +212,7 @@ func TestFieldNoKeyringIsNeverPlainFiles(t *testing.T) {
 	}
 }
 
-func TestFieldAKeyringThatNeverAnswers(t *testing.T) {
+func TestAKeyringThatNeverAnswers(t *testing.T) {
 	k := &fake{hang: make(chan struct{})}
 	s := openWithin(t, t.TempDir(), k, time.Second)
 	start := time.Now()

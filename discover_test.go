@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/url"
-	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -14,36 +13,9 @@ import (
 	"github.com/mcpoauth/mcpoauth/store/memstore"
 )
 
-// inOrder is a provider with nothing odd about it, for a test to change one thing.
-func inOrder(t *testing.T, mcp, issuer string) *provider {
-	t.Helper()
-	u, err := url.Parse(mcp)
-	if err != nil {
-		t.Fatal(err)
-	}
-	prm := u.Scheme + "://" + u.Host + path.Join("/.well-known/oauth-protected-resource", u.Path)
-	base := strings.TrimSuffix(issuer, "/")
-	return &provider{
-		t: t, mcp: mcp, authorize: base + "/authorize", token: base + "/token", register: base + "/register", method: "none", rotating: true, iss: issuer,
-		documents: map[string]any{prm: prmAt(mcp, issuer), base + "/.well-known/oauth-authorization-server": metadataOf(issuer)},
-		answer:    usualAnswer,
-	}
-}
-
-func metadataOf(issuer string) map[string]any {
-	base := strings.TrimSuffix(issuer, "/")
-	return map[string]any{
-		"issuer": issuer, "authorization_endpoint": base + "/authorize", "token_endpoint": base + "/token", "registration_endpoint": base + "/register",
-		"code_challenge_methods_supported": []string{"S256"}, "token_endpoint_auth_methods_supported": []string{"none"},
-		"authorization_response_iss_parameter_supported": true,
-	}
-}
-
-var registeredOnce = append([]string{"register"}, once...)
-
 // The resource is sent in every leg as the metadata spells it, and as nobody else does: authorization servers
 // compare it byte by byte.
-func TestFieldTheSpellingOfTheResource(t *testing.T) {
+func TestTheSpellingOfTheResource(t *testing.T) {
 	const origin, issuer = "https://mcp.example.com", "https://login.example.com"
 	for name, tc := range map[string]struct{ typed, mcp, announced, sent string }{
 		"no slash":                       {origin, origin, origin, origin},
@@ -75,7 +47,7 @@ func TestFieldTheSpellingOfTheResource(t *testing.T) {
 }
 
 // A hostile MCP server names another's resource, so that the person consents to a token for that one.
-func TestFieldMetadataOfAnotherResource(t *testing.T) {
+func TestMetadataOfAnotherResource(t *testing.T) {
 	const mcp, issuer, root = "https://tools.example.com/mcp", "https://login.example.com", "https://tools.example.com/.well-known/oauth-protected-resource"
 	for name, tc := range map[string]struct {
 		announced string
@@ -110,7 +82,7 @@ func TestFieldMetadataOfAnotherResource(t *testing.T) {
 }
 
 // Servers announce their authorization server in one spelling, and its document has another.
-func TestFieldIssuerIsSpelledInTwoWays(t *testing.T) {
+func TestIssuerIsSpelledInTwoWays(t *testing.T) {
 	const mcp, issuer = "https://tools.example.com/mcp", "https://login.example.com"
 	for name, tc := range map[string]struct {
 		announced, documented string
@@ -145,7 +117,7 @@ func TestFieldIssuerIsSpelledInTwoWays(t *testing.T) {
 }
 
 // An issuer with a path keeps its metadata at one of five places.
-func TestFieldPlacesOfServerMetadata(t *testing.T) {
+func TestPlacesOfServerMetadata(t *testing.T) {
 	const mcp, host, issuer = "https://tools.example.com/mcp", "https://login.example.com", "https://login.example.com/realms/tools"
 	places := []string{
 		host + "/.well-known/oauth-authorization-server/realms/tools", host + "/.well-known/openid-configuration/realms/tools",
@@ -180,7 +152,7 @@ func TestFieldPlacesOfServerMetadata(t *testing.T) {
 }
 
 // Any 401 begins a login, whatever its challenge says or leaves out.
-func TestFieldChallengesThatSayLittle(t *testing.T) {
+func TestChallengesThatSayLittle(t *testing.T) {
 	for name, set := range map[string]func(*authtest.Faults){
 		"nothing":        func(f *authtest.Faults) { f.BareChallenge = true },
 		"Basic":          func(f *authtest.Faults) { f.Challenge = []string{`Basic realm="mcp"`} },
@@ -202,7 +174,7 @@ func TestFieldChallengesThatSayLittle(t *testing.T) {
 }
 
 // The same server in another spelling, through another port, with another header: the same login.
-func TestFieldOneServerInManySpellings(t *testing.T) {
+func TestOneServerInManySpellings(t *testing.T) {
 	const mcp = "https://tools.example.com/mcp"
 	p := inOrder(t, mcp, "https://login.example.com")
 	o := mcpoauth.Options{Store: memstore.New()}
@@ -221,7 +193,7 @@ func TestFieldOneServerInManySpellings(t *testing.T) {
 }
 
 // With metadata nothing is guessed: in a whole life no request goes to a place that no document names.
-func TestFieldNothingIsGuessed(t *testing.T) {
+func TestNothingIsGuessed(t *testing.T) {
 	srv := authtest.New(t, nil)
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt})
 	ping(t, c)
@@ -241,7 +213,7 @@ func TestFieldNothingIsGuessed(t *testing.T) {
 }
 
 // Where the person's browser is sent comes from a server that nobody knows.
-func TestFieldAddressesThatWouldRunCommands(t *testing.T) {
+func TestAddressesThatWouldRunCommands(t *testing.T) {
 	const mcp, issuer = "https://tools.example.com/mcp", "https://login.example.com"
 	for endpoint, good := range map[string]bool{
 		"javascript:alert(1)":                        false,
@@ -272,6 +244,201 @@ func TestFieldAddressesThatWouldRunCommands(t *testing.T) {
 			}
 			if u, err := url.Parse(shown); good && (err != nil || u.Host != "login.example.com" || strings.ContainsAny(shown, " \t\r\n\"'`<>^|\\{}")) {
 				t.Errorf("the person was sent to %q, %v", shown, err)
+			}
+		})
+	}
+}
+
+// TestAClientForAnotherServer is shown to nobody else.
+func TestAClientForAnotherServer(t *testing.T) {
+	srv := authtest.New(t, nil)
+	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: nobody(t), Client: mcpoauth.ClientOptions{ID: "mine", Secret: "CANARY", Issuer: "https://as.example.com"}})
+	_, err := tryPing(c)
+	if err == nil || !strings.Contains(err.Error(), "as.example.com") {
+		t.Errorf("got %v", err)
+	}
+	for _, r := range srv.Requests() {
+		if strings.Contains(string(r.Body), "CANARY") || r.Leg == "token" || r.Leg == "authorize" {
+			t.Errorf("%s %s", r.Leg, r.Path)
+		}
+	}
+}
+
+// TestDiscoveryAfterABlip: what failed once is asked again by the same program.
+func TestDiscoveryAfterABlip(t *testing.T) {
+	for _, leg := range []string{"resource-metadata", "server-metadata", "registration"} {
+		srv := authtest.New(t, nil)
+		c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt})
+		srv.Set(func(f *authtest.Faults) { f.Fail = map[string]int{leg: 503} })
+		if _, err := c.Login(t.Context(), nil); !errors.Is(err, mcpoauth.ErrTemporary) {
+			t.Errorf("%s: %v", leg, err)
+		}
+		srv.Set(func(f *authtest.Faults) { f.Fail = nil })
+		if _, err := c.Login(t.Context(), nil); err != nil {
+			t.Errorf("%s: afterwards: %v", leg, err)
+		}
+	}
+}
+
+// TestTheAuthorizationServerIsElsewhere: nothing of it is asked for at the MCP server.
+func TestTheAuthorizationServerIsElsewhere(t *testing.T) {
+	srv := authtest.New(t, nil)
+	ping(t, newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt}))
+	if strings.HasPrefix(srv.MCPURL(), srv.Issuer()) || srv.Count("other") != 0 {
+		t.Errorf("%d requests to addresses that are none, at %s", srv.Count("other"), srv.MCPURL())
+	}
+}
+
+// TestPathAndQueryOfAServer belong to it.
+func TestPathAndQueryOfAServer(t *testing.T) {
+	seen := map[string]string{}
+	for _, url := range []string{"https://a.example", "https://a.example/mcp", "https://a.example/x/mcp", "https://a.example/mcp?tenant=1", "https://a.example/mcp?tenant=2"} {
+		c, err := mcpoauth.New(url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if other, twice := seen[c.ServerURL()]; twice {
+			t.Errorf("%s and %s are one server", url, other)
+		}
+		seen[c.ServerURL()] = url
+	}
+	// The two forms of one URL are one.
+	for _, pair := range [][2]string{{"https://a.example", "https://A.example:443/"}} {
+		one, err1 := mcpoauth.New(pair[0], nil)
+		two, err2 := mcpoauth.New(pair[1], nil)
+		if err1 != nil || err2 != nil || one.ServerURL() != two.ServerURL() {
+			t.Errorf("%v, %v: %s and %s", err1, err2, one.ServerURL(), two.ServerURL())
+		}
+	}
+}
+
+// TestAServerNamesAnotherIssuer: a client that was registered by hand stays, with its secret, at the issuer of
+// its first login, until a person says otherwise.
+func TestAServerNamesAnotherIssuer(t *testing.T) {
+	client := authtest.Client{ID: "by-hand", Secret: "canary-secret", RedirectURIs: []string{"http://127.0.0.1/callback"}}
+	srv, next := authtest.New(t, nil), authtest.New(t, &authtest.Options{Lenient: true})
+	srv.AddClient(client)
+	next.AddClient(client)
+	st := memstore.New()
+	p := &person{srv: srv}
+	o := mcpoauth.Options{Store: st, Client: mcpoauth.ClientOptions{ID: client.ID, Secret: client.Secret}, Prompt: p.prompt}
+	if _, err := newClient(t, srv.MCPURL(), o).Login(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	srv.Set(func(f *authtest.Faults) { f.AuthorizationServers = []string{next.Issuer()} })
+	srv.RevokeAll()
+	p.srv = next
+	for name, use := range map[string]func(c *mcpoauth.Client) error{
+		"a request": func(c *mcpoauth.Client) error { _, err := tryPing(c); return err },
+		"a login": func(c *mcpoauth.Client) error {
+			_, err := c.Login(t.Context(), &mcpoauth.LoginOptions{Force: true})
+			return err
+		},
+	} {
+		err := use(newClient(t, srv.MCPURL(), o))
+		if err == nil || !strings.Contains(err.Error(), next.Issuer()) || !strings.Contains(mcpoauth.Hint(err), "--client-issuer") {
+			t.Errorf("%s: %v (%s)", name, err, mcpoauth.Hint(err))
+		}
+	}
+	for _, r := range next.Requests() {
+		if r.Leg != "server-metadata" {
+			t.Errorf("the other issuer got %s %s", r.Leg, r.Path)
+		}
+	}
+	// With a person's word it is asked. (It is for another resource, so that is all.)
+	o.Client.Issuer = next.Issuer()
+	_, _ = newClient(t, srv.MCPURL(), o).Login(t.Context(), &mcpoauth.LoginOptions{Force: true})
+	if next.Count("authorize") == 0 {
+		t.Error("a person's word changes nothing")
+	}
+}
+
+// PKCE is not advertised in one document, in the other, in none.
+func TestPKCEIsNotAdvertised(t *testing.T) {
+	const mcp, issuer = "https://tools.example.com/mcp", "https://login.example.com"
+	silent := metadataOf(issuer)
+	delete(silent, "code_challenge_methods_supported")
+	plain := metadataOf(issuer)
+	plain["code_challenge_methods_supported"] = []string{"plain"}
+	for name, tc := range map[string]struct {
+		oauth, openID map[string]any
+		good, lifted  bool
+	}{
+		"in the OpenID document": {silent, metadataOf(issuer), true, true},
+		"in the OAuth document":  {metadataOf(issuer), silent, true, true},
+		"in none":                {silent, silent, false, true},
+		"S256 is not among them": {plain, plain, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := inOrder(t, mcp, issuer)
+			p.documents[issuer+"/.well-known/oauth-authorization-server"] = tc.oauth
+			p.documents[issuer+"/.well-known/openid-configuration"] = tc.openID
+			if tc.good {
+				p.wants(p.use(mcpoauth.Options{}), registeredOnce)
+				return
+			}
+			hint := "--allow-missing-pkce"
+			if !tc.lifted {
+				hint = ""
+			}
+			p.refused(mcpoauth.Options{}, hint)
+			if slices.Contains(p.requests, "authorize") {
+				t.Error("a person was asked")
+			}
+			p.requests = nil
+			if tc.lifted {
+				p.wants(p.use(mcpoauth.Options{Allow: mcpoauth.Allow{MissingPKCE: true}}), registeredOnce) // the challenge is sent, p checks it
+			} else {
+				p.refused(mcpoauth.Options{Allow: mcpoauth.Allow{MissingPKCE: true}}, "")
+			}
+		})
+	}
+}
+
+func TestManyWaysOfAServer(t *testing.T) {
+	cases := map[string]struct {
+		opt   authtest.Options
+		fault func(*authtest.Faults)
+		o     mcpoauth.Options
+	}{
+		"issuer with a path":               {opt: authtest.Options{IssuerPath: "/realms/one"}},
+		"issuer with a path, OpenID":       {opt: authtest.Options{IssuerPath: "/realms/one"}, fault: func(f *authtest.Faults) { f.OnlyOpenID = true }},
+		"metadata at the root":             {fault: func(f *authtest.Faults) { f.ResourceMetadataAtRoot = true }},
+		"challenge without metadata":       {fault: func(f *authtest.Faults) { f.ChallengeWithoutMetadata = true }},
+		"pushed requests only":             {fault: func(f *authtest.Faults) { f.RequirePAR = true }},
+		"form-encoded tokens":              {fault: func(f *authtest.Faults) { f.TokenForm = true }},
+		"201 for a token":                  {fault: func(f *authtest.Faults) { f.TokenStatus = 201 }},
+		"foreign redirect URIs":            {fault: func(f *authtest.Faults) { f.ForeignRedirectURIs = []string{"https://mcp.example/cb"} }},
+		"one origin, no resource metadata": {opt: authtest.Options{SameOrigin: true, Lenient: true}, fault: func(f *authtest.Faults) { f.NoResourceMetadata, f.ChallengeWithoutMetadata = true, true }},
+		"PKCE not advertised": {fault: func(f *authtest.Faults) {
+			f.ServerMetadata = func(m map[string]any) { delete(m, "code_challenge_methods_supported") }
+		}, o: mcpoauth.Options{Allow: mcpoauth.Allow{MissingPKCE: true}}},
+		"resource refused":            {fault: func(f *authtest.Faults) { f.RejectResource = true }, o: mcpoauth.Options{Server: mcpoauth.ServerOptions{NoResource: true}}},
+		"metadata document":           {opt: authtest.Options{MetadataDocuments: map[string][]string{"https://me.example/client.json": {"http://127.0.0.1/callback"}}}, o: mcpoauth.Options{Client: mcpoauth.ClientOptions{MetadataURL: "https://me.example/client.json"}}},
+		"access_type wanted":          {fault: func(f *authtest.Faults) { f.RequiredAuthorizeParams = map[string]string{"access_type": "offline"} }, o: mcpoauth.Options{Server: mcpoauth.ServerOptions{AuthorizeParams: map[string][]string{"access_type": {"offline"}}}}},
+		"localhost":                   {o: mcpoauth.Options{Callback: mcpoauth.CallbackOptions{Host: "localhost", Path: "/oauth/callback"}}},
+		"event streams":               {opt: authtest.Options{SSE: true}},
+		"refresh token by scope only": {opt: authtest.Options{RefreshNeedsOfflineAccess: true}},
+		"strings for lists": {fault: func(f *authtest.Faults) {
+			f.ServerMetadata = func(m map[string]any) {
+				m["token_endpoint_auth_methods_supported"], m["ui_locales_supported"], m["op_tos_uri"] = "none", 7, []any{nil}
+			}
+		}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			srv := authtest.New(t, &tc.opt)
+			if tc.fault != nil {
+				srv.Set(tc.fault)
+			}
+			tc.o.Prompt = (&person{srv: srv}).prompt
+			c := newClient(t, srv.MCPURL(), tc.o)
+			if s, err := tryPing(c); s != 200 || err != nil {
+				t.Fatalf("status %d, %v\n%v", s, err, legs(srv))
+			}
+			srv.Expire()
+			if s, err := tryPing(c); s != 200 || err != nil {
+				t.Fatalf("after a refresh: status %d, %v", s, err)
 			}
 		})
 	}
