@@ -16,7 +16,10 @@ import (
 )
 
 // The port that a person configured belongs to another program: that is said, and no browser opens.
+//
+// It has a row in docs/compatibility.md.
 func TestTheCallbackPortIsTaken(t *testing.T) {
+	t.Parallel()
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +38,10 @@ func TestTheCallbackPortIsTaken(t *testing.T) {
 }
 
 // localhost is 127.0.0.1 in one browser and ::1 in the next.
+//
+// It has a row in docs/compatibility.md.
 func TestLocalhostOfBothFamilies(t *testing.T) {
+	t.Parallel()
 	for _, ip := range []string{"127.0.0.1", "::1"} {
 		t.Run(ip, func(t *testing.T) {
 			if l, err := net.Listen("tcp", net.JoinHostPort(ip, "0")); err != nil {
@@ -76,7 +82,10 @@ func TestLocalhostOfBothFamilies(t *testing.T) {
 }
 
 // TestALoginWithoutARefreshToken lasts as long as its token does, restarts included.
+//
+// It has a row in docs/compatibility.md.
 func TestALoginWithoutARefreshToken(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, &authtest.Options{RefreshNeedsOfflineAccess: true})
 	st := memstore.New()
 	o := mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt, Scopes: mcpoauth.ScopeOptions{OfflineAccess: mcpoauth.Never}}
@@ -93,7 +102,10 @@ func TestALoginWithoutARefreshToken(t *testing.T) {
 }
 
 // TestACodeIsSentOnce, whatever way of client authentication the server wants: no way is tried out.
+//
+// It has a row in docs/compatibility.md.
 func TestACodeIsSentOnce(t *testing.T) {
+	t.Parallel()
 	for _, method := range []string{"none", "client_secret_basic", "client_secret_post"} {
 		srv := authtest.New(t, nil)
 		srv.Set(func(f *authtest.Faults) { f.RegistrationAuthMethod = method })
@@ -105,7 +117,10 @@ func TestACodeIsSentOnce(t *testing.T) {
 }
 
 // TestInvalidGrantIsNoDeadEnd: whoever may ask a person asks one, by the same client.
+//
+// It has a row in docs/compatibility.md.
 func TestInvalidGrantIsNoDeadEnd(t *testing.T) {
+	t.Parallel()
 	for name, set := range map[string]func(*authtest.Faults){
 		"with 400": func(*authtest.Faults) {}, "with 401": func(f *authtest.Faults) { f.UnauthorizedInvalidGrant = true },
 	} {
@@ -123,7 +138,9 @@ func TestInvalidGrantIsNoDeadEnd(t *testing.T) {
 	}
 }
 
+// It has a row in docs/compatibility.md.
 func TestAnySuccessOfATokenRequest(t *testing.T) {
+	t.Parallel()
 	for _, status := range []int{200, 201, 202} {
 		srv := authtest.New(t, nil)
 		srv.Set(func(f *authtest.Faults) { f.TokenStatus = status })
@@ -137,7 +154,10 @@ func TestAnySuccessOfATokenRequest(t *testing.T) {
 }
 
 // TestTheAuthorizationPageIsThePersonsAlone: it is never fetched to see whether it works.
+//
+// It has a row in docs/compatibility.md.
 func TestTheAuthorizationPageIsThePersonsAlone(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: func(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
 		if srv.Count("authorize") != 0 {
@@ -152,7 +172,10 @@ func TestTheAuthorizationPageIsThePersonsAlone(t *testing.T) {
 }
 
 // The authorization server takes no resource parameter. The error names the setting, and with it no request has one.
+//
+// It has a row in docs/compatibility.md.
 func TestTheResourceIsRefused(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	srv.Set(func(f *authtest.Faults) { f.RejectResource = true })
 	o := mcpoauth.Options{Store: memstore.New(), Prompt: (&person{srv: srv}).prompt}

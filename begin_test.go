@@ -12,6 +12,7 @@ import (
 )
 
 func TestALoginInTwoHalves(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, &authtest.Options{Lenient: true})
 	st := memstore.New()
 	ctx := context.Background()

@@ -15,7 +15,10 @@ import (
 
 // The resource is sent in every leg as the metadata spells it, and as nobody else does: authorization servers
 // compare it byte by byte.
+//
+// It has a row in docs/compatibility.md.
 func TestTheSpellingOfTheResource(t *testing.T) {
+	t.Parallel()
 	const origin, issuer = "https://mcp.example.com", "https://login.example.com"
 	for name, tc := range map[string]struct{ typed, mcp, announced, sent string }{
 		"no slash":                       {origin, origin, origin, origin},
@@ -47,7 +50,10 @@ func TestTheSpellingOfTheResource(t *testing.T) {
 }
 
 // A hostile MCP server names another's resource, so that the person consents to a token for that one.
+//
+// It has a row in docs/compatibility.md.
 func TestMetadataOfAnotherResource(t *testing.T) {
+	t.Parallel()
 	const mcp, issuer, root = "https://tools.example.com/mcp", "https://login.example.com", "https://tools.example.com/.well-known/oauth-protected-resource"
 	for name, tc := range map[string]struct {
 		announced string
@@ -82,7 +88,10 @@ func TestMetadataOfAnotherResource(t *testing.T) {
 }
 
 // Servers announce their authorization server in one spelling, and its document has another.
+//
+// It has a row in docs/compatibility.md.
 func TestIssuerIsSpelledInTwoWays(t *testing.T) {
+	t.Parallel()
 	const mcp, issuer = "https://tools.example.com/mcp", "https://login.example.com"
 	for name, tc := range map[string]struct {
 		announced, documented string
@@ -117,7 +126,10 @@ func TestIssuerIsSpelledInTwoWays(t *testing.T) {
 }
 
 // An issuer with a path keeps its metadata at one of five places.
+//
+// It has a row in docs/compatibility.md.
 func TestPlacesOfServerMetadata(t *testing.T) {
+	t.Parallel()
 	const mcp, host, issuer = "https://tools.example.com/mcp", "https://login.example.com", "https://login.example.com/realms/tools"
 	places := []string{
 		host + "/.well-known/oauth-authorization-server/realms/tools", host + "/.well-known/openid-configuration/realms/tools",
@@ -152,7 +164,10 @@ func TestPlacesOfServerMetadata(t *testing.T) {
 }
 
 // Any 401 begins a login, whatever its challenge says or leaves out.
+//
+// It has a row in docs/compatibility.md.
 func TestChallengesThatSayLittle(t *testing.T) {
+	t.Parallel()
 	for name, set := range map[string]func(*authtest.Faults){
 		"nothing":        func(f *authtest.Faults) { f.BareChallenge = true },
 		"Basic":          func(f *authtest.Faults) { f.Challenge = []string{`Basic realm="mcp"`} },
@@ -174,7 +189,10 @@ func TestChallengesThatSayLittle(t *testing.T) {
 }
 
 // The same server in another spelling, through another port, with another header: the same login.
+//
+// It has a row in docs/compatibility.md.
 func TestOneServerInManySpellings(t *testing.T) {
+	t.Parallel()
 	const mcp = "https://tools.example.com/mcp"
 	p := inOrder(t, mcp, "https://login.example.com")
 	o := mcpoauth.Options{Store: memstore.New()}
@@ -193,7 +211,10 @@ func TestOneServerInManySpellings(t *testing.T) {
 }
 
 // With metadata nothing is guessed: in a whole life no request goes to a place that no document names.
+//
+// It has a row in docs/compatibility.md.
 func TestNothingIsGuessed(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt})
 	ping(t, c)
@@ -213,7 +234,10 @@ func TestNothingIsGuessed(t *testing.T) {
 }
 
 // Where the person's browser is sent comes from a server that nobody knows.
+//
+// It has a row in docs/compatibility.md.
 func TestAddressesThatWouldRunCommands(t *testing.T) {
+	t.Parallel()
 	const mcp, issuer = "https://tools.example.com/mcp", "https://login.example.com"
 	for endpoint, good := range map[string]bool{
 		"javascript:alert(1)":                        false,
@@ -250,7 +274,10 @@ func TestAddressesThatWouldRunCommands(t *testing.T) {
 }
 
 // TestAClientForAnotherServer is shown to nobody else.
+//
+// It has a row in docs/compatibility.md.
 func TestAClientForAnotherServer(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: nobody(t), Client: mcpoauth.ClientOptions{ID: "mine", Secret: "CANARY", Issuer: "https://as.example.com"}})
 	_, err := tryPing(c)
@@ -265,7 +292,10 @@ func TestAClientForAnotherServer(t *testing.T) {
 }
 
 // TestDiscoveryAfterABlip: what failed once is asked again by the same program.
+//
+// It has a row in docs/compatibility.md.
 func TestDiscoveryAfterABlip(t *testing.T) {
+	t.Parallel()
 	for _, leg := range []string{"resource-metadata", "server-metadata", "registration"} {
 		srv := authtest.New(t, nil)
 		c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt})
@@ -281,7 +311,10 @@ func TestDiscoveryAfterABlip(t *testing.T) {
 }
 
 // TestTheAuthorizationServerIsElsewhere: nothing of it is asked for at the MCP server.
+//
+// It has a row in docs/compatibility.md.
 func TestTheAuthorizationServerIsElsewhere(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	ping(t, newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt}))
 	if strings.HasPrefix(srv.MCPURL(), srv.Issuer()) || srv.Count("other") != 0 {
@@ -290,7 +323,10 @@ func TestTheAuthorizationServerIsElsewhere(t *testing.T) {
 }
 
 // TestPathAndQueryOfAServer belong to it.
+//
+// It has a row in docs/compatibility.md.
 func TestPathAndQueryOfAServer(t *testing.T) {
+	t.Parallel()
 	seen := map[string]string{}
 	for _, url := range []string{"https://a.example", "https://a.example/mcp", "https://a.example/x/mcp", "https://a.example/mcp?tenant=1", "https://a.example/mcp?tenant=2"} {
 		c, err := mcpoauth.New(url, nil)
@@ -314,7 +350,10 @@ func TestPathAndQueryOfAServer(t *testing.T) {
 
 // TestAServerNamesAnotherIssuer: a client that was registered by hand stays, with its secret, at the issuer of
 // its first login, until a person says otherwise.
+//
+// It has a row in docs/compatibility.md.
 func TestAServerNamesAnotherIssuer(t *testing.T) {
+	t.Parallel()
 	client := authtest.Client{ID: "by-hand", Secret: "canary-secret", RedirectURIs: []string{"http://127.0.0.1/callback"}}
 	srv, next := authtest.New(t, nil), authtest.New(t, &authtest.Options{Lenient: true})
 	srv.AddClient(client)
@@ -354,7 +393,10 @@ func TestAServerNamesAnotherIssuer(t *testing.T) {
 }
 
 // PKCE is not advertised in one document, in the other, in none.
+//
+// It has a row in docs/compatibility.md.
 func TestPKCEIsNotAdvertised(t *testing.T) {
+	t.Parallel()
 	const mcp, issuer = "https://tools.example.com/mcp", "https://login.example.com"
 	silent := metadataOf(issuer)
 	delete(silent, "code_challenge_methods_supported")
@@ -396,6 +438,7 @@ func TestPKCEIsNotAdvertised(t *testing.T) {
 }
 
 func TestManyWaysOfAServer(t *testing.T) {
+	t.Parallel()
 	cases := map[string]struct {
 		opt   authtest.Options
 		fault func(*authtest.Faults)

@@ -90,6 +90,7 @@ var stageHelpers = []string{"internal/wire", "internal/resource", "internal/netg
 // TestImportRules keeps the layers apart: stages do not know each other or the store, nothing knows the
 // command, drivers stay in the command, and the root package links few modules of others.
 func TestImportRules(t *testing.T) {
+	t.Parallel()
 	seen := map[string]bool{}
 	all := goList(t, "linux", "./...")
 	for _, goos := range []string{"darwin", "windows"} {
@@ -143,6 +144,7 @@ func (r rule) refuses(imp string) string {
 // TestFewModules counts the modules of others that the library itself uses. What those use in turn is
 // their choice.
 func TestFewModules(t *testing.T) {
+	t.Parallel()
 	moduleOf := map[string]string{}
 	all := goList(t, "linux", "-deps", ".")
 	for _, p := range all {
@@ -164,6 +166,7 @@ func TestFewModules(t *testing.T) {
 }
 
 func TestRefuses(t *testing.T) {
+	t.Parallel()
 	r := rule{ours: []string{"store/..."}, others: []string{"golang.org/x/net"}}
 	for imp, refused := range map[string]bool{
 		"net/http": false, "testing": true, "golang.org/x/net/publicsuffix": false, "golang.org/x/netx": true,

@@ -16,7 +16,10 @@ import (
 )
 
 // Logins to several servers at once: each holds a port of its own from before it is named until the end.
+//
+// It has a row in docs/compatibility.md.
 func TestLoginsToManyServersAtOnce(t *testing.T) {
+	t.Parallel()
 	const n = 5
 	var mu sync.Mutex
 	ports := map[string]bool{}
@@ -47,7 +50,10 @@ func TestLoginsToManyServersAtOnce(t *testing.T) {
 
 // A login has ended for good while requests go on in the background: nobody is there to be asked, and each
 // request says what to do.
+//
+// It has a row in docs/compatibility.md.
 func TestNobodyIsAskedInTheBackground(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	srv.Set(func(f *authtest.Faults) { f.TokenAnswer = func(m map[string]any) { delete(m, "refresh_token") } })
 	st := memstore.New()
@@ -77,7 +83,10 @@ func TestNobodyIsAskedInTheBackground(t *testing.T) {
 }
 
 // The context of the login ends with it; what it obtained must not.
+//
+// It has a row in docs/compatibility.md.
 func TestTheContextOfTheLoginIsOver(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -96,7 +105,10 @@ func TestTheContextOfTheLoginIsOver(t *testing.T) {
 }
 
 // A person logs in again in another program; the one that runs on with a login that has ended takes the new one.
+//
+// It has a row in docs/compatibility.md.
 func TestALoginElsewhereIsTaken(t *testing.T) {
+	t.Parallel()
 	for name, end := range map[string]func(*authtest.Server){
 		"both tokens were revoked":     func(s *authtest.Server) { s.RevokeAll() },
 		"the access token has expired": func(s *authtest.Server) { s.Expire() },
@@ -134,7 +146,10 @@ func TestALoginElsewhereIsTaken(t *testing.T) {
 }
 
 // A request that is under way for long, an event stream for example, holds up no other and no refresh.
+//
+// It has a row in docs/compatibility.md.
 func TestAnOpenStreamHoldsUpNobody(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	open, end := make(chan struct{}), make(chan struct{})
 	srv.Set(func(f *authtest.Faults) {
@@ -175,7 +190,10 @@ func TestAnOpenStreamHoldsUpNobody(t *testing.T) {
 }
 
 // TestAPersonIsSlowerThanAConnection: the limits of requests are not those of people.
+//
+// It has a row in docs/compatibility.md.
 func TestAPersonIsSlowerThanAConnection(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	p := &person{srv: srv}
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{
@@ -191,7 +209,10 @@ func TestAPersonIsSlowerThanAConnection(t *testing.T) {
 }
 
 // TestManyServersInOneProgram: each has its own listener, state and login.
+//
+// It has a row in docs/compatibility.md.
 func TestManyServersInOneProgram(t *testing.T) {
+	t.Parallel()
 	var wg sync.WaitGroup
 	st := memstore.New()
 	for range 10 {
@@ -207,7 +228,10 @@ func TestManyServersInOneProgram(t *testing.T) {
 }
 
 // A login that was interrupted has registered one port, and the next one uses it.
+//
+// It has a row in docs/compatibility.md.
 func TestALoginAfterAnInterruptedOne(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	st := memstore.New()
 	first := ""
@@ -226,6 +250,7 @@ func TestALoginAfterAnInterruptedOne(t *testing.T) {
 }
 
 func TestAColdLoginAsksForNothingTwice(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	p := &person{srv: srv}
 	st := memstore.New()
@@ -249,7 +274,9 @@ func TestAColdLoginAsksForNothingTwice(t *testing.T) {
 	}
 }
 
+// It has a row in docs/compatibility.md.
 func TestAPersonDenies(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: func(ctx context.Context, p *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
 		back, err := srv.Decide(ctx, p.URL, false)
@@ -260,7 +287,9 @@ func TestAPersonDenies(t *testing.T) {
 	}
 }
 
+// It has a row in docs/compatibility.md.
 func TestManyLoginsAskOnePerson(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	st := memstore.New()
 	p := &person{srv: srv}
@@ -284,6 +313,7 @@ func TestManyLoginsAskOnePerson(t *testing.T) {
 
 // Another process has refreshed the login since this one looked: that is not the login that a person insists on.
 func TestAForcedLoginAfterARefreshElsewhere(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	st := memstore.New()
 	p := &person{srv: srv}
@@ -298,7 +328,9 @@ func TestAForcedLoginAfterARefreshElsewhere(t *testing.T) {
 	}
 }
 
+// It has a row in docs/compatibility.md.
 func TestTwoAccountsOnOneServer(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	st := memstore.New()
 	tokens := map[string]string{}

@@ -15,7 +15,9 @@ import (
 	"github.com/mcpoauth/mcpoauth/store/memstore"
 )
 
+// It has a row in docs/compatibility.md.
 func TestATokenThatCannotBeSaved(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	st := &brokenStore{Store: memstore.New()}
 	var failures int

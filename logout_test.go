@@ -12,6 +12,7 @@ import (
 )
 
 func TestLogoutWinsOverARefreshUnderWay(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	st := memstore.New()
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt})

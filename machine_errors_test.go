@@ -54,6 +54,7 @@ func answers(code string) func(map[string]string, *http.Request) string {
 }
 
 func TestWhatGoesWrongForMachines(t *testing.T) {
+	t.Parallel()
 	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -213,6 +214,7 @@ func TestWhatGoesWrongForMachines(t *testing.T) {
 // TestAKeyThatTheServerDoesNotList: the same key authenticates the client of a person's login, and the person
 // need not answer a consent page to find out that it is of no use.
 func TestAKeyThatTheServerDoesNotList(t *testing.T) {
+	t.Parallel()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)

@@ -20,7 +20,10 @@ import (
 )
 
 // A firewall answers with a page to whoever has no name, or that of a library.
+//
+// It has a row in docs/compatibility.md.
 func TestAFirewallThatWantsAName(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	block := func(w http.ResponseWriter, r *http.Request) bool {
 		ua := r.Header.Get("User-Agent")
@@ -52,7 +55,10 @@ func TestAFirewallThatWantsAName(t *testing.T) {
 
 // A company's network: names that only the proxy knows, certificates of an authority of its own. All of a login
 // goes that way, and nothing goes another.
+//
+// It has a row in docs/compatibility.md.
 func TestAProxyAndAnAuthorityOfItsOwn(t *testing.T) {
+	t.Parallel()
 	const mcp, issuer = "https://tools.corp.invalid/mcp", "https://login.corp.invalid"
 	p := inOrder(t, mcp, issuer)
 	metadata := metadataOf(issuer)
@@ -121,7 +127,10 @@ func TestAProxyAndAnAuthorityOfItsOwn(t *testing.T) {
 
 // TestAServerWantsACertificate: the login and the requests take the client certificate along, and without one
 // the error says which setting gives it.
+//
+// It has a row in docs/compatibility.md.
 func TestAServerWantsACertificate(t *testing.T) {
+	t.Parallel()
 	roots, cert := authority(t, "localhost")
 	var p *provider
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

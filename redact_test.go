@@ -16,7 +16,10 @@ import (
 )
 
 // Logs and errors end up in bug reports: neither has a secret in it, also where the server's answers do.
+//
+// It has a row in docs/compatibility.md.
 func TestLogsAndErrorsHoldNoSecret(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	srv.Set(func(f *authtest.Faults) { f.RegistrationAuthMethod = "client_secret_basic" })
 	var log bytes.Buffer
@@ -103,7 +106,9 @@ func TestLogsAndErrorsHoldNoSecret(t *testing.T) {
 	}
 }
 
+// It has a row in docs/compatibility.md.
 func TestNothingThatIsPrintedHoldsASecret(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	st := memstore.New()
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt})

@@ -18,7 +18,10 @@ import (
 )
 
 // TestTheTokenEndpointHasMoved: its old address is gone, and the issuer says where it is now.
+//
+// It has a row in docs/compatibility.md.
 func TestTheTokenEndpointHasMoved(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	st := memstore.New()
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt})
@@ -36,7 +39,10 @@ func TestTheTokenEndpointHasMoved(t *testing.T) {
 }
 
 // A record that does not say when the access token ends is used until the server refuses it, and then refreshed.
+//
+// It has a row in docs/compatibility.md.
 func TestARestartWithoutAnExpiry(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	st := memstore.New()
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt})
@@ -61,7 +67,10 @@ func TestARestartWithoutAnExpiry(t *testing.T) {
 }
 
 // A token that is still good is used on while the authorization server is in trouble.
+//
+// It has a row in docs/compatibility.md.
 func TestTroubleWhileTheTokenIsGood(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	srv.Set(func(f *authtest.Faults) { f.TokenAnswer = func(m map[string]any) { m["expires_in"] = 30 } })
 	st := memstore.New()
@@ -86,7 +95,10 @@ func TestTroubleWhileTheTokenIsGood(t *testing.T) {
 }
 
 // A refresh that does not repeat the refresh token and the scopes has not taken them away.
+//
+// It has a row in docs/compatibility.md.
 func TestARefreshThatRepeatsNothing(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, &authtest.Options{NoRotation: true})
 	st := memstore.New()
 	ping(t, newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt}))
@@ -106,7 +118,9 @@ func TestARefreshThatRepeatsNothing(t *testing.T) {
 	}
 }
 
+// It has a row in docs/compatibility.md.
 func TestARestartRefreshesAndNothingElse(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, &authtest.Options{AccessTokenLifetime: time.Second})
 	st, err := filestore.New(t.TempDir())
 	if err != nil {
@@ -129,7 +143,9 @@ func TestARestartRefreshesAndNothingElse(t *testing.T) {
 	}
 }
 
+// It has a row in docs/compatibility.md.
 func TestARefreshWithoutANewRefreshToken(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, &authtest.Options{NoRotation: true})
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt})
 	for range 3 {
@@ -141,7 +157,9 @@ func TestARefreshWithoutANewRefreshToken(t *testing.T) {
 	}
 }
 
+// It has a row in docs/compatibility.md.
 func TestManyRequestsRefreshOnce(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt})
 	ping(t, c)
@@ -161,7 +179,9 @@ func TestManyRequestsRefreshOnce(t *testing.T) {
 	}
 }
 
+// It has a row in docs/compatibility.md.
 func TestAWaiterWhoLeavesStopsNothing(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt})
 	ping(t, c)
@@ -189,7 +209,10 @@ func TestAWaiterWhoLeavesStopsNothing(t *testing.T) {
 
 // A network fault, a rate limit, a server in trouble or a page of somebody else's ends no login and
 // changes no record.
+//
+// It has a row in docs/compatibility.md.
 func TestAFailedRefreshEndsNoLogin(t *testing.T) {
+	t.Parallel()
 	faults := map[string]func(w http.ResponseWriter, r *http.Request) bool{
 		"connection reset": func(w http.ResponseWriter, _ *http.Request) bool {
 			conn, _, err := http.NewResponseController(w).Hijack()
@@ -239,6 +262,7 @@ func TestAFailedRefreshEndsNoLogin(t *testing.T) {
 }
 
 func TestARevokedRefreshTokenEndsTheLoginAndKeepsTheRegistration(t *testing.T) {
+	t.Parallel()
 	for _, unauthorized := range []bool{false, true} {
 		srv := authtest.New(t, nil)
 		srv.Set(func(f *authtest.Faults) { f.UnauthorizedInvalidGrant = unauthorized })
@@ -265,7 +289,9 @@ func TestARevokedRefreshTokenEndsTheLoginAndKeepsTheRegistration(t *testing.T) {
 	}
 }
 
+// It has a row in docs/compatibility.md.
 func TestAnExpiredClientSecret(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	srv.Set(func(f *authtest.Faults) {
 		f.RegistrationAuthMethod, f.SecretLifetime = "client_secret_basic", 2*time.Second

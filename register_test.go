@@ -20,7 +20,9 @@ import (
 	"github.com/mcpoauth/mcpoauth/store/memstore"
 )
 
+// It has a row in docs/compatibility.md.
 func TestOneRegistrationForManyLogins(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt})
 	for range 3 {
@@ -34,7 +36,10 @@ func TestOneRegistrationForManyLogins(t *testing.T) {
 }
 
 // TestTheDocumentsPort: a server that compares redirect URIs whole gets the port that its document has.
+//
+// It has a row in docs/compatibility.md.
 func TestTheDocumentsPort(t *testing.T) {
+	t.Parallel()
 	const url = "https://app.example.com/client.json"
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -55,7 +60,10 @@ func TestTheDocumentsPort(t *testing.T) {
 }
 
 // TestNativeOrWeb: a server takes http redirect URIs from native applications only.
+//
+// It has a row in docs/compatibility.md.
 func TestNativeOrWeb(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt})
 	ping(t, c)
@@ -74,7 +82,10 @@ func TestNativeOrWeb(t *testing.T) {
 }
 
 // TestARegistrationWithOtherRedirectURIs: ours is the one that is listened at.
+//
+// It has a row in docs/compatibility.md.
 func TestARegistrationWithOtherRedirectURIs(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	srv.Set(func(f *authtest.Faults) { f.ForeignRedirectURIs = []string{"https://proxy.example/callback"} })
 	var mu sync.Mutex
@@ -93,7 +104,10 @@ func TestARegistrationWithOtherRedirectURIs(t *testing.T) {
 }
 
 // TestWhichClientIsUsed: the one that a person registered, then the document, then a registration.
+//
+// It has a row in docs/compatibility.md.
 func TestWhichClientIsUsed(t *testing.T) {
+	t.Parallel()
 	const document = "https://app.example.com/client.json"
 	srv := authtest.New(t, &authtest.Options{MetadataDocuments: map[string][]string{document: {"http://127.0.0.1/callback"}}, Lenient: true})
 	srv.AddClient(authtest.Client{ID: "by-hand", RedirectURIs: []string{"http://127.0.0.1/callback"}})
@@ -120,7 +134,10 @@ func TestWhichClientIsUsed(t *testing.T) {
 }
 
 // TestARegistrationWithMoreScopes: they may be asked for, and are not.
+//
+// It has a row in docs/compatibility.md.
 func TestARegistrationWithMoreScopes(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	ping(t, newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt, Scopes: mcpoauth.ScopeOptions{OfflineAccess: mcpoauth.Never}}))
 	for _, r := range srv.Requests() {
@@ -132,7 +149,10 @@ func TestARegistrationWithMoreScopes(t *testing.T) {
 
 // The server forgot its clients. Its login page says so to the person and sends nobody back, so that the
 // program learns nothing: the next login must not end at the same page.
+//
+// It has a row in docs/compatibility.md.
 func TestAForgottenClientIsADeadEnd(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	st := memstore.New()
 	ping(t, newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt}))
@@ -157,7 +177,10 @@ func TestAForgottenClientIsADeadEnd(t *testing.T) {
 }
 
 // Nobody can register there, and where the endpoint usually is lies a page.
+//
+// It has a row in docs/compatibility.md.
 func TestNoDynamicRegistration(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, &authtest.Options{Lenient: true})
 	srv.Set(func(f *authtest.Faults) { f.NoRegistration = true })
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: nobody(t), Callback: mcpoauth.CallbackOptions{Path: "/oauth/back"}})
@@ -186,7 +209,10 @@ func TestNoDynamicRegistration(t *testing.T) {
 }
 
 // localhost, 127.0.0.1 or one exact redirect URI: each is the only one that is taken somewhere.
+//
+// It has a row in docs/compatibility.md.
 func TestOneSpellingOfTheRedirectURI(t *testing.T) {
+	t.Parallel()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -266,7 +292,10 @@ func TestOneSpellingOfTheRedirectURI(t *testing.T) {
 }
 
 // A registration that names a way to authenticate and brings no secret for it is no client.
+//
+// It has a row in docs/compatibility.md.
 func TestARegistrationWithoutItsSecret(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	srv.Set(func(f *authtest.Faults) {
 		f.Intercept = map[string]func(http.ResponseWriter, *http.Request) bool{
@@ -281,7 +310,10 @@ func TestARegistrationWithoutItsSecret(t *testing.T) {
 }
 
 // Servers take a client's secret in one way, not always in the one that they advertise.
+//
+// It has a row in docs/compatibility.md.
 func TestHowASecretIsTaken(t *testing.T) {
+	t.Parallel()
 	const id, secret = "a+b c", "a+b/c%:=ä"
 	type request struct {
 		basic            bool
@@ -320,7 +352,9 @@ func TestHowASecretIsTaken(t *testing.T) {
 	}
 }
 
+// It has a row in docs/compatibility.md.
 func TestAForgottenClientIsReplacedOnce(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	st := memstore.New()
 	p := &person{srv: srv}
@@ -336,7 +370,9 @@ func TestAForgottenClientIsReplacedOnce(t *testing.T) {
 	}
 }
 
+// It has a row in docs/compatibility.md.
 func TestAPreRegisteredClientIsNeverReplaced(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	srv.AddClient(authtest.Client{ID: "app", Secret: "a+b/c%:=", AuthMethod: "client_secret_post", RedirectURIs: []string{"http://127.0.0.1/callback"}})
 	st := memstore.New()
@@ -354,7 +390,9 @@ func TestAPreRegisteredClientIsNeverReplaced(t *testing.T) {
 	}
 }
 
+// It has a row in docs/compatibility.md.
 func TestTheRegistrationSaysHowToAuthenticate(t *testing.T) {
+	t.Parallel()
 	for _, method := range []string{"none", "client_secret_basic", "client_secret_post"} {
 		t.Run(method, func(t *testing.T) {
 			srv := authtest.New(t, nil)
@@ -378,6 +416,7 @@ func TestTheRegistrationSaysHowToAuthenticate(t *testing.T) {
 
 // TestTheLastLoginTakesItsClientAlong, and no other does: they share it.
 func TestTheLastLoginTakesItsClientAlong(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	p, st := &person{srv: srv}, memstore.New()
 	one := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: p.prompt})
@@ -404,6 +443,7 @@ func TestTheLastLoginTakesItsClientAlong(t *testing.T) {
 
 // TestAClientThatIsInUseStays: a person may be at the browser while another process logs out.
 func TestAClientThatIsInUseStays(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	p, st := &person{srv: srv}, memstore.New()
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: p.prompt})
@@ -426,6 +466,7 @@ func TestAClientThatIsInUseStays(t *testing.T) {
 }
 
 func TestAServerThatKeepsItsClients(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	p, st := &person{srv: srv}, memstore.New()
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: p.prompt})
@@ -437,7 +478,10 @@ func TestAServerThatKeepsItsClients(t *testing.T) {
 }
 
 // TestThePortOfTheRegistrationIsTaken is changed where the server lets, instead of registered again (RFC 7592).
+//
+// It has a row in docs/compatibility.md.
 func TestThePortOfTheRegistrationIsTaken(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		faults             func(*authtest.Faults)
 		registrations, put int
@@ -484,6 +528,7 @@ func TestThePortOfTheRegistrationIsTaken(t *testing.T) {
 
 // TestARegistrationOfOthers: one that this process cannot read is replaced only if nobody can.
 func TestARegistrationOfOthers(t *testing.T) {
+	t.Parallel()
 	for name, k := range map[string]struct {
 		data string
 		kept bool

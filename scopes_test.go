@@ -13,7 +13,10 @@ import (
 
 // Which scopes are asked for: what a person says, else what the challenge says, else what the resource lists,
 // else none. Nothing is made up.
+//
+// It has a row in docs/compatibility.md.
 func TestWhichScopesAreAskedFor(t *testing.T) {
+	t.Parallel()
 	challenged := `Bearer scope="c", error="invalid_token"`
 	for name, tc := range map[string]struct {
 		listed    []string // of the resource; nil leaves the member out
@@ -60,7 +63,10 @@ func TestWhichScopesAreAskedFor(t *testing.T) {
 }
 
 // One scope of those that the resource lists is unknown to the authorization server.
+//
+// It has a row in docs/compatibility.md.
 func TestAScopeThatTheServerDoesNotKnow(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	srv.Set(func(f *authtest.Faults) { f.ResourceScopes = []string{"mcp:read", "mcp:bad"} })
 	o := mcpoauth.Options{Prompt: (&person{srv: srv}).prompt}
@@ -76,7 +82,10 @@ func TestAScopeThatTheServerDoesNotKnow(t *testing.T) {
 
 // Some servers give refresh tokens to those who ask for offline_access and to nobody else; some know no such
 // scope and refuse it.
+//
+// It has a row in docs/compatibility.md.
 func TestOfflineAccess(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		known, needed bool
 		o             mcpoauth.Options

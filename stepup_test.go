@@ -17,6 +17,7 @@ import (
 // TestAServerThatWantsAnotherKindOfLogin gets it from the person, and where there is none the next login asks
 // for it.
 func TestAServerThatWantsAnotherKindOfLogin(t *testing.T) {
+	t.Parallel()
 	const claims = `{"access_token":{"acrs":{"essential":true,"value":"cp1"}}}`
 	for name, set := range map[string]func(*authtest.Faults){
 		"a second factor (RFC 9470)": func(f *authtest.Faults) { f.WantACR = "urn:example:mfa phr" },
@@ -55,6 +56,7 @@ func TestAServerThatWantsAnotherKindOfLogin(t *testing.T) {
 }
 
 func TestAPersonIsAskedOnceForAnotherKindOfLogin(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	p := &person{srv: srv}
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: p.prompt})
@@ -90,6 +92,7 @@ func TestAPersonIsAskedOnceForAnotherKindOfLogin(t *testing.T) {
 
 // TestChallengesThatAskForWhatCannotBeAsked are those of a token that is no longer good.
 func TestChallengesThatAskForWhatCannotBeAsked(t *testing.T) {
+	t.Parallel()
 	for name, challenge := range map[string]string{
 		"claims that are none":      `Bearer error="insufficient_claims", claims="!!!"`,
 		"claims that are a list":    `Bearer error="insufficient_claims", claims="WzFd"`,
@@ -127,6 +130,7 @@ func TestChallengesThatAskForWhatCannotBeAsked(t *testing.T) {
 // TestATokenThatIsRefusedBeforeItsEnd: it looks good and cannot be renewed, or what can be renewed is another
 // server's. Whoever logs in next, in whichever process, is asked, and once.
 func TestATokenThatIsRefusedBeforeItsEnd(t *testing.T) {
+	t.Parallel()
 	check := func(t *testing.T, st store.Store, srv *authtest.Server, end func(), p *person, reason string) {
 		t.Helper()
 		url := srv.MCPURL()
@@ -177,7 +181,9 @@ func TestATokenThatIsRefusedBeforeItsEnd(t *testing.T) {
 	}
 }
 
+// It has a row in docs/compatibility.md.
 func TestStepUpKeepsWhatWasGranted(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	p := &person{srv: srv}
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: p.prompt})
@@ -197,7 +203,9 @@ func TestStepUpKeepsWhatWasGranted(t *testing.T) {
 	}
 }
 
+// It has a row in docs/compatibility.md.
 func TestAScopeThatIsNeverEnough(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, &authtest.Options{Scopes: []string{"mcp:read", "more"}})
 	p := &person{srv: srv}
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: p.prompt})
@@ -211,7 +219,9 @@ func TestAScopeThatIsNeverEnough(t *testing.T) {
 	ping(t, silent)
 }
 
+// It has a row in docs/compatibility.md.
 func TestMissingScopesAreNamed(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	st := memstore.New()
 	ping(t, newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt}))

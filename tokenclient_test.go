@@ -20,7 +20,10 @@ import (
 )
 
 // TestLifetimesThatCannotBe: a server says 0, or a clock is off. There is no refresh for each request.
+//
+// It has a row in docs/compatibility.md.
 func TestLifetimesThatCannotBe(t *testing.T) {
+	t.Parallel()
 	for name, life := range map[string]any{"0": 0, "negative": -60, "one second": 1, "text": "soon"} {
 		t.Run(name, func(t *testing.T) {
 			srv := authtest.New(t, nil)
@@ -42,7 +45,10 @@ func TestLifetimesThatCannotBe(t *testing.T) {
 }
 
 // The token endpoint redirects: neither code nor refresh token goes there.
+//
+// It has a row in docs/compatibility.md.
 func TestRedirectsOfTheTokenEndpoint(t *testing.T) {
+	t.Parallel()
 	hits := 0
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hits++ }))
 	defer other.Close()
@@ -86,7 +92,10 @@ func TestRedirectsOfTheTokenEndpoint(t *testing.T) {
 }
 
 // Token responses arrive as forms, under any content type, also where JSON was asked for.
+//
+// It has a row in docs/compatibility.md.
 func TestTokensAsForms(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct{ contentType, body string }{
 		"a form":                  {"application/x-www-form-urlencoded", "access_token=access-%d&refresh_token=refresh-%d&token_type=bearer&expires_in=3600"},
 		"a form as plain text":    {"text/plain; charset=utf-8", "access_token=access-%d&refresh_token=refresh-%d&token_type=bearer&expires_in=3600"},
@@ -115,7 +124,10 @@ func TestTokensAsForms(t *testing.T) {
 }
 
 // Errors come with the status 200, and answers without a token do.
+//
+// It has a row in docs/compatibility.md.
 func TestErrorsWithTheStatusOfSuccess(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct{ contentType, body, code string }{
 		"an error":               {"application/json", `{"error":"incorrect_client_credentials","error_description":"No."}`, "invalid_client"},
 		"an error in a form":     {"application/x-www-form-urlencoded", "error=bad_verification_code&error_description=No.", "invalid_grant"},
@@ -153,6 +165,8 @@ func TestErrorsWithTheStatusOfSuccess(t *testing.T) {
 
 // expires_in comes as anything. What says nothing is used until the server refuses it; what says that the token
 // has ended is refreshed, but not per request.
+//
+// It has a row in docs/compatibility.md.
 func TestExpiresIn(t *testing.T) {
 	jwt := "e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"exp":1}`)) + ".x"
 	for name, tc := range map[string]struct {

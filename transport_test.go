@@ -17,7 +17,10 @@ import (
 
 // TestForbiddenForAnExpiredToken: a server answers 403 where it means 401. A 403 for a token that is good is
 // the caller's.
+//
+// It has a row in docs/compatibility.md.
 func TestForbiddenForAnExpiredToken(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, &authtest.Options{AccessTokenLifetime: 2 * time.Second})
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt})
 	ping(t, c)
@@ -41,7 +44,10 @@ func TestForbiddenForAnExpiredToken(t *testing.T) {
 }
 
 // TestBodiesAreSentAgainWhole, or not at all.
+//
+// It has a row in docs/compatibility.md.
 func TestBodiesAreSentAgainWhole(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		size   int
 		again  bool // the request can give its body again
@@ -81,7 +87,10 @@ func TestBodiesAreSentAgainWhole(t *testing.T) {
 }
 
 // TestStreamsAreAuthorizedToo: the GET of an event stream, and a DELETE, after the token's end.
+//
+// It has a row in docs/compatibility.md.
 func TestStreamsAreAuthorizedToo(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt})
 	ping(t, c)
@@ -107,7 +116,10 @@ func TestStreamsAreAuthorizedToo(t *testing.T) {
 }
 
 // The MCP server redirects. On its origin the token stays on the request; elsewhere nothing of it arrives.
+//
+// It has a row in docs/compatibility.md.
 func TestRedirectsOfTheServer(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	var elsewhere []http.Header
 	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -170,7 +182,10 @@ func TestRedirectsOfTheServer(t *testing.T) {
 }
 
 // A server that takes no token, not even a fresh one, gets one refresh and no storm.
+//
+// It has a row in docs/compatibility.md.
 func TestAServerThatRefusesEveryToken(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	p := &person{srv: srv}
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: p.prompt})
@@ -186,6 +201,7 @@ func TestAServerThatRefusesEveryToken(t *testing.T) {
 }
 
 func TestA401ThatOffersNoOAuthIsTheCallers(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	gone := page(404, "text/plain", "no")
 	srv.Set(func(f *authtest.Faults) {
@@ -202,6 +218,7 @@ func TestA401ThatOffersNoOAuthIsTheCallers(t *testing.T) {
 
 // TestConnectionsAreClosed by whoever ends, so that no goroutine stays.
 func TestConnectionsAreClosed(t *testing.T) {
+	t.Parallel()
 	for name, end := range map[string]func(*mcpoauth.Client, *http.Client) error{
 		"the client":      func(c *mcpoauth.Client, _ *http.Client) error { return c.Close(t.Context()) },
 		"the HTTP client": func(_ *mcpoauth.Client, h *http.Client) error { h.CloseIdleConnections(); return nil },

@@ -154,6 +154,8 @@ func TestOpenStartsTheLauncherAndNothingElse(t *testing.T) {
 }
 
 // TestHostileAddressesReachNoShell: the URL comes from a server that nobody has reason to trust.
+//
+// It has a row in docs/compatibility.md.
 func TestHostileAddressesReachNoShell(t *testing.T) {
 	onLinux(t)
 	bin, launches := fakes(t, everyLauncher...)

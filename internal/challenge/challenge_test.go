@@ -137,6 +137,8 @@ func TestParse(t *testing.T) {
 }
 
 // TestHeaders are challenges as servers send them.
+//
+// It has a row in docs/compatibility.md.
 func TestHeaders(t *testing.T) {
 	b, err := os.ReadFile("../../testdata/challenges.json")
 	if err != nil {

@@ -120,6 +120,7 @@ const addressOnStderr = `(?m)^  (http\S+response_type=code\S*)\n`
 
 var addressPattern = regexp.MustCompile(addressOnStderr)
 
+// It has a row in docs/compatibility.md.
 func TestTheBrowserIsOnAnotherMachine(t *testing.T) {
 	srv := authtest.New(t, nil)
 	dir := t.TempDir()
@@ -152,6 +153,7 @@ func TestTheBrowserIsOnAnotherMachine(t *testing.T) {
 	mustBePlain(t, p.text())
 }
 
+// It has a row in docs/compatibility.md.
 func TestNoBrowserAndNothingToRead(t *testing.T) {
 	srv := authtest.New(t, nil)
 	p := start(t, []string{"MCPOAUTH_DIR=" + t.TempDir(), "MCPOAUTH_NO_BROWSER=1"}, "login", srv.MCPURL())
@@ -168,6 +170,7 @@ func TestNoBrowserAndNothingToRead(t *testing.T) {
 	}
 }
 
+// It has a row in docs/compatibility.md.
 func TestNeitherBrowserNorTerminal(t *testing.T) {
 	srv := authtest.New(t, nil)
 	empty := t.TempDir()

@@ -262,6 +262,7 @@ func TestVerifyFalseIsNotAFile(t *testing.T) {
 	}
 }
 
+// It has a row in docs/compatibility.md.
 func TestCredentialsOfYourOwn(t *testing.T) {
 	bridgeHome(t)
 	srv := authtest.New(t, nil)

@@ -87,6 +87,7 @@ func TestWaitOnATerminalIsOneLineRewrittenAndTakenAway(t *testing.T) {
 	}
 }
 
+// It has a row in docs/compatibility.md.
 func TestBrowserAndPasteAtOnce(t *testing.T) {
 	srv := authtest.New(t, nil)
 	tty, keyboard, closed := terminal(t)

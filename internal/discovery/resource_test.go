@@ -80,6 +80,7 @@ func TestWhereResourceMetadataIsSought(t *testing.T) {
 	}
 }
 
+// It has a row in docs/compatibility.md.
 func TestPlacesOfResourceMetadata(t *testing.T) {
 	const header = mcpOrigin + "/meta"
 	all := []string{header, atPath, atRoot}
@@ -379,6 +380,8 @@ func TestCrossOriginMetadataOnLoopback(t *testing.T) {
 }
 
 // The challenge promised a document. If there is none, somebody may be keeping it from us.
+//
+// It has a row in docs/compatibility.md.
 func TestMetadataThatTheChallengeNamesIsGone(t *testing.T) {
 	w := newWeb(t, pages{mcpOrigin + oauthName: asm(mcpOrigin, nil)})
 	w.refused(Request{MetadataURL: mcpOrigin + "/meta", AllowGuessedEndpoints: true}, "challenge names")
@@ -411,6 +414,8 @@ func TestRedirectsOfMetadata(t *testing.T) {
 }
 
 // Some servers gate on the version of MCP and do not know ours.
+//
+// It has a row in docs/compatibility.md.
 func TestTheProtocolVersion(t *testing.T) {
 	const version = "2026-07-28"
 	w := newWeb(t, usual())

@@ -19,6 +19,7 @@ import (
 // announced is a server whose resource metadata names these issuers.
 func announced(issuers ...string) pages { return pages{atPath: prm(mcp, issuers...)} }
 
+// It has a row in docs/compatibility.md.
 func TestIssuersWithASlash(t *testing.T) {
 	const (
 		oauth = issuer + oauthName
@@ -54,6 +55,7 @@ func TestIssuersWithASlash(t *testing.T) {
 	}
 }
 
+// It has a row in docs/compatibility.md.
 func TestErrorsAtMetadataAddresses(t *testing.T) {
 	for name, page := range notThere {
 		t.Run(name, func(t *testing.T) {
@@ -69,6 +71,7 @@ func TestErrorsAtMetadataAddresses(t *testing.T) {
 	}
 }
 
+// It has a row in docs/compatibility.md.
 func TestAnAuthorizationServerInTrouble(t *testing.T) {
 	for name, page := range mayBeThere {
 		t.Run(name, func(t *testing.T) {
@@ -419,6 +422,7 @@ const (
 	fourth = "https://auth4.example.com"
 )
 
+// It has a row in docs/compatibility.md.
 func TestSeveralAuthorizationServers(t *testing.T) {
 	all := announced(issuer, second, third, fourth)
 	w := newWeb(t, all.with(pages{issuer + oauthName: asm(issuer, nil), second + oauthName: asm(second, nil)}))

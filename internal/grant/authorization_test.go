@@ -74,6 +74,7 @@ func TestWhatIsEmptyIsLeftOut(t *testing.T) {
 	}
 }
 
+// It has a row in docs/compatibility.md.
 func TestAnEndpointWithAQuery(t *testing.T) {
 	r := usual()
 	r.Endpoint += "?tenant=1&x=a%20b&x=c&audience=old"
@@ -300,6 +301,8 @@ func TestACallbackIsNotChanged(t *testing.T) {
 
 // RFC 9207 section 2.4, which holds for errors too: an error response is read like a code, so that whoever reads it
 // can look at state and iss before anything else of it.
+//
+// It has a row in docs/compatibility.md.
 func TestIssInTheCallback(t *testing.T) {
 	for _, answer := range []string{"code=a", "error=access_denied&error_description=EVIL"} {
 		for _, c := range []struct {

@@ -476,6 +476,8 @@ func TestRevocation(t *testing.T) {
 }
 
 // Some servers want the field from clients that have no secret.
+//
+// It has a row in docs/compatibility.md.
 func TestRevocationWantsASecretField(t *testing.T) {
 	wants := asJSON(400, `{"error":"invalid_request","error_description":"The client_secret field is required"}`)
 	ok := answer(200, "", "")

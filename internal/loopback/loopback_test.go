@@ -187,6 +187,8 @@ func TestNoOtherHostIsBound(t *testing.T) {
 }
 
 // TestTheListenerIsNotOnTheNetwork: nobody in the network can reach the login.
+//
+// It has a row in docs/compatibility.md.
 func TestTheListenerIsNotOnTheNetwork(t *testing.T) {
 	l := armed(t, Config{Host: "localhost"})
 	addresses, err := net.InterfaceAddrs()
@@ -394,6 +396,8 @@ func TestStrayRequests(t *testing.T) {
 }
 
 // TestStrayRequestsBeforeTheCallback on one listener.
+//
+// It has a row in docs/compatibility.md.
 func TestStrayRequestsBeforeTheCallback(t *testing.T) {
 	l := armed(t, Config{})
 	for i := range 100 {
@@ -894,6 +898,8 @@ var vectors = []string{
 }
 
 // TestHostileTextOnTheCallbackPage: pages are fixed, byte for byte, whatever the request says.
+//
+// It has a row in docs/compatibility.md.
 func TestHostileTextOnTheCallbackPage(t *testing.T) {
 	plain := shown(t, armed(t, Config{ServerName: "mcp.example.com"}))
 	for _, text := range vectors {
@@ -1085,6 +1091,8 @@ func TestMain(m *testing.M) {
 
 // TestThePagePromisesNothing: a browser closes no tab that it did not open by a script, so no page says that
 // it will.
+//
+// It has a row in docs/compatibility.md.
 func TestThePagePromisesNothing(t *testing.T) {
 	for name, p := range shown(t, armed(t, Config{ServerName: "mcp.example.com"})) {
 		text := strings.ToLower(p.body)

@@ -233,6 +233,8 @@ func TestNameThatResolvesToThisMachine(t *testing.T) {
 
 // TestANameThatRebinds: the first answer is one that may be dialled, the next is not; and the
 // other way round. What counts is the address of each connection.
+//
+// It has a row in docs/compatibility.md.
 func TestANameThatRebinds(t *testing.T) {
 	internal := startCanary(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Connection", "close")
@@ -453,6 +455,8 @@ func TestRequestsCarryWhatTheyShould(t *testing.T) {
 
 // TestHeadersStayWithTheirOrigins: what is configured for the MCP server is no business of others, which
 // differ from it by no more than a port.
+//
+// It has a row in docs/compatibility.md.
 func TestHeadersStayWithTheirOrigins(t *testing.T) {
 	var mu sync.Mutex
 	seen := map[string]string{}
@@ -1155,6 +1159,8 @@ func TestTheDefaultTransportIsChecked(t *testing.T) {
 }
 
 // TestCompressedDocuments: a server compresses whatever it can.
+//
+// It has a row in docs/compatibility.md.
 func TestCompressedDocuments(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")

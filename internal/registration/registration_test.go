@@ -240,6 +240,7 @@ func TestNothingIsSentThatCannotWork(t *testing.T) {
 	}
 }
 
+// It has a row in docs/compatibility.md.
 func TestAnySuccessOfARegistration(t *testing.T) {
 	for name, page := range map[string]http.HandlerFunc{
 		"200": asJSON(200, good), "201": asJSON(201, good), "202": asJSON(202, good), "BOM": asJSON(201, "\xef\xbb\xbf"+good), "called text": answer(201, "text/plain", good),
@@ -394,6 +395,8 @@ func TestHintsAboutTheRedirectURI(t *testing.T) {
 }
 
 // What a server names as the part that it does not take is left out, if a login can do without.
+//
+// It has a row in docs/compatibility.md.
 func TestMetadataThatARegistrationRefuses(t *testing.T) {
 	none := refusal("invalid_client_metadata", "logo_uri is missing")
 	first := []any{byAddress}
@@ -473,6 +476,7 @@ func (b *bubble) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// It has a row in docs/compatibility.md.
 func TestARegistrationThatAsksForAPause(t *testing.T) {
 	busy := func(after string) http.HandlerFunc { return asJSON(429, `{"error":"slow_down"}`, "Retry-After", after) }
 	ok := asJSON(201, good)

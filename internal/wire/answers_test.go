@@ -105,6 +105,8 @@ func TestTheCodeDecidesBeforeTheStatus(t *testing.T) {
 }
 
 // The content type is a hint, and often a bad one.
+//
+// It has a row in docs/compatibility.md.
 func TestContentTypesOfTokens(t *testing.T) {
 	for ct, body := range map[string]string{
 		"application/json":                         `{"access_token":"a"}`,

@@ -74,6 +74,7 @@ func TestAByteOrderMarkIsAccepted(t *testing.T) {
 	}
 }
 
+// It has a row in docs/compatibility.md.
 func TestOddTypesInMetadata(t *testing.T) {
 	m, err := ParseServerMetadata([]byte(`{"issuer":"https://a","scopes_supported":"a b","response_types_supported":"code","grant_types_supported":null,
 		"response_modes_supported":[],"token_endpoint_auth_methods_supported":["none",7,null,"x_unheard_of",{}],"token_endpoint":7,"jwks_uri":[],

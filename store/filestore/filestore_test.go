@@ -65,6 +65,8 @@ const servers = 20
 
 // Programs save the tokens of many servers at once and are killed while they do. Each record is whole, and none
 // goes back behind what was saved.
+//
+// It has a row in docs/compatibility.md.
 func TestProgramsAreKilledWhileTheySave(t *testing.T) {
 	s, dir := open(t)
 	for range 5 {
@@ -190,6 +192,7 @@ func save(t *testing.T, s store.Store, data string) (store.Revision, string) {
 	return rev, files[0]
 }
 
+// It has a row in docs/compatibility.md.
 func TestADamagedFileCostsNoOtherLogin(t *testing.T) {
 	for name, content := range map[string]string{
 		"empty": "", "half": `{"format":1,"kind":"login","id":"https://mcp.ex`, "zeros": strings.Repeat("\x00", 300), "brace": `{}}`, "other types": `{"format":"x","revision":[]}`,
@@ -290,6 +293,7 @@ func TestADirectoryThatIsALinkIsRefused(t *testing.T) {
 	}
 }
 
+// It has a row in docs/compatibility.md.
 func TestRecordsThatOthersCanRead(t *testing.T) {
 	s, dir := open(t)
 	_, path := save(t, s, "x")

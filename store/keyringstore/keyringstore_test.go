@@ -137,6 +137,8 @@ func (s small) Set(service, account, secret string) error {
 }
 
 // A login of any size lies in a file, sealed; the keyring holds the key alone.
+//
+// It has a row in docs/compatibility.md.
 func TestABigLoginAndASmallKeyring(t *testing.T) {
 	dir, k := t.TempDir(), &fake{}
 	s := open(t, dir, small{k})
@@ -187,6 +189,7 @@ func TestABigLoginAndASmallKeyring(t *testing.T) {
 	}
 }
 
+// It has a row in docs/compatibility.md.
 func TestNoKeyringIsNeverPlainFiles(t *testing.T) {
 	dir := t.TempDir()
 	k := &fake{err: errors.New("broken")}
@@ -212,6 +215,7 @@ func TestNoKeyringIsNeverPlainFiles(t *testing.T) {
 	}
 }
 
+// It has a row in docs/compatibility.md.
 func TestAKeyringThatNeverAnswers(t *testing.T) {
 	k := &fake{hang: make(chan struct{})}
 	s := openWithin(t, t.TempDir(), k, time.Second)
