@@ -258,7 +258,7 @@ func TestAKeyThatTheServerDoesNotList(t *testing.T) {
 	}
 	list("RS256")
 	for what, err := range try(usual) {
-		if err == nil || !strings.Contains(err.Error(), "it signs with ES256") || !strings.Contains(err.Error(), "takes RS256") {
+		if err == nil || !strings.Contains(err.Error(), "it signs with ES256") || !strings.Contains(err.Error(), "accepts RS256") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

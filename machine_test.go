@@ -159,7 +159,7 @@ func TestAMachineNeedsNoLogin(t *testing.T) {
 	// Without its grant the login is of no use, and is said to be a machine's.
 	plain := newClient(t, srv.url(), mcpoauth.Options{Store: st})
 	srv.do(func() { srv.valid = nil })
-	if _, err := tryPing(plain); !errors.Is(err, mcpoauth.ErrLoginRequired) || !strings.Contains(err.Error(), "machine") {
+	if _, err := tryPing(plain); !errors.Is(err, mcpoauth.ErrLoginRequired) || !strings.Contains(err.Error(), "without a person") {
 		t.Errorf("without the grant: %v", err)
 	}
 }

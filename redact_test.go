@@ -41,12 +41,12 @@ func TestLogsAndErrorsHoldNoSecret(t *testing.T) {
 		status     int
 		kind, body string
 	}{
-		{400, "application/json", `{"error":"invalid_request","error_description":"what is ECHO"}`},
 		{200, "application/json", `{"access_token":"ECHO","token_type":"mac"}`},
 		{200, "application/json", `{"access_token":"ECHO","expires_in":`},
 		{200, "text/html", `<html>access_token=ECHO</html>`},
 		{500, "text/plain", `panic: ECHO`},
 		{200, "application/json", `{"access_token":["ECHO"],"refresh_token":{"a":"ECHO"}}`},
+		{400, "application/json", `{"error":"invalid_request","error_description":"what is ECHO"}`},
 	} {
 		srv.Expire()
 		srv.Set(func(f *authtest.Faults) {
@@ -60,8 +60,10 @@ func TestLogsAndErrorsHoldNoSecret(t *testing.T) {
 				return page(answer.status, answer.kind, strings.ReplaceAll(answer.body, "ECHO", secret))(w, r)
 			}}
 		})
-		// Another client, that no pause of the last one holds.
-		_, err := tryPing(newClient(t, srv.MCPURL(), o))
+		// Another client, that no pause of the last one holds, and without a person, who would log in anew.
+		unattended := o
+		unattended.Prompt = nil
+		_, err := tryPing(newClient(t, srv.MCPURL(), unattended))
 		if err == nil {
 			t.Errorf("%+v: no error", answer)
 		}

@@ -31,7 +31,7 @@ func TestAServerThatWantsAnotherKindOfLogin(t *testing.T) {
 			srv.Set(set)
 			quiet := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st})
 			for range 2 {
-				if _, err := tryPing(quiet); !errors.Is(err, mcpoauth.ErrLoginRequired) || !strings.Contains(err.Error(), "the server asks for a login") {
+				if _, err := tryPing(quiet); !errors.Is(err, mcpoauth.ErrLoginRequired) || !strings.Contains(err.Error(), "the server demands a login") {
 					t.Errorf("without a person: %v", err)
 				}
 			}
@@ -81,7 +81,7 @@ func TestAPersonIsAskedOnceForAnotherKindOfLogin(t *testing.T) {
 	})
 	var refused *mcpoauth.Error
 	for range 2 {
-		if _, err := tryPing(c); !errorAt(err, mcpoauth.OpAuthorization, &refused) || !strings.Contains(err.Error(), "still asks") {
+		if _, err := tryPing(c); !errorAt(err, mcpoauth.OpAuthorization, &refused) || !strings.Contains(err.Error(), "still demands") {
 			t.Errorf("got %v", err)
 		}
 	}
