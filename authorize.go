@@ -193,7 +193,7 @@ func (c *Client) finish(ctx context.Context, p *store.Pending, values url.Values
 		return nil, &AuthorizationError{Fact{Message: "the callback belongs to another login"}}
 	}
 	// Errors too count only if they come from the right issuer (RFC 9207 section 2.4).
-	if err := grant.CheckIssuer(cb.Issuer, values.Has("iss"), p.Issuer, p.IssParameterPromised); err != nil {
+	if err := cb.CheckIssuer(grant.ExpectedIssuer{Issuer: p.Issuer, Promised: p.IssParameterPromised}); err != nil {
 		return nil, publicError(err)
 	}
 	if cb.Error != "" {
@@ -205,7 +205,7 @@ func (c *Client) finish(ctx context.Context, p *store.Pending, values url.Values
 	}
 	tok, auth, err := grant.ExchangeCode(ctx, c.http, grant.CodeRequest{
 		Endpoint: p.TokenEndpoint, Auth: auth, Code: cb.Code, Verifier: secret.New(p.Verifier),
-		RedirectURI: p.RedirectURI, Resource: p.Resource, Extra: c.opts.TokenParams, Dialect: c.dialect(&store.Record{Issuer: p.Issuer}),
+		RedirectURI: p.RedirectURI, Resource: p.Resource, Extra: c.opts.TokenParams, Format: c.dialect(&store.Record{Issuer: p.Issuer}),
 	})
 	if err != nil {
 		return nil, publicError(err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/mcpoauth/mcpoauth/internal/netguard"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
@@ -107,7 +108,7 @@ func CheckClientMetadata(ctx context.Context, opts *Options) ([]ClientMetadataFa
 	if err != nil {
 		return nil, err
 	}
-	a, err := c.http.Get(ctx, "client-metadata", want.ClientID, nil)
+	a, err := c.http.Get(ctx, netguard.Request{Leg: "client-metadata", URL: want.ClientID})
 	if err != nil {
 		f := faultOf(err)
 		f.Stage = "registration"

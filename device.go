@@ -134,7 +134,9 @@ func (c *Client) pollDevice(ctx context.Context, f *facts, auth grant.ClientAuth
 			}})
 		case <-t.C:
 		}
-		tok, pending, err := grant.PollDevice(ctx, c.http, f.Server.TokenEndpoint, auth, d, f.Resource, c.opts.TokenParams, c.dialect(&store.Record{Issuer: f.Issuer}))
+		tok, pending, err := grant.PollDevice(ctx, c.http, grant.DevicePoll{
+			Endpoint: f.Server.TokenEndpoint, Auth: auth, Device: d, Resource: f.Resource, Extra: c.opts.TokenParams, Format: c.dialect(&store.Record{Issuer: f.Issuer}),
+		})
 		switch {
 		case err != nil && ctx.Err() != nil:
 			continue

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mcpoauth/mcpoauth/internal/registration"
 	"github.com/mcpoauth/mcpoauth/internal/resource"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 	"github.com/mcpoauth/mcpoauth/store"
@@ -144,7 +143,7 @@ func (c *Client) importedRecord(l *ImportedLogin, f *facts) *store.Record {
 		},
 	}
 	if rec.Registration.AuthMethod == "" {
-		rec.Registration.AuthMethod = registration.ChooseAuthMethod(f.Server.TokenEndpointAuthMethodsSupported, l.ClientSecret != "")
+		rec.Registration.AuthMethod = chooseAuthMethod(f.Server.TokenEndpointAuthMethodsSupported, l.ClientSecret)
 	}
 	return rec
 }

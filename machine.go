@@ -207,7 +207,7 @@ func (c *Client) acquire(ctx context.Context, before *session, d *demand) (*sess
 	defer cancel()
 	tok, err := grant.Machine(ctx, c.http, grant.MachineRequest{
 		Endpoint: rec.TokenEndpoint, Auth: auth, Type: rec.Grant, Assertion: secret.New(assertion),
-		Resource: rec.Resource, Scopes: scopes, ScopeSeparator: c.opts.ScopeSeparator, Extra: c.opts.TokenParams, Dialect: c.dialect(rec),
+		Resource: rec.Resource, Scopes: scopes, ScopeSeparator: c.opts.ScopeSeparator, Extra: c.opts.TokenParams, Format: c.dialect(rec),
 	})
 	if err != nil {
 		return nil, c.acquireFailed(err)

@@ -250,14 +250,14 @@ func (c *Client) sendRefresh(ctx context.Context, rec *store.Record) (*wire.Toke
 	defer cancel()
 	return grant.Refresh(ctx, c.http, grant.RefreshRequest{
 		Endpoint: rec.TokenEndpoint, Auth: auth,
-		RefreshToken: secret.New(rec.RefreshToken), Resource: rec.Resource, Extra: c.opts.TokenParams, Dialect: c.dialect(rec),
+		RefreshToken: secret.New(rec.RefreshToken), Resource: rec.Resource, Extra: c.opts.TokenParams, Format: c.dialect(rec),
 	})
 }
 
 // dialect is how the server writes its token responses: as the options say, else as the login has it, else as is
 // known of the provider.
-func (c *Client) dialect(rec *store.Record) grant.Dialect {
-	d := grant.Dialect{Member: cmp.Or(c.opts.TokenMember, rec.TokenMember), BearerType: cmp.Or(c.opts.AllowTokenType, rec.BearerType)}
+func (c *Client) dialect(rec *store.Record) grant.TokenResponseFormat {
+	d := grant.TokenResponseFormat{Member: cmp.Or(c.opts.TokenMember, rec.TokenMember), BearerType: cmp.Or(c.opts.AllowTokenType, rec.BearerType)}
 	if p := discovery.ProviderOf(rec.Issuer); p != nil && !c.opts.IgnoreProviders {
 		d.Member, d.BearerType = cmp.Or(d.Member, p.TokenMember), cmp.Or(d.BearerType, p.TokenType)
 	}

@@ -131,6 +131,14 @@ func (c *Client) manageable(reg *store.Registration) bool {
 	return sameOrigin(reg.ClientURI, reg.Endpoint) || sameOrigin(reg.ClientURI, reg.Issuer)
 }
 
+// chooseAuthMethod chooses how a client with this secret, if any, authenticates.
+func chooseAuthMethod(supported []string, secret string) string {
+	if secret == "" {
+		return registration.AuthMethodWithoutSecret(supported)
+	}
+	return registration.AuthMethodWithSecret(supported)
+}
+
 // fixedIdentity returns the pre-registered client or the metadata document, if one applies.
 func (c *Client) fixedIdentity(f *facts) *identity {
 	methods := f.Server.TokenEndpointAuthMethodsSupported
@@ -141,7 +149,7 @@ func (c *Client) fixedIdentity(f *facts) *identity {
 			method = methodPrivateKey
 		}
 		if method == "" {
-			method = registration.ChooseAuthMethod(methods, c.opts.ClientSecret != "")
+			method = chooseAuthMethod(methods, c.opts.ClientSecret)
 		}
 		return &identity{reg: &store.Registration{
 			Issuer: f.Issuer, ClientID: c.opts.ClientID, ClientSecret: c.opts.ClientSecret, AuthMethod: method, Source: sourcePreRegistered,
@@ -236,7 +244,7 @@ func (c *Client) register(ctx context.Context, f *facts, id *identity, redirectU
 	r := registration.Request{
 		Endpoint: endpoint, RedirectURIs: redirectSpellings(redirectURI), ClientName: c.opts.ClientName, ApplicationType: applicationType,
 		GrantTypes: grants, Scope: c.registeredScope(ctx, f, w),
-		AuthMethod: registration.ChooseAuthMethod(f.Server.TokenEndpointAuthMethodsSupported, false),
+		AuthMethod: registration.AuthMethodWithoutSecret(f.Server.TokenEndpointAuthMethodsSupported),
 		SoftwareID: "mcpoauth", SoftwareVersion: Version, SoftwareStatement: c.opts.SoftwareStatement,
 		InitialAccessToken: secret.New(c.opts.InitialAccessToken), Extra: c.opts.ClientMetadata,
 	}

@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/mcpoauth/mcpoauth/internal/resource"
 )
 
 const (
@@ -47,18 +49,15 @@ func Sanitize(raw string) (string, error) {
 	if err := checkHost(u.Scheme, host); err != nil {
 		return "", err
 	}
-	authority := host
-	if strings.Contains(host, ":") {
-		authority = "[" + host + "]"
-	}
-	if p := u.Port(); p != "" {
-		n, err := strconv.ParseUint(p, 10, 16)
+	port := u.Port()
+	if port != "" {
+		n, err := strconv.ParseUint(port, 10, 16)
 		if err != nil || n == 0 {
 			return "", errors.New("its port is not valid")
 		}
-		authority += ":" + strconv.FormatUint(n, 10)
+		port = strconv.FormatUint(n, 10)
 	}
-	s := u.Scheme + "://" + authority + escape(u.EscapedPath())
+	s := u.Scheme + "://" + resource.HostPort(host, port) + escape(u.EscapedPath())
 	if u.RawQuery != "" {
 		s += "?" + escape(u.RawQuery)
 	}

@@ -10,8 +10,8 @@
 package discovery
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"net/url"
 	"time"
 
@@ -96,8 +96,8 @@ type run struct {
 	server *url.URL
 	tried  []wire.Attempt
 	notes  []string
-	// silent are the origins that could not be reached: asking on would only wait again.
-	silent map[string]*wire.Fault
+	// unreachable are the origins that could not be reached: further requests there would only wait again.
+	unreachable map[string]*wire.Fault
 }
 
 // Discover asks for the metadata. Its error is a *wire.Fault whose Tried has every address asked:
@@ -105,15 +105,15 @@ type run struct {
 func Discover(ctx context.Context, c *netguard.Client, r Request) (*Result, error) {
 	server, err := url.Parse(r.ServerURL)
 	if err != nil || server.Host == "" {
-		return nil, &wire.Fault{Stage: "discovery", Message: "the server URL cannot be read", Err: err}
+		return nil, &wire.Fault{Stage: wire.StageDiscovery, Message: "the server URL cannot be read", Err: err}
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxDuration)
 	defer cancel()
-	d := &run{ctx: ctx, c: c, r: r, server: server, silent: make(map[string]*wire.Fault)}
+	d := &run{ctx: ctx, c: c, r: r, server: server, unreachable: make(map[string]*wire.Fault)}
 	res, err := d.discover()
 	if err != nil {
-		f := *asFault(err)
-		f.Stage, f.Tried = "discovery", d.tried
+		f := *wire.AsFault(err, wire.StageDiscovery, "")
+		f.Tried = d.tried
 		return nil, &f
 	}
 	if !r.NoProviders {
@@ -151,8 +151,8 @@ func (d *run) discover() (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	var absent, passing *wire.Fault
-	var closed *Result // sound, but nobody knows us there
+	var absent, transient *wire.Fault
+	var noRegistration *Result // sound, but no client of ours can be registered there
 	for _, issuer := range servers {
 		m, from, fault := d.serverMetadata(issuer)
 		switch {
@@ -164,25 +164,25 @@ func (d *run) discover() (*Result, error) {
 			if d.preferred(issuer) || d.open(m) {
 				return res, nil
 			}
-			if closed == nil {
-				closed = res
+			if noRegistration == nil {
+				noRegistration = res
 			}
 		case fault.NotOffered:
-			absent = firstFault(absent, fault)
-		case closed != nil && !fault.Temporary:
+			absent = cmp.Or(absent, fault)
+		case noRegistration != nil && !fault.Temporary:
 			// It would have been the second choice.
 		case !fault.Temporary || d.preferred(issuer):
 			// What is wrong ends the search. What may pass does for an issuer that we have a login
 			// or a client at: a moment's trouble is no reason to move to another one.
 			return nil, fault
 		default:
-			passing = firstFault(passing, fault)
+			transient = cmp.Or(transient, fault)
 		}
 	}
-	if closed != nil && passing == nil {
-		return closed, nil
+	if noRegistration != nil && transient == nil {
+		return noRegistration, nil
 	}
-	if fault := firstFault(passing, absent); fault != nil {
+	if fault := cmp.Or(transient, absent); fault != nil {
 		// That one of several servers has no metadata does not mean that there is no OAuth.
 		fault.NotOffered = false
 		return nil, fault
@@ -193,21 +193,6 @@ func (d *run) discover() (*Result, error) {
 // open reports whether a client can become known to a server.
 func (d *run) open(m *wire.ServerMetadata) bool {
 	return !d.r.NeedsRegistration || m.RegistrationEndpoint != "" || d.r.HasDocument && m.ClientIDMetadataDocumentSupported
-}
-
-func firstFault(a, b *wire.Fault) *wire.Fault {
-	if a != nil {
-		return a
-	}
-	return b
-}
-
-func asFault(err error) *wire.Fault {
-	var f *wire.Fault
-	if !errors.As(err, &f) {
-		f = &wire.Fault{Message: err.Error(), Err: err}
-	}
-	return f
 }
 
 func (d *run) note(text string) { d.notes = append(d.notes, text) }

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -36,7 +37,7 @@ func (d *run) resourceMetadata() (*wire.ResourceMetadata, string, error) {
 	if d.r.ProtocolVersion != "" {
 		extra.Set("Mcp-Protocol-Version", d.r.ProtocolVersion)
 	}
-	var passing *wire.Fault
+	var transient *wire.Fault
 	for _, at := range list {
 		body, f, err := d.get("resource-metadata", at, extra)
 		if body == nil && f == nil && err == nil && d.lastStatus() == http.StatusBadRequest && len(extra) > 0 {
@@ -47,7 +48,7 @@ func (d *run) resourceMetadata() (*wire.ResourceMetadata, string, error) {
 		if err != nil {
 			return nil, "", err
 		}
-		passing = firstFault(passing, f)
+		transient = cmp.Or(transient, f)
 		if body == nil {
 			continue
 		}
@@ -66,8 +67,8 @@ func (d *run) resourceMetadata() (*wire.ResourceMetadata, string, error) {
 		return m, at, nil
 	}
 	switch {
-	case passing != nil:
-		return nil, "", passing
+	case transient != nil:
+		return nil, "", transient
 	case d.r.MetadataURL != "":
 		// To go on at the origin would be a downgrade that somebody in between could cause.
 		return nil, "", &wire.Fault{
@@ -134,8 +135,12 @@ func (d *run) checkResource(m *wire.ResourceMetadata, at string) *wire.Fault {
 		return d.wrong(at, "the protected resource metadata names no resource (RFC 9728 section 2)",
 			"tell the server's owner; until it is repaired give the resource with --resource (Options.Resource)")
 	}
+	covers := resource.Same
 	u, err := url.Parse(at)
-	if err == nil && resource.Covers(m.Resource, d.r.ServerURL, strings.HasPrefix(u.Path, wellKnown)) || override != "" && m.Resource == override {
+	if err == nil && strings.HasPrefix(u.Path, wellKnown) {
+		covers = resource.SameOrParent
+	}
+	if covers(m.Resource, d.r.ServerURL) || override != "" && m.Resource == override {
 		return nil
 	}
 	return d.wrong(at, fmt.Sprintf("the protected resource metadata is about %q, not about %s", wire.Clean(m.Resource), wire.PlainURL(d.r.ServerURL)),

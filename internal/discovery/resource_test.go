@@ -358,7 +358,7 @@ func TestMetadataOnAnotherOrigin(t *testing.T) {
 	w.refused(Request{MetadataURL: "http://evil.example.net/prm", AllowCrossOriginMetadata: true}, "to another origin over plain http")
 	w.only()
 	for _, header := range []string{"https://169.254.169.254/prm", "https://10.0.0.1/prm", "http://127.0.0.1:8080/prm", "https://metadata.google.internal/prm"} {
-		w.refused(Request{MetadataURL: header, AllowCrossOriginMetadata: true}, "is not asked")
+		w.refused(Request{MetadataURL: header, AllowCrossOriginMetadata: true}, "is not requested")
 	}
 	w.only()
 	// What another origin says is still about the server that was asked for, and not about its parent unless at a
@@ -503,7 +503,7 @@ func TestServersThatAreNoIssuers(t *testing.T) {
 	}
 	for _, s := range []string{"http://evil.example.net", "https://169.254.169.254", "https://10.0.0.1", "http://127.0.0.1:9", "https://localhost", "https://2130706433"} {
 		w := newWeb(t, usual().with(pages{atPath: prm(mcp, s)}))
-		w.refused(Request{}, "is not asked")
+		w.refused(Request{}, "is not requested")
 		w.only(atPath)
 	}
 	// A single text in place of a list is taken.

@@ -134,7 +134,7 @@ type MachineRequest struct {
 	// ScopeSeparator is as in an AuthorizationRequest.
 	ScopeSeparator string
 	Extra          url.Values
-	Dialect        Dialect
+	Format         TokenResponseFormat
 }
 
 // Machine asks for a token, exactly once: a second try would only feed a lockout. The error is a
@@ -151,11 +151,11 @@ func Machine(ctx context.Context, c *netguard.Client, r MachineRequest) (*wire.T
 		form.Set("scope", strings.Join(r.Scopes, cmp.Or(r.ScopeSeparator, " ")))
 	}
 	addExtra(form, r.Extra)
-	tok, a, err := sendForToken(ctx, c, "token", r.Endpoint, r.Auth, form, r.Dialect)
+	tok, a, err := call{client: c, leg: "token", endpoint: r.Endpoint, auth: r.Auth, form: form, format: r.Format}.sendForToken(ctx)
 	if err == nil {
 		return tok, nil
 	}
-	f := stage(err, "token", r.Endpoint)
+	f := wire.AsFault(err, wire.StageToken, r.Endpoint)
 	if a == nil {
 		return nil, f
 	}

@@ -24,7 +24,7 @@ const (
 	Private
 	// Loopback addresses belong to this machine.
 	Loopback
-	// forbidden addresses are never asked: link-local, multicast, cloud metadata, reserved.
+	// forbidden addresses are never requested: link-local, multicast, cloud metadata, reserved.
 	forbidden
 )
 
@@ -156,7 +156,7 @@ func numeric(name string) bool {
 func (p Policy) allow(c Class, what string) error {
 	switch {
 	case c == forbidden:
-		return fmt.Errorf("%s is an address that is never asked (link-local, cloud metadata or reserved)", what)
+		return fmt.Errorf("%s is an address that is never requested (link-local, cloud metadata or reserved)", what)
 	case c == Public || c == p.Class || p.AllowPrivateNetwork:
 		return nil
 	}

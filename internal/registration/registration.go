@@ -69,7 +69,7 @@ func (r *Request) metadata() map[string]any {
 // that asks for a short pause gets it, once. The error is a *wire.Fault.
 func Register(ctx context.Context, c *netguard.Client, r Request) (*wire.Registration, error) {
 	if len(r.RedirectURIs) == 0 {
-		return nil, &wire.Fault{Stage: "registration", Message: "there is no redirect URI to register"}
+		return nil, &wire.Fault{Stage: wire.StageRegistration, Message: "there is no redirect URI to register"}
 	}
 	m := r.metadata()
 	waited := false
@@ -133,13 +133,13 @@ func leaveOut(m map[string]any, f *wire.Fault) bool {
 func register(ctx context.Context, c *netguard.Client, r Request, m map[string]any) (*wire.Registration, *wire.Fault) {
 	body, err := json.Marshal(m)
 	if err != nil {
-		return nil, &wire.Fault{Stage: "registration", Message: "the client metadata cannot be written as JSON: " + err.Error(), Err: err, Hint: "check Options.ClientMetadata"}
+		return nil, &wire.Fault{Stage: wire.StageRegistration, Message: "the client metadata cannot be written as JSON: " + err.Error(), Err: err, Hint: "check Options.ClientMetadata"}
 	}
 	h := http.Header{}
 	if !r.InitialAccessToken.IsZero() {
 		h.Set("Authorization", "Bearer "+r.InitialAccessToken.Reveal())
 	}
-	a, err := c.PostJSON(ctx, "registration", r.Endpoint, body, h)
+	a, err := c.PostJSON(ctx, netguard.Request{Leg: "registration", URL: r.Endpoint, Header: h}, body)
 	if err != nil {
 		return nil, r.fault(err)
 	}
@@ -195,15 +195,7 @@ func (r *Request) hint(f *wire.Fault) string {
 }
 
 func (r *Request) fault(err error) *wire.Fault {
-	var f *wire.Fault
-	if !errors.As(err, &f) {
-		f = &wire.Fault{Message: err.Error(), Err: err}
-	}
-	f.Stage = "registration"
-	if f.URL == "" {
-		f.URL = wire.PlainURL(r.Endpoint)
-	}
-	return f
+	return wire.AsFault(err, wire.StageRegistration, r.Endpoint)
 }
 
 // check settles the authentication method: the server's word counts (RFC 7591 section 3.2.1). Refused is
@@ -229,26 +221,27 @@ func check(reg *wire.Registration, now time.Time) error {
 	return nil
 }
 
-// ChooseAuthMethod chooses how a client authenticates at the token endpoint, before anything is sent,
-// from the methods that the server's metadata lists (nil: it has no list; RFC 8414 section 2 then means
-// client_secret_basic). Without a secret it is what to ask for in a registration: none wherever the
-// server does not say otherwise.
-func ChooseAuthMethod(supported []string, haveSecret bool) string {
-	if !haveSecret {
-		if len(supported) == 0 || slices.Contains(supported, "none") {
-			return "none"
-		}
-		for _, m := range []string{"client_secret_post", "client_secret_basic"} {
-			if slices.Contains(supported, m) {
-				return m
-			}
-		}
-		return "none"
-	}
+// AuthMethodWithSecret chooses how a client with a secret authenticates at the token endpoint, before anything is
+// sent, from the methods that the server's metadata lists. No list means client_secret_basic (RFC 8414 section 2).
+func AuthMethodWithSecret(supported []string) string {
 	if len(supported) == 0 || slices.Contains(supported, "client_secret_basic") {
 		return "client_secret_basic"
 	}
 	return "client_secret_post"
+}
+
+// AuthMethodWithoutSecret chooses the method of a client that has no secret, which is also the one to register:
+// none, unless the server's metadata lists only methods that need a secret.
+func AuthMethodWithoutSecret(supported []string) string {
+	if len(supported) == 0 || slices.Contains(supported, "none") {
+		return "none"
+	}
+	for _, m := range []string{"client_secret_post", "client_secret_basic"} {
+		if slices.Contains(supported, m) {
+			return m
+		}
+	}
+	return "none"
 }
 
 // CheckMetadataURL reports why a URL cannot be that of a Client ID Metadata Document

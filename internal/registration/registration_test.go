@@ -529,14 +529,14 @@ func TestChooseAuthMethod(t *testing.T) {
 		{"tls_client_auth none", "none", "client_secret_post"},
 	} {
 		list := strings.Fields(c.supported)
-		if got := ChooseAuthMethod(list, false); got != c.public {
+		if got := AuthMethodWithoutSecret(list); got != c.public {
 			t.Errorf("%q without a secret: %s", c.supported, got)
 		}
-		if got := ChooseAuthMethod(list, true); got != c.confidential {
+		if got := AuthMethodWithSecret(list); got != c.confidential {
 			t.Errorf("%q with a secret: %s", c.supported, got)
 		}
 	}
-	if ChooseAuthMethod(nil, false) != "none" || ChooseAuthMethod(nil, true) != "client_secret_basic" {
+	if AuthMethodWithoutSecret(nil) != "none" || AuthMethodWithSecret(nil) != "client_secret_basic" {
 		t.Error("no list is not an empty one")
 	}
 }

@@ -28,9 +28,9 @@ const maxRedirectURIs = 10
 // Change reads the registration, and writes it with what is added. What the server does not take, or a
 // registration that is another's, is an error: a *wire.Fault.
 func Change(ctx context.Context, c *netguard.Client, u Update) (*wire.Registration, error) {
-	h := http.Header{"Authorization": {"Bearer " + u.Token.Reveal()}}
+	target := netguard.Request{Leg: "registration", URL: u.URI, Header: http.Header{"Authorization": {"Bearer " + u.Token.Reveal()}}}
 	fault := func(err error) *wire.Fault {
-		f := (&Request{Endpoint: u.URI}).fault(err)
+		f := wire.AsFault(err, wire.StageRegistration, u.URI)
 		f.URL = wire.PlainURL(u.URI)
 		return f
 	}
@@ -39,7 +39,7 @@ func Change(ctx context.Context, c *netguard.Client, u Update) (*wire.Registrati
 		f.Message = "the server refused to change the registration"
 		return fault(f)
 	}
-	a, err := c.Get(ctx, "registration", u.URI, h)
+	a, err := c.Get(ctx, target)
 	if err != nil {
 		return nil, fault(err)
 	}
@@ -76,7 +76,7 @@ func Change(ctx context.Context, c *netguard.Client, u Update) (*wire.Registrati
 	if err != nil {
 		return nil, fault(err)
 	}
-	if a, err = c.PutJSON(ctx, "registration", u.URI, body, h); err != nil {
+	if a, err = c.PutJSON(ctx, target, body); err != nil {
 		return nil, fault(err)
 	}
 	reg, err := wire.ParseRegistration(a.Body)

@@ -275,7 +275,11 @@ func TestCovers(t *testing.T) {
 		{"", "https://a.example", true, false},
 		{"", "", true, false},
 	} {
-		if got := Covers(tc.document, tc.asked, tc.parent); got != tc.covers {
+		covers := Same
+		if tc.parent {
+			covers = SameOrParent
+		}
+		if got := covers(tc.document, tc.asked); got != tc.covers {
 			t.Errorf("document %q, asked %q, parent allowed %t: %t", tc.document, tc.asked, tc.parent, got)
 		}
 	}

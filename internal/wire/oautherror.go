@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -24,7 +25,7 @@ func ParseOAuthError(status int, h http.Header, body []byte) *Fault {
 		return pageFault(status, h)
 	}
 	return &Fault{
-		Stage: "token", Status: status, RetryAfter: RetryAfter(h, time.Now()), Temporary: TemporaryStatus(status),
+		Stage: StageToken, Status: status, RetryAfter: RetryAfter(h, time.Now()), Temporary: TemporaryStatus(status),
 		Message: "the server answered with an error that cannot be read",
 	}
 }
@@ -62,7 +63,7 @@ func (o Object) isError() bool {
 
 // looksLikePage reports whether an answer is meant for a browser.
 func looksLikePage(h http.Header, body []byte) bool {
-	return strings.Contains(mediaType(h), "html") || bytes.HasPrefix(bytes.TrimSpace(body), []byte("<"))
+	return strings.Contains(MediaType(h), "html") || bytes.HasPrefix(bytes.TrimSpace(body), []byte("<"))
 }
 
 // gone are the statuses by which a page says that there is no such endpoint. Any other page comes
@@ -71,7 +72,7 @@ var gone = []int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGo
 
 func pageFault(status int, h http.Header) *Fault {
 	return &Fault{
-		Stage: "token", Status: status, RetryAfter: RetryAfter(h, time.Now()), Temporary: !slices.Contains(gone, status),
+		Stage: StageToken, Status: status, RetryAfter: RetryAfter(h, time.Now()), Temporary: !slices.Contains(gone, status),
 		Message: "the server answered with a web page instead of an OAuth answer",
 		Hint:    "a firewall, a proxy or a captive portal may have answered in the server's place: try again when it is out of the way",
 	}
@@ -98,15 +99,15 @@ var sameCode = map[string]string{
 
 // errorFrom reads an error response.
 func errorFrom(status int, h http.Header, o Object, now time.Time) *Fault {
-	f := &Fault{Stage: "token", Status: status, RetryAfter: RetryAfter(h, now), Message: "the server refused"}
+	f := &Fault{Stage: StageToken, Status: status, RetryAfter: RetryAfter(h, now), Message: "the server refused"}
 	code, desc := o.String("error"), o.String("error_description")
 	if code == "" && o.Has("error") {
 		if inner, err := ParseObject(o["error"]); err == nil {
-			code = firstOf(inner.String("code"), inner.String("type"), inner.String("status"))
-			desc = firstOf(desc, inner.String("message"))
+			code = cmp.Or(inner.String("code"), inner.String("type"), inner.String("status"))
+			desc = cmp.Or(desc, inner.String("message"))
 		}
 	}
-	desc = firstOf(desc, o.String("message"), o.String("detail"), o.String("msg"))
+	desc = cmp.Or(desc, o.String("message"), o.String("detail"), o.String("msg"))
 	f.Description = Clean(desc)
 	if same, ok := sameCode[code]; ok {
 		// What the server really said stays visible.
@@ -129,13 +130,4 @@ func errorFrom(status int, h http.Header, o Object, now time.Time) *Fault {
 		f.Hint = "the server does not take the resource indicator: try --no-resource (Options.NoResource) or --resource (Options.Resource)"
 	}
 	return f
-}
-
-func firstOf(list ...string) string {
-	for _, s := range list {
-		if s != "" {
-			return s
-		}
-	}
-	return ""
 }

@@ -68,8 +68,8 @@ func ValidScope(s string) bool {
 	return s != ""
 }
 
-// mediaType returns the media type of an answer in lower case.
-func mediaType(h http.Header) string {
+// MediaType returns the media type of an answer in lower case, without its parameters, "" if it has none.
+func MediaType(h http.Header) string {
 	t, _, err := mime.ParseMediaType(h.Get("Content-Type"))
 	if err != nil {
 		t, _, _ = strings.Cut(h.Get("Content-Type"), ";")
@@ -89,7 +89,7 @@ func message(h http.Header, body []byte) (Object, error) {
 	case s[0] == '{':
 		return ParseObject(body)
 	}
-	form := mediaType(h) == "application/x-www-form-urlencoded" || strings.Contains(s, "access_token=") || strings.Contains(s, "error=")
+	form := MediaType(h) == "application/x-www-form-urlencoded" || strings.Contains(s, "access_token=") || strings.Contains(s, "error=")
 	if !form || strings.ContainsAny(s, "<> \t\r\n") {
 		return nil, errors.New("neither JSON nor a form")
 	}
@@ -141,7 +141,7 @@ func ParseToken(status int, h http.Header, body []byte, received time.Time) (*To
 		return nil, ParseOAuthError(status, h, body)
 	}
 	bad := func(message string, err error) (*Token, error) {
-		return nil, &Fault{Stage: "token", Status: status, Message: message, Hint: "the server is at fault", Err: err}
+		return nil, &Fault{Stage: StageToken, Status: status, Message: message, Hint: "the server is at fault", Err: err}
 	}
 	o, err := message(h, body)
 	switch {
@@ -157,7 +157,7 @@ func ParseToken(status int, h http.Header, body []byte, received time.Time) (*To
 	if t.AccessToken.IsZero() {
 		if o.Has("authed_user") {
 			return nil, &Fault{
-				Stage: "token", Status: status, Message: "the token endpoint's answer has its token in a member of its own making, authed_user",
+				Stage: StageToken, Status: status, Message: "the token endpoint's answer has its token in a member of its own making, authed_user",
 				Hint: "if the server's owner confirms it, set --token-member authed_user (Options.TokenMember)",
 			}
 		}
@@ -174,7 +174,7 @@ func ParseToken(status int, h http.Header, body []byte, received time.Time) (*To
 		t.note("the token response has no token_type (RFC 6749 section 5.1); it is taken for Bearer")
 	default:
 		return nil, &Fault{
-			Stage: "token", Status: status, Message: fmt.Sprintf("the token is of the type %q, which cannot be used", CleanN(typ, 40)),
+			Stage: StageToken, Status: status, Message: fmt.Sprintf("the token is of the type %q, which cannot be used", CleanN(typ, 40)),
 			Hint: "ask the server's owner for Bearer tokens; if that is what they are, set --allow-token-type " + CleanN(typ, 40) + " (Options.AllowTokenType)",
 		}
 	}
