@@ -47,7 +47,7 @@ var rules = map[string]rule{
 	"internal/resource":     {others: []string{"golang.org/x/net"}},
 	"internal/netguard":     {ours: []string{"internal/resource", "internal/wire"}, others: []string{"golang.org/x/net"}},
 	"internal/loopback":     {ours: []string{"internal/wire"}},
-	"internal/browser":      {},
+	"internal/browser":      {ours: []string{"internal/resource"}},
 	"internal/dpop":         {ours: []string{"internal/resource"}, others: []string{"github.com/go-jose/go-jose"}},
 	"internal/flight":       {},
 	"internal/secret":       {},

@@ -42,7 +42,6 @@ var Schema string
 
 const (
 	defaultTable   = "mcpoauth"
-	defaultLease   = 30 * time.Second
 	defaultTimeout = 10 * time.Second
 	// pendingLife is how long what is under way is kept.
 	pendingLife = 15 * time.Minute
@@ -87,15 +86,11 @@ func New(db *sql.DB, opt *Options) (*Store, error) {
 	if !plainName(s.opt.Table) {
 		return nil, fmt.Errorf("pgstore: the table name %q is not plain: lower-case letters, digits and _", s.opt.Table)
 	}
-	if s.opt.Lease == 0 {
-		s.opt.Lease = defaultLease
+	limits, err := lease.Options{Lease: s.opt.Lease, Timeout: s.opt.Timeout}.WithDefaults(defaultTimeout)
+	if err != nil {
+		return nil, fmt.Errorf("pgstore: %w", err)
 	}
-	if s.opt.Lease < time.Second {
-		return nil, errors.New("pgstore: a lease of less than a second does not survive a pause of the garbage collector or the network")
-	}
-	if s.opt.Timeout <= 0 {
-		s.opt.Timeout = defaultTimeout
-	}
+	s.opt.Lease, s.opt.Timeout = limits.Lease, limits.Timeout
 	s.names = namesFor(s.opt.Table)
 	return s, nil
 }

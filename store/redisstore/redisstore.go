@@ -53,7 +53,6 @@ type Conn interface {
 
 const (
 	defaultPrefix  = "mcpoauth:"
-	defaultLease   = 30 * time.Second
 	defaultTimeout = 5 * time.Second
 	// pendingLife is how long what is under way is kept: a login is begun and finished within ten
 	// minutes, and posts without an answer are remembered as long.
@@ -96,15 +95,11 @@ func New(conn Conn, opt *Options) (*Store, error) {
 	if strings.ContainsAny(s.opt.Prefix, "*?[]\\{}") {
 		return nil, fmt.Errorf("redisstore: the prefix %q has characters that mean something in a pattern", s.opt.Prefix)
 	}
-	if s.opt.Lease == 0 {
-		s.opt.Lease = defaultLease
+	limits, err := lease.Options{Lease: s.opt.Lease, Timeout: s.opt.Timeout}.WithDefaults(defaultTimeout)
+	if err != nil {
+		return nil, fmt.Errorf("redisstore: %w", err)
 	}
-	if s.opt.Lease < time.Second {
-		return nil, errors.New("redisstore: a lease of less than a second does not survive a pause of the garbage collector or the network")
-	}
-	if s.opt.Timeout <= 0 {
-		s.opt.Timeout = defaultTimeout
-	}
+	s.opt.Lease, s.opt.Timeout = limits.Lease, limits.Timeout
 	return s, nil
 }
 
