@@ -42,7 +42,7 @@ var rules = map[string]rule{
 	},
 	"internal/challenge":    {},
 	"internal/discovery":    {ours: []string{"internal/wire", "internal/resource", "internal/netguard"}},
-	"internal/registration": {ours: []string{"internal/wire", "internal/netguard", "internal/secret"}},
+	"internal/registration": {ours: []string{"internal/wire", "internal/resource", "internal/netguard", "internal/secret"}},
 	"internal/grant":        {ours: []string{"internal/dpop", "internal/wire", "internal/netguard", "internal/secret"}, others: []string{"github.com/go-jose/go-jose"}},
 	"internal/wire":         {ours: []string{"internal/secret"}},
 	"internal/resource":     {others: []string{"golang.org/x/net"}},

@@ -248,6 +248,7 @@ func (c *Client) register(ctx context.Context, f *facts, id *identity, redirectU
 		SoftwareID: "mcpoauth", SoftwareVersion: Version, SoftwareStatement: c.opts.SoftwareStatement,
 		InitialAccessToken: secret.New(c.opts.InitialAccessToken), Extra: c.opts.ClientMetadata,
 	}
+	r.AllowForeignEndpoints = c.opts.AllowForeignEndpoints
 	got, err := registration.Register(ctx, c.http, r)
 	if err != nil {
 		return publicError(err)
@@ -257,9 +258,7 @@ func (c *Client) register(ctx context.Context, f *facts, id *identity, redirectU
 		RedirectURI: redirectURI, RedirectURIs: got.RedirectURIs, Endpoint: endpoint, Scope: got.Scope, SecretExpiry: got.SecretExpiry, CreatedAt: time.Now(),
 		AccessToken: got.RegistrationAccessToken.Reveal(), ClientURI: got.RegistrationClientURI, LoginUntil: time.Now().Add(c.opts.LoginTimeout),
 	}
-	if len(got.RedirectURIs) > 0 && !slices.Contains(got.RedirectURIs, redirectURI) {
-		c.note("the server registered other redirect URIs than asked for; it may refuse " + redirectURI)
-	}
+	c.notes(got.Notes)
 	c.saveRegistration(ctx, id)
 	return nil
 }

@@ -1,4 +1,4 @@
-// Package challenge parses WWW-Authenticate (RFC 9110 section 11.6.1, RFC 6750 section 3).
+// Package challenge parses the WWW-Authenticate header (RFC 9110 section 11.6.1, RFC 6750 section 3).
 package challenge
 
 import (
@@ -228,6 +228,9 @@ func (c *Challenge) add(name, value string, fine bool) {
 type Bearer struct {
 	// Found reports a Bearer challenge, DPoP one of that scheme.
 	Found, DPoP bool
+	// Broken reports a challenge of these schemes whose parameters were ignored, because one occurs twice or the
+	// challenge ends within a quoted string.
+	Broken bool
 	// WantNonce: one of them asks for a DPoP nonce (RFC 9449 section 9).
 	WantNonce bool
 	// Algorithms are those that a DPoP challenge lists for proofs (RFC 9449 section 7.1), "" if it lists none.
@@ -249,6 +252,7 @@ func FindBearer(h http.Header) Bearer {
 			b.Found = b.Found || scheme == "bearer"
 			b.DPoP = b.DPoP || scheme == "dpop"
 			if c.Broken {
+				b.Broken = true
 				continue
 			}
 			b.WantNonce = b.WantNonce || c.Params["error"] == "use_dpop_nonce"

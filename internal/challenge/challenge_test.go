@@ -217,6 +217,14 @@ func TestFindBearer(t *testing.T) {
 	if b := find(`Bearer resource_metadata=1, scope=2, error=3, error_description=4, error_uri=5, realm=6, acr_values=7, max_age=8, claims=9, other=10`); b != all {
 		t.Errorf("all parameters: %+v", b)
 	}
+	for line, broken := range map[string]bool{
+		`Bearer resource_metadata="https://a", resource_metadata="https://b"`: true, `DPoP algs="ES256`: true,
+		`Basic realm="a", realm="b", Bearer scope="s"`: false, `Bearer scope="s"`: false,
+	} {
+		if b := find(line); b.Broken != broken || !b.Found && !b.DPoP {
+			t.Errorf("%s: %+v", line, b)
+		}
+	}
 	if b := FindBearer(nil); b != (Bearer{}) {
 		t.Errorf("without headers: %+v", b)
 	}
@@ -246,6 +254,8 @@ func TestFindBearerOrder(t *testing.T) {
 		for _, l := range lines {
 			h.Add("www-authenticate", l)
 		}
+		want := want
+		want.Broken = strings.Contains(name, "broken")
 		if got := FindBearer(h); got != want {
 			t.Errorf("%s: got %+v", name, got)
 		}

@@ -81,6 +81,9 @@ type Result struct {
 	// Legacy: found without resource metadata, at the MCP server's origin or by a pin. Guessed: the
 	// endpoints are defaults.
 	Legacy, Guessed bool
+	// Withheld are endpoints that the metadata has and Server has not, because they are sent secrets and lie on
+	// another site than the token endpoint.
+	Withheld []Endpoint
 	// Provider is what is known of the authorization server, nil if nothing is.
 	Provider *Provider
 	// Notes are remarks for a person; Tried are the addresses that were asked, in order.
@@ -96,6 +99,8 @@ type run struct {
 	server *url.URL
 	tried  []wire.Attempt
 	notes  []string
+	// withheld are those of the metadata that was checked last.
+	withheld []Endpoint
 	// unreachable are the origins that could not be reached: further requests there would only wait again.
 	unreachable map[string]*wire.Fault
 }
@@ -128,7 +133,8 @@ func Discover(ctx context.Context, c *netguard.Client, r Request) (*Result, erro
 	case r.ResourceOverride != "":
 		res.Resource = r.ResourceOverride
 	}
-	res.Notes, res.Tried = d.notes, d.tried
+	d.remarkServer(res.Server)
+	res.Notes, res.Tried, res.Withheld = d.notes, d.tried, d.withheld
 	return res, nil
 }
 

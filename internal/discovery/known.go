@@ -26,6 +26,8 @@ type Provider struct {
 	Register string
 	// Authorize are parameters that its authorization requests need.
 	Authorize map[string]string
+	// NeedsScopes: it refuses an authorization request without scopes.
+	NeedsScopes bool
 	// NoResource: it refuses the resource indicator (RFC 8707).
 	NoResource bool
 	// TokenMember and TokenType are where its token responses have the token, and how they call a bearer token.
@@ -62,7 +64,13 @@ var known = []*Provider{
 		Name: "Google", Source: `Google Identity, "OpenID Connect" (the discovery document: accounts.google.com, oauth2.googleapis.com and openidconnect.googleapis.com) and "Using OAuth 2.0 for Web Server Applications" (access_type, prompt)`,
 		Issuers: []string{"https://accounts.google.com"}, traits: spreadEndpoints, Register: "https://console.cloud.google.com/auth/clients",
 		// Without them there is no refresh token.
-		Authorize: map[string]string{"access_type": "offline", "prompt": "consent"},
+		Authorize: map[string]string{"access_type": "offline", "prompt": "consent"}, NeedsScopes: true,
+	},
+	{
+		Name: "Dropbox", Source: `Dropbox, "OAuth Guide" (PKCE with S256, token_access_type=offline) and the API's /oauth2/authorize at www.dropbox.com and /oauth2/token at api.dropboxapi.com`,
+		Issuers: []string{"https://www.dropbox.com", "https://dropbox.com"}, traits: spreadEndpoints | silentPKCE, Register: "https://www.dropbox.com/developers/apps",
+		// Without it there is no refresh token.
+		Authorize: map[string]string{"token_access_type": "offline"},
 	},
 	{
 		Name: "Slack", Source: `Slack, "Installing with OAuth" and the method oauth.v2.user.access: user tokens, token_type user`,

@@ -123,8 +123,10 @@ func wellKnownResource(server *url.URL) []string {
 	return list
 }
 
-// checkResource insists that the document is about the server asked for. A document at a well-known
-// address may be about a parent of it: one document for all of an origin.
+// checkResource insists that the document is about the server asked for. Only the document at the root of the
+// host may be about a parent of it, since that is one document for all of an origin. One at the server's own
+// well-known address is about exactly that path (RFC 9728 section 3.3), and one at any other address about exactly
+// that URL.
 func (d *run) checkResource(m *wire.ResourceMetadata, at string) *wire.Fault {
 	override := d.r.ResourceOverride
 	if m.Resource == "" {
@@ -136,9 +138,11 @@ func (d *run) checkResource(m *wire.ResourceMetadata, at string) *wire.Fault {
 			"tell the server's owner; until it is repaired give the resource with --resource (Options.Resource)")
 	}
 	covers := resource.Same
-	u, err := url.Parse(at)
-	if err == nil && strings.HasPrefix(u.Path, wellKnown) {
+	switch u, err := url.Parse(at); {
+	case at == resource.Origin(d.server)+resourcePart:
 		covers = resource.SameOrParent
+	case err == nil && strings.HasPrefix(u.Path, wellKnown):
+		covers = resource.SamePath
 	}
 	if covers(m.Resource, d.r.ServerURL) || override != "" && m.Resource == override {
 		return nil

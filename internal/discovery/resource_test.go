@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
 func TestTwoRequestsFindEverything(t *testing.T) {
@@ -254,9 +256,17 @@ func TestWhoseResourceMetadataItIs(t *testing.T) {
 		{mcp, atPath, "https://MCP.example.com:443/mcp", true},
 		{mcpOrigin, atRoot, mcpOrigin + "/", true},
 		{mcpOrigin + "/", atRoot, mcpOrigin, true},
-		// One document for all of an origin, but only at a well-known address.
+		// One document for all of an origin, but only at the root: a path's own document is about that path.
 		{mcp, atRoot, mcpOrigin, true},
-		{mcp, atPath, mcpOrigin, true},
+		{mcp, atPath, mcpOrigin, false},
+		{mcp, atPath, mcpOrigin + "/", false},
+		{mcpOrigin + "/team/mcp", atRoot + "/team/mcp", mcpOrigin + "/team", false},
+		{mcpOrigin + "/team/mcp", atRoot + "/team/mcp", mcpOrigin + "/team/mcp", true},
+		{mcp + "?tenant=1", atPath, mcp, true},
+		{mcp + "?tenant=1", atRoot, mcp, true},
+		{mcp + "?tenant=1", atPath, mcpOrigin, false},
+		{mcp + "?tenant=1", atPath, mcp + "?tenant=2", false},
+		{mcp + "/", atPath, mcp, true},
 		{mcp, header, mcpOrigin, false},
 		{mcp, header, mcp, true},
 		{mcpOrigin + "/team/mcp", atRoot, mcpOrigin + "/team", true},
@@ -293,8 +303,13 @@ func TestWhoseResourceMetadataItIs(t *testing.T) {
 				}
 				return
 			}
-			w.refused(r, c.resource, c.server, "--resource")
+			w.refused(r, c.resource, wire.PlainURL(c.server), "--resource")
 			w.untouched(issuer)
+			// The setting that the hint names.
+			r.ResourceOverride = c.resource
+			if res := newWeb(t, w.pages).found(r); res.Resource != c.resource {
+				t.Errorf("with the setting: %+v", res)
+			}
 			if last := w.asked()[len(w.asked())-1]; last != c.at {
 				t.Errorf("after the wrong document %s was asked", last)
 			}

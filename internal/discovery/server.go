@@ -55,6 +55,8 @@ type serverSearch struct {
 	*run
 	// announced is the issuer that led here; want the one that the document must be of.
 	announced, want string
+	// foreign means that announced is somebody else's address, where a document of another issuer is no fault.
+	foreign bool
 	// transient is the first fault that may not be there at another time; refused that of the first
 	// document that is good but does not mention PKCE.
 	transient, refused *wire.Fault
@@ -78,6 +80,11 @@ func (d *run) serverMetadata(announced string) (*wire.ServerMetadata, string, *w
 		fault, _ := d.checkServer(&m, s.want)
 		return &m, "", fault
 	}
+	return s.search(u)
+}
+
+// search tries the locations at u, in order.
+func (s *serverSearch) search(u *url.URL) (*wire.ServerMetadata, string, *wire.Fault) {
 	for _, l := range wellKnownServer(u) {
 		m, fault := s.try(l)
 		if m != nil || fault != nil {
@@ -94,7 +101,7 @@ func (d *run) serverMetadata(announced string) (*wire.ServerMetadata, string, *w
 		hint = "that is an address of metadata, not an issuer; if the server's owner confirms the issuer, pin it with --auth-server " + wire.ShellWord(resource.Origin(u)) + " (Options.AuthServer)"
 	}
 	return nil, "", &wire.Fault{
-		NotOffered: true, URL: wire.PlainURL(announced), Message: fmt.Sprintf("the authorization server %s publishes no metadata", wire.Clean(announced)), Hint: hint,
+		NotOffered: true, URL: wire.PlainURL(s.announced), Message: fmt.Sprintf("the authorization server %s publishes no metadata", wire.Clean(s.announced)), Hint: hint,
 	}
 }
 
@@ -123,7 +130,7 @@ func (s *serverSearch) try(l location) (*wire.ServerMetadata, *wire.Fault) {
 		return nil, s.wrong(l.url, "the authorization server's metadata cannot be used: "+err.Error(), "")
 	}
 	if !resource.SameIssuer(s.want, m.Issuer) && !s.aliased(s.want, m.Issuer) {
-		if lenient {
+		if lenient || s.foreign {
 			s.mark("of another issuer")
 			return nil, nil
 		}
@@ -164,11 +171,17 @@ func (d *run) otherIssuer(at, announced, documented string) *wire.Fault {
 }
 
 // legacy is what is done for a server without protected resource metadata: its origin is the
-// authorization server (MCP 2025-03-26), or the pinned issuer.
+// authorization server (MCP 2025-03-26), or the pinned issuer. The pinned issuer's document may lie at the origin, too.
 func (d *run) legacy() (*Result, error) {
 	origin := resource.Origin(d.server)
 	announced := cmp.Or(d.r.PinnedIssuer, origin)
 	m, at, fault := d.serverMetadata(announced)
+	if fault != nil && fault.NotOffered && announced != origin {
+		s := &serverSearch{run: d, announced: origin, want: announced, foreign: true}
+		if m2, at2, fault2 := s.search(&url.URL{Scheme: d.server.Scheme, Host: d.server.Host}); fault2 == nil || !fault2.NotOffered {
+			m, at, fault = m2, at2, fault2
+		}
+	}
 	switch {
 	case fault == nil && d.r.PinnedIssuer != "":
 		d.note("the server has no protected resource metadata (RFC 9728); the pinned authorization server is used")

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/netguard"
+	"github.com/mcpoauth/mcpoauth/internal/resource"
 	"github.com/mcpoauth/mcpoauth/internal/secret"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
@@ -36,6 +37,8 @@ type Request struct {
 	SoftwareID, SoftwareVersion, SoftwareStatement string
 	// InitialAccessToken is sent as Bearer token if the server wants one (RFC 7591 section 3).
 	InitialAccessToken secret.String
+	// AllowForeignEndpoints: the address that manages the registration need not be on the site of Endpoint.
+	AllowForeignEndpoints bool
 	// Extra members replace those of the same names; those of the flow itself cannot be replaced.
 	Extra map[string]any
 }
@@ -163,7 +166,36 @@ func register(ctx context.Context, c *netguard.Client, r Request, m map[string]a
 			Hint: "register a client by hand and give it with --client-id (Options.ClientID)",
 		})
 	}
+	r.remark(reg)
 	return reg, nil
+}
+
+// remark notes what a person should know before a browser is opened, and drops what must not be used.
+func (r *Request) remark(reg *wire.Registration) {
+	// RFC 7591 section 3.2.1: the answer has what was registered. A login with another redirect URI cannot come back.
+	uri := r.RedirectURIs[0]
+	if len(reg.RedirectURIs) > 0 && !slices.ContainsFunc(reg.RedirectURIs, func(s string) bool { return sameRedirect(s, uri) }) {
+		reg.Notes = append(reg.Notes, "the server registered other redirect URIs than the one that this login uses, "+uri+", so it may refuse the login: "+wire.Clean(strings.Join(reg.RedirectURIs, " ")))
+	}
+	if reg.RegistrationClientURI != "" && !r.AllowForeignEndpoints && !resource.SameSite(resource.Hostname(reg.RegistrationClientURI), resource.Hostname(r.Endpoint)) {
+		reg.Notes = append(reg.Notes, "the server names "+wire.PlainURL(reg.RegistrationClientURI)+" to manage the registration, which is on another site and is not used; --allow-foreign-endpoints (Options.AllowForeignEndpoints) uses it")
+		reg.RegistrationClientURI, reg.RegistrationAccessToken = "", secret.String{}
+	}
+}
+
+// sameRedirect reports whether a redirect URI that a server registered serves for ours: it is the same, or the same
+// but for the port of a loopback address (RFC 8252 section 7.3).
+func sameRedirect(registered, ours string) bool {
+	if registered == ours {
+		return true
+	}
+	r, err := url.Parse(registered)
+	if err != nil {
+		return false
+	}
+	o, err := url.Parse(ours)
+	return err == nil && resource.IsLoopbackHost(o.Hostname()) && r.Scheme == o.Scheme && r.Hostname() == o.Hostname() &&
+		r.EscapedPath() == o.EscapedPath() && r.RawQuery == o.RawQuery && r.User == nil && r.Fragment == ""
 }
 
 // refused completes the fault of a registration that the server did not take.

@@ -16,6 +16,15 @@ import (
 // maxURL bounds a URL that a person types.
 const maxURL = 4096
 
+// Hostname returns the host of a URL without its port and brackets, "" if it is not a URL.
+func Hostname(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
+}
+
 // ParseServer parses the URL of an MCP server as a person types it: absolute, http or https,
 // without user information and fragment. The error says what is wrong.
 func ParseServer(raw string) (*url.URL, error) {
@@ -210,6 +219,17 @@ func plain(u *url.URL) bool {
 func Same(document, asked string) bool {
 	d, a, ok := parsePair(document, asked)
 	return ok && Canonical(d) == Canonical(a)
+}
+
+// SamePath is [Same], but a terminating slash of the path is ignored, and so is the query of the URL asked for where
+// the document has none: servers often leave them out of their metadata.
+func SamePath(document, asked string) bool {
+	d, a, ok := parsePair(document, asked)
+	if !ok {
+		return false
+	}
+	path := func(u *url.URL) string { return strings.TrimSuffix(u.EscapedPath(), "/") }
+	return Canonical(d) == Canonical(a) || SameOrParent(document, asked) && path(d) == path(a)
 }
 
 // SameOrParent reports whether the resource that a document names is the one asked for, or a parent of it on the

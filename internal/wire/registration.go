@@ -30,6 +30,8 @@ type Registration struct {
 	RegistrationClientURI   string
 	// IssuedAt is the zero time if unknown.
 	IssuedAt time.Time
+	// Notes are remarks on what is unusual, for a person.
+	Notes []string
 }
 
 // ParseRegistration decodes the answer to a registration. Only what no login could work with is an
