@@ -10,7 +10,9 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,8 +34,12 @@ type Config struct {
 	// Policy decides which addresses may be asked.
 	Policy Policy
 	// HTTPClient makes the requests. Nil is a client of our own. An *http.Transport in it is cloned and
-	// gets the address check, unless it dials by itself with something else than a net.Dialer.
+	// gets the address check, unless it dials by itself with something else than a net.Dialer. For such a
+	// transport, and for any other http.RoundTripper, names are looked up and checked before a request, as far as
+	// that can be done.
 	HTTPClient *http.Client
+	// Lookup replaces the system's resolver where names are looked up before they are dialled.
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	// RootCAs and Certificates are for TLS. Nil is the system's, none.
 	RootCAs      *x509.CertPool
 	Certificates []tls.Certificate
@@ -81,8 +87,24 @@ type Answer struct {
 	ContentType string
 }
 
-// New returns a Client. It does no I/O.
+// HeaderError means that a header field of [Config.Header] cannot be sent.
+type HeaderError struct {
+	// Name of the field. Its value may be a secret.
+	Name string
+}
+
+// Error implements error.
+func (e *HeaderError) Error() string {
+	return fmt.Sprintf("the header field %q has characters that no header field may have", e.Name)
+}
+
+// New returns a Client. It does no I/O. A header that cannot be sent is a *HeaderError.
 func New(cfg Config) (*Client, error) {
+	for name, values := range cfg.Header {
+		if !validHeader(name, values) {
+			return nil, &HeaderError{Name: wire.CleanN(name, 80)}
+		}
+	}
 	c := &Client{cfg: cfg, origins: make(map[string]bool)}
 	for _, o := range cfg.HeaderOrigins {
 		u, err := url.Parse(o)
@@ -101,9 +123,17 @@ func New(cfg Config) (*Client, error) {
 	case *http.Transport:
 		c.rt = &checked{policy: cfg.Policy, next: c.adapt(t)}
 	default:
-		c.rt = &checked{policy: cfg.Policy, next: rt}
+		c.rt = &checked{policy: cfg.Policy, next: &resolving{c: c, next: rt}}
 	}
 	return c, nil
+}
+
+// validHeader reports whether a header field can be sent (RFC 9110 sections 5.1 and 5.5). A line break in a value would
+// begin another field.
+func validHeader(name string, values []string) bool {
+	const token = "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	control := func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
+	return name != "" && strings.Trim(name, token) == "" && !slices.ContainsFunc(values, func(v string) bool { return strings.ContainsFunc(v, control) })
 }
 
 // Transport returns the guarded transport, for the requests to the MCP server.

@@ -22,7 +22,7 @@ func (c *Client) ownTransport() *http.Transport {
 }
 
 // adapt returns a copy of a caller's transport with the checks in it.
-func (c *Client) adapt(t *http.Transport) *http.Transport {
+func (c *Client) adapt(t *http.Transport) http.RoundTripper {
 	t = t.Clone()
 	if t.TLSClientConfig != nil && t.TLSNextProto == nil && slices.Contains(t.TLSClientConfig.NextProtos, "h2") {
 		// Clone copies the offer of HTTP/2, but with a dialler of ours nobody would speak it.
@@ -31,37 +31,29 @@ func (c *Client) adapt(t *http.Transport) *http.Transport {
 	if t.MaxResponseHeaderBytes == 0 {
 		t.MaxResponseHeaderBytes = maxHeader
 	}
-	c.secure(t)
-	return t
+	if c.secure(t) {
+		return t
+	}
+	return &resolving{c: c, next: t}
 }
 
-// secure puts the address check into the dialler and our certificates into TLS. A transport that
-// dials by itself keeps doing so; if it does so with a net.Dialer, as http.DefaultTransport does, the
-// address is checked when it has connected.
-func (c *Client) secure(t *http.Transport) {
+// secure puts the address check into the dialler and our certificates into TLS, and reports whether every connection is
+// checked. A transport that dials by itself keeps doing so, and is not; but one that does so with a net.Dialer, as
+// http.DefaultTransport does, is given addresses that were checked instead of names.
+func (c *Client) secure(t *http.Transport) bool {
 	//nolint:staticcheck // the deprecated hooks count too
-	own := t.Dial != nil || t.DialTLSContext != nil || t.DialTLS != nil
-	switch {
-	case !own && isNetDialer(t.DialContext):
-		dial := t.DialContext
-		var known proxies
-		if t.Proxy != nil {
-			t.Proxy = known.remember(t.Proxy)
+	own := t.Dial != nil || t.DialTLSContext != nil || t.DialTLS != nil || t.DialContext != nil && !isNetDialer(t.DialContext)
+	if !own {
+		direct := t.DialContext
+		if direct == nil {
+			direct = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
 		}
-		t.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := dial(ctx, network, addr)
-			if err != nil || known.has(addr) {
-				return conn, err
+		checked := (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second, Control: c.cfg.Policy.Control}).DialContext
+		if t.DialContext != nil || c.cfg.Lookup != nil {
+			checked = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				return c.dialChecked(ctx, network, addr, direct)
 			}
-			if err := c.cfg.Policy.Control(network, conn.RemoteAddr().String(), nil); err != nil {
-				_ = conn.Close()
-				return nil, err
-			}
-			return conn, nil
 		}
-	case !own && t.DialContext == nil:
-		guarded := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second, Control: c.cfg.Policy.Control}
-		plain := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
 		var known proxies
 		if t.Proxy != nil {
 			t.Proxy = known.remember(t.Proxy)
@@ -69,9 +61,9 @@ func (c *Client) secure(t *http.Transport) {
 		t.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			if known.has(addr) {
 				// The proxy is the owner's choice; what lies behind it was checked by name.
-				return plain.DialContext(ctx, network, addr)
+				return direct(ctx, network, addr)
 			}
-			return guarded.DialContext(ctx, network, addr)
+			return checked(ctx, network, addr)
 		}
 	}
 	if t.TLSClientConfig == nil {
@@ -83,6 +75,7 @@ func (c *Client) secure(t *http.Transport) {
 	if len(c.cfg.Certificates) > 0 {
 		t.TLSClientConfig.Certificates = c.cfg.Certificates
 	}
+	return !own
 }
 
 // isNetDialer reports whether dial is the method of a net.Dialer. Its address is the host's own; that of
@@ -132,8 +125,4 @@ func (c *checked) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // CloseIdleConnections closes what the transport keeps open.
-func (c *checked) CloseIdleConnections() {
-	if t, ok := c.next.(interface{ CloseIdleConnections() }); ok {
-		t.CloseIdleConnections()
-	}
-}
+func (c *checked) CloseIdleConnections() { closeIdle(c.next) }
