@@ -37,7 +37,7 @@ func (d *run) resourceMetadata() (*wire.ResourceMetadata, string, error) {
 	if d.r.ProtocolVersion != "" {
 		extra.Set("Mcp-Protocol-Version", d.r.ProtocolVersion)
 	}
-	var transient *wire.Fault
+	var transient, parent *wire.Fault
 	for _, at := range list {
 		body, f, err := d.get("resource-metadata", at, extra)
 		if body == nil && f == nil && err == nil && d.lastStatus() == http.StatusBadRequest && len(extra) > 0 {
@@ -61,6 +61,11 @@ func (d *run) resourceMetadata() (*wire.ResourceMetadata, string, error) {
 			continue
 		}
 		if f := d.checkResource(m, at); f != nil {
+			if d.isParent(m, at) {
+				// Some servers give one document at all of these addresses. The root's decides.
+				parent = cmp.Or(parent, f)
+				continue
+			}
 			return nil, "", f
 		}
 		d.remark(m)
@@ -69,6 +74,8 @@ func (d *run) resourceMetadata() (*wire.ResourceMetadata, string, error) {
 	switch {
 	case transient != nil:
 		return nil, "", transient
+	case parent != nil:
+		return nil, "", parent
 	case d.r.MetadataURL != "":
 		// To go on at the origin would be a downgrade that somebody in between could cause.
 		return nil, "", &wire.Fault{
@@ -149,6 +156,12 @@ func (d *run) checkResource(m *wire.ResourceMetadata, at string) *wire.Fault {
 	}
 	return d.wrong(at, fmt.Sprintf("the protected resource metadata is about %q, not about %s", wire.Clean(m.Resource), wire.PlainURL(d.r.ServerURL)),
 		"check the URL for a typing error; if the server's owner confirms the other name, give it with --resource (Options.Resource)")
+}
+
+// isParent reports whether a document at a well-known address for a path is about a parent of the server.
+func (d *run) isParent(m *wire.ResourceMetadata, at string) bool {
+	u, err := url.Parse(at)
+	return err == nil && strings.HasPrefix(u.Path, wellKnown) && resource.SameOrigin(u, d.server) && resource.SameOrParent(m.Resource, d.r.ServerURL)
 }
 
 // remark notes what a person may want to know.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mcpoauth/mcpoauth/internal/resource"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
@@ -226,6 +227,38 @@ func TestBrokenResourceMetadataIsNotReplaced(t *testing.T) {
 	}
 }
 
+// TestOneDocumentAtEveryAddress: some servers give the host's document at the paths' addresses as well. It counts because
+// the root has it, and only then.
+func TestOneDocumentAtEveryAddress(t *testing.T) {
+	for _, r := range []Request{{}, {MetadataURL: atPath}} {
+		w := newWeb(t, usual().with(pages{atPath: prm(mcpOrigin, issuer), atRoot: prm(mcpOrigin, issuer)}))
+		if res := w.found(r); res.Resource != mcpOrigin || res.ResourceMetadataURL != atRoot {
+			t.Errorf("%+v", res)
+		}
+		w.only(atPath, atRoot, issuer+oauthName)
+		// What the root says decides, whatever the other one announces.
+		w = newWeb(t, usual().with(pages{atPath: prm(mcpOrigin, evil), atRoot: prm(mcpOrigin, issuer)}))
+		if res := w.found(r); res.Issuer != issuer {
+			t.Errorf("%+v", res)
+		}
+		w.untouched(evil)
+		w = newWeb(t, usual().with(pages{atPath: prm(mcpOrigin, issuer), atRoot: prm(evil, issuer)}))
+		w.refused(r, evil)
+		w = newWeb(t, usual().with(pages{atPath: prm(mcpOrigin, issuer), mcpOrigin + oauthName: asm(mcpOrigin, nil)}))
+		w.refused(r, "is about", mcpOrigin, "--resource")
+		w = newWeb(t, usual().with(pages{atPath: prm(mcpOrigin, issuer), atRoot: answer(503, "", "")}))
+		w.passing(r)
+	}
+	// Another origin's well-known address is not the host's.
+	elsewhere := evil + "/.well-known/oauth-protected-resource/mcp"
+	w := newWeb(t, usual().with(pages{elsewhere: prm(mcpOrigin, evil), atPath: nil, atRoot: prm(mcpOrigin, issuer)}))
+	w.refused(Request{MetadataURL: elsewhere, AllowCrossOriginMetadata: true}, "is about")
+	w.only(elsewhere)
+	elsewhere = evil + "/.well-known/oauth-protected-resource"
+	w = newWeb(t, usual().with(pages{elsewhere: prm(mcpOrigin, evil), atPath: nil}))
+	w.refused(Request{MetadataURL: elsewhere, AllowCrossOriginMetadata: true}, "is about")
+}
+
 func TestOnlyExactNamesAreRead(t *testing.T) {
 	for name, body := range map[string]string{
 		"case":       `{"resource":"` + mcp + `","authorization_servers":["` + issuer + `"],"AUTHORIZATION_SERVERS":["` + evil + `"],"Resource":"` + evil + `"}`,
@@ -310,7 +343,11 @@ func TestWhoseResourceMetadataItIs(t *testing.T) {
 			if res := newWeb(t, w.pages).found(r); res.Resource != c.resource {
 				t.Errorf("with the setting: %+v", res)
 			}
-			if last := w.asked()[len(w.asked())-1]; last != c.at {
+			want := c.at
+			if resource.SameOrParent(c.resource, c.server) && c.at != header {
+				want = atRoot // which may say the same, and be right
+			}
+			if last := w.asked()[len(w.asked())-1]; last != want {
 				t.Errorf("after the wrong document %s was asked", last)
 			}
 		})

@@ -35,8 +35,8 @@ type Config struct {
 	Policy Policy
 	// HTTPClient makes the requests. Nil is a client of our own. An *http.Transport in it is cloned and
 	// gets the address check, unless it dials by itself with something else than a net.Dialer. For such a
-	// transport, and for any other http.RoundTripper, names are looked up and checked before a request, as far as
-	// that can be done.
+	// transport, and for any other http.RoundTripper, the addresses of the requests of the protocol are checked
+	// before anything is written, as far as they can be seen from outside.
 	HTTPClient *http.Client
 	// Lookup replaces the system's resolver where names are looked up before they are dialled.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
@@ -68,10 +68,11 @@ type Exchange struct {
 
 // Client makes the requests of the protocol. It is safe for concurrent use.
 type Client struct {
-	cfg     Config
-	rt      http.RoundTripper
-	timeout time.Duration
-	origins map[string]bool
+	cfg Config
+	// rt is for the MCP server, whose host the person has typed; protocol for all other requests.
+	rt, protocol http.RoundTripper
+	timeout      time.Duration
+	origins      map[string]bool
 }
 
 // Answer is a response, read within limits.
@@ -117,13 +118,19 @@ func New(cfg Config) (*Client, error) {
 	if cfg.HTTPClient != nil {
 		rt, c.timeout = cfg.HTTPClient.Transport, cfg.HTTPClient.Timeout
 	}
+	everyConnection := true
 	switch t := rt.(type) {
 	case nil:
-		c.rt = &checked{policy: cfg.Policy, next: c.ownTransport()}
+		rt = c.ownTransport()
 	case *http.Transport:
-		c.rt = &checked{policy: cfg.Policy, next: c.adapt(t)}
+		rt, everyConnection = c.adapt(t)
 	default:
-		c.rt = &checked{policy: cfg.Policy, next: &resolving{c: c, next: rt}}
+		everyConnection = false
+	}
+	c.rt = &checked{policy: cfg.Policy, next: rt}
+	c.protocol = c.rt
+	if !everyConnection {
+		c.protocol = &checked{policy: cfg.Policy, next: &watched{policy: cfg.Policy, next: rt}}
 	}
 	return c, nil
 }
@@ -267,7 +274,7 @@ func (c *Client) once(ctx context.Context, r Request, what content) (*Answer, er
 		req.Body, req.GetBody, req.ContentLength = http.NoBody, nil, 0
 	}
 	c.setHeader(req, r.Header, what.contentType)
-	resp, err := c.rt.RoundTrip(req)
+	resp, err := c.protocol.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}

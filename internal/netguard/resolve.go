@@ -5,22 +5,16 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 )
 
-const (
-	// lookupTimeout bounds the lookup of a name for a transport that looks it up again by itself.
-	lookupTimeout = 2 * time.Second
-	// verdictLife is how long the result of such a lookup counts.
-	verdictLife = time.Minute
-	// maxVerdicts bounds how many are remembered.
-	maxVerdicts = 256
-	// nextAddress is how long a connection to one address may take before the next one is tried beside it
-	// (RFC 8305 section 5).
-	nextAddress = 250 * time.Millisecond
-)
+// nextAddress is how long a connection to one address may take before the next one is tried beside it
+// (RFC 8305 section 5).
+const nextAddress = 250 * time.Millisecond
 
 // dialFunc dials an address, as net.Dialer does.
 type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -108,69 +102,51 @@ func dialFirst(ctx context.Context, network string, addrs []string, dial dialFun
 	}
 }
 
-// resolving checks the addresses of a name before a request is given to a transport that dials by itself. That one
-// looks the name up again, and may get another answer, or sends the request through a tunnel or proxy: this is no more
-// than can be done from here. What cannot be looked up here is left to it.
-type resolving struct {
-	c    *Client
-	next http.RoundTripper
-
-	mu       sync.Mutex
-	verdicts map[string]verdict
+// watched checks the connections of a transport that dials by itself, for the addresses that servers name. Before the
+// request is written it looks at the address that the name of the URL has led to. It sees that of transports which end in
+// one of net/http, as wrappers do; a proxy's address, and a tunnel's, is the owner's choice and is not looked at.
+type watched struct {
+	policy Policy
+	next   http.RoundTripper
 }
 
-// verdict is what was found about a host.
-type verdict struct {
-	err   error
-	until time.Time
-}
-
-func (r *resolving) RoundTrip(req *http.Request) (*http.Response, error) {
-	if err := r.check(req.Context(), req.URL.Hostname()); err != nil {
-		if req.Body != nil {
-			_ = req.Body.Close()
+func (w *watched) RoundTrip(req *http.Request) (*http.Response, error) {
+	host := req.URL.Hostname()
+	var mu sync.Mutex
+	var looked bool
+	var refusal error
+	trace := &httptrace.ClientTrace{
+		DNSStart: func(info httptrace.DNSStartInfo) {
+			mu.Lock()
+			defer mu.Unlock()
+			looked = looked || strings.EqualFold(info.Host, host)
+		},
+		GotConn: func(info httptrace.GotConnInfo) {
+			mu.Lock()
+			defer mu.Unlock()
+			if !looked || info.Conn == nil {
+				return
+			}
+			if err := w.policy.Control("", info.Conn.RemoteAddr().String(), nil); err != nil {
+				refusal = err
+				_ = info.Conn.Close() // so that nothing can be written
+			}
+		},
+	}
+	resp, err := w.next.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
+	mu.Lock()
+	defer mu.Unlock()
+	if refusal != nil {
+		if err == nil {
+			_ = resp.Body.Close()
 		}
-		return nil, err
+		return nil, refusal
 	}
-	return r.next.RoundTrip(req)
-}
-
-// check returns why a host must not be asked.
-func (r *resolving) check(ctx context.Context, host string) error {
-	if _, err := netip.ParseAddr(host); err == nil {
-		return nil // it was checked with the URL
-	}
-	now := time.Now()
-	r.mu.Lock()
-	v, known := r.verdicts[host]
-	r.mu.Unlock()
-	if known && now.Before(v.until) {
-		return v.err
-	}
-	limited, cancel := context.WithTimeout(ctx, lookupTimeout)
-	defer cancel()
-	addrs, err := r.c.lookup(limited, host)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	v = verdict{until: now.Add(verdictLife)}
-	for _, a := range addrs {
-		// Any forbidden address counts: which one is dialled is not known here.
-		if refusal := r.c.cfg.Policy.allow(classify(a), host+" has the address "+a.Unmap().String()+", and that"); err == nil && refusal != nil {
-			v.err = cmp.Or(v.err, error(&refused{refusal}))
-		}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.verdicts == nil || len(r.verdicts) >= maxVerdicts {
-		r.verdicts = make(map[string]verdict)
-	}
-	r.verdicts[host] = v
-	return v.err
+	return resp, err
 }
 
 // CloseIdleConnections closes what the transport keeps open.
-func (r *resolving) CloseIdleConnections() { closeIdle(r.next) }
+func (w *watched) CloseIdleConnections() { closeIdle(w.next) }
 
 func closeIdle(rt http.RoundTripper) {
 	if t, ok := rt.(interface{ CloseIdleConnections() }); ok {

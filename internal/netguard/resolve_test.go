@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -87,10 +87,6 @@ func TestEveryWayToDialIsChecked(t *testing.T) {
 	internal := startCanary(t, nil)
 	for name, hc := range map[string]*http.Client{
 		"ours": nil, "the caller's": {Transport: &http.Transport{}}, "the default": {Transport: http.DefaultTransport}, "none": {},
-		"one that dials by itself": {Transport: &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, network, internal.Listener.Addr().String())
-		}}},
-		"a wrapper": {Transport: roundTripper(http.DefaultTransport.RoundTrip)},
 	} {
 		l := &lookups{answers: map[string][]string{"as.example": {"127.0.0.1"}}}
 		c := newClient(t, Config{Policy: Policy{AllowInsecureHTTP: true}, HTTPClient: hc, Lookup: l.lookup})
@@ -104,105 +100,61 @@ func TestEveryWayToDialIsChecked(t *testing.T) {
 	}
 }
 
-// TestNamesBeforeAForeignRoundTripper: what is no transport of net/http looks names up by itself, so all that can be done is to look
-// before it does.
-func TestNamesBeforeAForeignRoundTripper(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		l := &lookups{answers: map[string][]string{
-			"good.example": {"203.0.114.1", "127.0.0.1"}, "bad.example": {"203.0.114.1,10.0.0.1"}, "unknown.example": nil,
-		}}
-		var sent []string
-		rt := roundTripper(func(r *http.Request) (*http.Response, error) {
-			sent = append(sent, r.URL.Hostname())
-			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("{}"))}, nil
+// TestWrappersAreWatched: a wrapper looks names up by itself. What its connection has led to is looked at before anything
+// is written.
+func TestWrappersAreWatched(t *testing.T) {
+	internal := startCanary(t, nil)
+	resolve(t, map[string][][]string{"as.example": {{"127.0.0.1"}}, "proxy.example": {{"127.0.0.1"}}})
+	inner := func() *http.Transport { return &http.Transport{} }
+	byName, err := url.Parse("http://proxy.example:" + internal.port())
+	if err != nil {
+		t.Fatal(err)
+	}
+	byAddress, err := url.Parse(internal.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	behind := func(u *url.URL) http.RoundTripper {
+		p := &http.Transport{Proxy: http.ProxyURL(u)}
+		t.Cleanup(p.CloseIdleConnections)
+		return roundTripper(p.RoundTrip)
+	}
+	d := &net.Dialer{}
+	for name, tc := range map[string]struct {
+		rt     http.RoundTripper
+		policy Policy
+		pass   bool
+	}{
+		"a wrapper": {roundTripper(inner().RoundTrip), Policy{}, false},
+		"a dialler around a dialler": {&http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return d.DialContext(ctx, network, addr)
+		}}, Policy{}, false},
+		"a wrapper, allowed":              {roundTripper(inner().RoundTrip), Policy{Class: Loopback}, true},
+		"a wrapper of a proxy by name":    {behind(byName), Policy{}, true},
+		"a wrapper of a proxy by address": {behind(byAddress), Policy{}, true},
+		"a tunnel": {&http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return d.DialContext(ctx, network, internal.Listener.Addr().String())
+		}}, Policy{}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tc.policy.AllowInsecureHTTP = true
+			c := newClient(t, Config{Policy: tc.policy, HTTPClient: &http.Client{Transport: tc.rt}})
+			for range 2 {
+				before := len(internal.requests())
+				_, err := c.PostForm(t.Context(), Request{Leg: "token", URL: "http://as.example:" + internal.port() + "/"}, url.Values{"refresh_token": {"SECRET"}})
+				sent := len(internal.requests()) - before
+				if tc.pass && (err != nil || sent != 1) {
+					t.Errorf("%v, %d requests", err, sent)
+				}
+				if tc.pass {
+					continue
+				}
+				if f := faultOf(t, err); !f.Unsent || f.Temporary || !strings.Contains(f.Message, "127.0.0.1") || sent != 0 {
+					t.Errorf("%+v, %d requests", f, sent)
+				}
+			}
 		})
-		c := newClient(t, Config{HTTPClient: &http.Client{Transport: rt}, Lookup: l.lookup})
-		get := func(target string) error {
-			_, err := c.Get(t.Context(), Request{URL: target})
-			return err
-		}
-		if err := get("https://good.example/"); err != nil {
-			t.Error(err)
-		}
-		if err := get("https://bad.example/"); err == nil || !faultOf(t, err).Unsent || !strings.Contains(err.Error(), "10.0.0.1") {
-			t.Errorf("bad: %v", err)
-		}
-		// Behind a proxy or a tunnel there are names that are known there only.
-		if err := get("https://unknown.example/"); err != nil {
-			t.Error(err)
-		}
-		// A literal needs no lookup.
-		if err := errors.Join(get("https://203.0.114.2/"), get("https://[2606:4700::1]/")); err != nil {
-			t.Error(err)
-		}
-		if got := strings.Join(sent, " "); got != "good.example unknown.example 203.0.114.2 2606:4700::1" {
-			t.Errorf("sent to %s", got)
-		}
-		// For a minute the answer counts.
-		time.Sleep(verdictLife - time.Second)
-		if err := get("https://good.example/"); err != nil {
-			t.Error(err)
-		}
-		if err := get("https://bad.example/"); err == nil {
-			t.Error("bad.example was asked")
-		}
-		if got := strings.Join(l.asked, " "); got != "good.example bad.example unknown.example" {
-			t.Errorf("looked up %s", got)
-		}
-		time.Sleep(time.Second)
-		if err := get("https://good.example/"); err == nil || !strings.Contains(err.Error(), "127.0.0.1") {
-			t.Errorf("after a minute: %v", err)
-		}
-		// A refused request closes its body, as the transport would have.
-		closed := false
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://bad.example/", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Body = closer{io.NopCloser(strings.NewReader("x")), &closed}
-		if resp, err := c.Transport().RoundTrip(req); err == nil {
-			_ = resp.Body.Close()
-			t.Error("bad.example was asked")
-		}
-		if !closed {
-			t.Error("the body is still open")
-		}
-		// What is remembered does not grow for ever.
-		for i := range 3 * maxVerdicts {
-			_ = get(fmt.Sprintf("https://h%d.example/", i))
-		}
-		r := c.rt.(*checked).next.(*resolving)
-		if n := len(r.verdicts); n == 0 || n > maxVerdicts {
-			t.Errorf("%d verdicts", n)
-		}
-	})
-}
-
-// TestALookupThatHangs: a resolver that does not answer holds a request for two seconds, and the caller's context ends
-// the wait at once.
-func TestALookupThatHangs(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		rt := roundTripper(func(*http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("{}"))}, nil
-		})
-		hang := func(ctx context.Context, _ string) ([]netip.Addr, error) {
-			<-ctx.Done()
-			return nil, ctx.Err()
-		}
-		c := newClient(t, Config{HTTPClient: &http.Client{Transport: rt}, Lookup: hang})
-		start := time.Now()
-		if _, err := c.Get(t.Context(), Request{URL: "https://slow.example/"}); err != nil || time.Since(start) != lookupTimeout {
-			t.Errorf("%v after %v", err, time.Since(start))
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		start = time.Now()
-		if _, err := c.Get(ctx, Request{URL: "https://slower.example/"}); err == nil || time.Since(start) != time.Second {
-			t.Errorf("%v after %v", err, time.Since(start))
-		}
-	})
+	}
 }
 
 // fakeConn is a connection that only notes that it was closed.

@@ -21,8 +21,8 @@ func (c *Client) ownTransport() *http.Transport {
 	return t
 }
 
-// adapt returns a copy of a caller's transport with the checks in it.
-func (c *Client) adapt(t *http.Transport) http.RoundTripper {
+// adapt returns a copy of a caller's transport with the checks in it, and whether every connection is checked.
+func (c *Client) adapt(t *http.Transport) (rt http.RoundTripper, everyConnection bool) {
 	t = t.Clone()
 	if t.TLSClientConfig != nil && t.TLSNextProto == nil && slices.Contains(t.TLSClientConfig.NextProtos, "h2") {
 		// Clone copies the offer of HTTP/2, but with a dialler of ours nobody would speak it.
@@ -31,10 +31,7 @@ func (c *Client) adapt(t *http.Transport) http.RoundTripper {
 	if t.MaxResponseHeaderBytes == 0 {
 		t.MaxResponseHeaderBytes = maxHeader
 	}
-	if c.secure(t) {
-		return t
-	}
-	return &resolving{c: c, next: t}
+	return t, c.secure(t)
 }
 
 // secure puts the address check into the dialler and our certificates into TLS, and reports whether every connection is
