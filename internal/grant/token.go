@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/url"
@@ -89,31 +90,45 @@ func Refresh(ctx context.Context, c *netguard.Client, r RefreshRequest) (*wire.T
 	return call{client: c, leg: "refresh", endpoint: r.Endpoint, auth: r.Auth, form: form, format: r.Format}.token(ctx)
 }
 
-// explain says in words what the common codes mean.
+// explain says in words what an error code means, and what to do about it.
 func explain(f *wire.Fault, form url.Values) *wire.Fault {
-	what := "the authorization code"
+	what, hint := "the authorization code", "log in again; a code is good for a few minutes and for one use"
 	if form.Get("grant_type") == "refresh_token" {
-		what = "the refresh token"
+		what, hint = "the refresh token", "log in again"
 	}
 	switch f.Code {
+	case "":
+		return f
 	case "invalid_grant":
 		f.Message = "the server does not accept " + what
-		if f.Hint == "" {
-			f.Hint = "log in again; a code is good for a few minutes and for one use"
-			if form.Get("grant_type") == "refresh_token" {
-				f.Hint = "log in again"
-			}
-		}
 	case "invalid_client", "unauthorized_client":
 		f.Message = "the server does not accept this client"
-		if f.Hint == "" {
-			f.Hint = "check --client-id and its secret (Options.ClientID, Options.ClientSecret, Options.ClientAuthMethod), or register anew with login --new-client"
-		}
-	case "":
+		hint = "check --client-id and its secret (Options.ClientID, Options.ClientSecret, Options.ClientAuthMethod), or register anew with login --new-client"
 	default:
+		hint = codeHint(f.Code)
 		if f.Message == "the server refused" {
 			f.Message = "the token endpoint refused"
 		}
 	}
+	f.Hint = cmp.Or(f.Hint, hint)
 	return f
+}
+
+// codeHint says what to do about an error code that is not about the grant or the client.
+func codeHint(code string) string {
+	switch code {
+	case "authorization_pending", "slow_down", "expired_token", "temporarily_unavailable", "server_error", "use_dpop_nonce":
+		return "" // these are part of a flow, or pass
+	case "invalid_request":
+		return "the server's description says which parameter it does not accept or misses; --token-param (Options.TokenParams) adds one"
+	case "invalid_scope", "insufficient_scope":
+		return "ask for other scopes with --scope (Options.Scopes)"
+	case "unsupported_grant_type":
+		return "the server does not support this grant: ask its owner to allow it"
+	case "access_denied":
+		return "a person or a policy of the server denied the access: ask its owner"
+	case "login_required", "interaction_required", "consent_required", "account_selection_required", "mfa_required":
+		return "the server wants to ask the person: log in again"
+	}
+	return "this error code is the server's own: its documentation or its owner can say what it means"
 }

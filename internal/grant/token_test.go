@@ -633,3 +633,20 @@ func TestTheRequestsHaveNames(t *testing.T) {
 		t.Errorf("got %v, want %v", legs, want)
 	}
 }
+
+// TestWhatErrorCodesMean: every refusal says what to do, those aside that are part of a flow.
+func TestWhatErrorCodesMean(t *testing.T) {
+	t.Parallel()
+	for code, word := range map[string]string{
+		"invalid_grant": "log in again", "invalid_client": "--client-id", "unauthorized_client": "--client-id", "invalid_request": "parameter", "invalid_scope": "--scope",
+		"unsupported_grant_type": "owner", "access_denied": "owner", "interaction_required": "log in again", "consent_required": "log in again", "invalid_target": "--no-resource",
+		"E0000011": "server's own", "some_code_of_theirs": "server's own", "slow_down": "", "authorization_pending": "", "temporarily_unavailable": "",
+	} {
+		s := newServer(t, asJSON(400, `{"error":"`+code+`"}`))
+		_, err := Refresh(t.Context(), client(t, nil), RefreshRequest{Endpoint: s.URL, Auth: ClientAuth{ID: "c"}, RefreshToken: secret.New("rt")})
+		var f *wire.Fault
+		if !errors.As(err, &f) || f.Code != code || !strings.Contains(f.Hint, word) || (word == "") != (f.Hint == "") {
+			t.Errorf("%s: %+v", code, f)
+		}
+	}
+}

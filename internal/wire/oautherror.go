@@ -107,7 +107,9 @@ func errorFrom(status int, h http.Header, o Object, now time.Time) *Fault {
 			desc = cmp.Or(desc, inner.String("message"))
 		}
 	}
-	desc = cmp.Or(desc, o.String("message"), o.String("detail"), o.String("msg"))
+	// Okta's own members, where it answers before its OAuth endpoint does.
+	code = cmp.Or(code, o.String("errorCode"))
+	desc = cmp.Or(desc, o.String("message"), o.String("detail"), o.String("msg"), o.String("errorSummary"))
 	f.Description = Clean(desc)
 	if same, ok := sameCode[code]; ok {
 		// What the server really said stays visible.

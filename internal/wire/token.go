@@ -19,9 +19,13 @@ const (
 	maxScopeBytes = 4 << 10
 	// maxSecret bounds a token or secret, in bytes.
 	maxSecret = 64 << 10
-	// maxLifetime bounds a lifetime, in seconds. Beyond the year 9999 no time can be written down, and
-	// a record that cannot be saved loses the token that came with it: a century is as good.
-	maxLifetime = 100 * 365 * 24 * 3600
+	// maxLifetime is the longest lifetime that is believed, in seconds: twenty years. What is longer is a time
+	// since 1970, or counts smaller units.
+	maxLifetime = 20 * 365 * 24 * 3600
+	// longLifetime is a lifetime, in seconds, from which on a number of whole minutes in milliseconds is taken for
+	// that: ten days, or 864 seconds.
+	longLifetime = 10 * 24 * 3600
+	minute       = 60 * 1000 // in milliseconds
 )
 
 // Token is a successful token response (RFC 6749 section 5.1).
@@ -30,8 +34,8 @@ type Token struct {
 	AccessToken, RefreshToken, IDToken secret.String
 	// TokenType is canonical: "Bearer", or "DPoP" for one that is bound to a key (RFC 9449 section 5).
 	TokenType string
-	// Expiry is absolute, by the local clock, without monotonic reading; the zero time is unknown. A
-	// lifetime of 0 or less is the time of the answer.
+	// Expiry is absolute, by the local clock, without monotonic reading; the zero time is unknown, which a lifetime
+	// that cannot be is as well. A lifetime of 0 or less is the time of the answer.
 	Expiry time.Time
 	// Scope is the granted scope if ScopePresent.
 	Scope        []string
@@ -179,13 +183,22 @@ func ParseToken(status int, h http.Header, body []byte, received time.Time) (*To
 		}
 	}
 	t.RefreshToken, t.IDToken = t.optional(o, "refresh_token"), t.optional(o, "id_token")
-	if n, ok := o.Seconds("expires_in"); ok {
-		t.Expiry = received.Round(0).Add(time.Duration(max(0, min(n, maxLifetime))) * time.Second)
-	} else if o.Has("expires_in") {
+	switch n, ok := o.Seconds("expires_in"); {
+	case ok && !plausible(n):
+		t.note(fmt.Sprintf("the token response's expires_in, %d, cannot be a number of seconds; the token is used until the server refuses it", n))
+	case ok:
+		t.Expiry = received.Round(0).Add(time.Duration(max(0, n)) * time.Second)
+	case o.Has("expires_in"):
 		t.note("the token response's expires_in cannot be read; the token is used until the server refuses it")
 	}
 	t.scope(o)
 	return t, nil
+}
+
+// plausible reports whether a token may live for so many seconds. A server that answers in milliseconds or nanoseconds, or
+// with a time, is not believed: nobody would renew the token before it has ended.
+func plausible(seconds int64) bool {
+	return seconds <= maxLifetime && (seconds < longLifetime || seconds%minute != 0)
 }
 
 func (t *Token) note(text string) { t.Notes = append(t.Notes, text) }

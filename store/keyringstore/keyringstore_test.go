@@ -833,3 +833,33 @@ func TestWithinStopped(t *testing.T) {
 		t.Errorf("after it went on: %q, %v", data, err)
 	}
 }
+
+// late is a keyring that answers its first question with what was true before something else happened.
+type late struct {
+	*fake
+	meanwhile func()
+}
+
+func (k *late) Get(service, account string) (string, error) {
+	if happen := k.meanwhile; happen != nil {
+		k.meanwhile = nil
+		happen()
+		return "", keyringstore.ErrNoSecret
+	}
+	return k.fake.Get(service, account)
+}
+
+// TestAKeyThatIsMadeMeanwhile: another process makes the key and saves a record after this one has asked the keyring and
+// before it looks for records. The key is not lost.
+func TestAKeyThatIsMadeMeanwhile(t *testing.T) {
+	dir, k := t.TempDir(), &fake{}
+	other := open(t, dir, k)
+	s := open(t, dir, &late{fake: k, meanwhile: func() {
+		if _, err := other.Save(t.Context(), key, []byte("x"), 0); err != nil {
+			t.Error(err)
+		}
+	}})
+	if data, _, err := s.Load(t.Context(), key); err != nil || string(data) != "x" {
+		t.Errorf("%q, %v", data, err)
+	}
+}

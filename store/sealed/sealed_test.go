@@ -620,3 +620,17 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// TestAKeyInHex: 64 hex digits are also base64, of 48 bytes, which says nothing to a person who has made the key with
+// "openssl rand -hex 32".
+func TestAKeyInHex(t *testing.T) {
+	t.Parallel()
+	for _, word := range []string{strings.Repeat("0123456789abcdef", 4), strings.Repeat("0123456789ABCDEF", 4)} {
+		if _, err := sealed.ParseKeys(word); err == nil || !strings.Contains(err.Error(), "hex") || strings.Contains(err.Error(), word[:16]) {
+			t.Errorf("%s: %v", word, err)
+		}
+	}
+	if keys, err := sealed.ParseKeys(sealed.GenerateKey().Text()); err != nil || len(keys) != 1 {
+		t.Errorf("%d keys, %v", len(keys), err)
+	}
+}
