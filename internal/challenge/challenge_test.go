@@ -208,6 +208,12 @@ func TestFindBearer(t *testing.T) {
 	if b := find(`DPoP algs="ES256", resource_metadata="https://d", scope="d"`, `Bearer scope="b"`); !b.DPoP || !b.Found || b.Scope != "b" || b.ResourceMetadata != "https://d" {
 		t.Errorf("DPoP and Bearer: %+v", b)
 	}
+	if b := find(`DPoP error="use_dpop_nonce"`); b != (Bearer{DPoP: true, WantNonce: true, Error: "use_dpop_nonce"}) {
+		t.Errorf("a nonce is wanted: %+v", b)
+	}
+	if b := find(`Bearer error="invalid_token"`, `DPoP error="use_dpop_nonce", algs="ES256"`, `DPoP algs="EdDSA"`); !b.WantNonce || b.Error != "invalid_token" || b.Algorithms != "ES256" {
+		t.Errorf("a nonce is wanted besides: %+v", b)
+	}
 	if b := find(`DPoP error="invalid_token"`); b != (Bearer{DPoP: true, Error: "invalid_token"}) {
 		t.Errorf("DPoP alone: %+v", b)
 	}

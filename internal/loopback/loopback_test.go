@@ -362,6 +362,8 @@ func TestStrayRequests(t *testing.T) {
 		{"an image on another page", "GET " + good + " HTTP/1.1\r\nHost: {host}\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: image\r\n\r\n", 400},
 		{"a script on another page", "GET " + good + " HTTP/1.1\r\nHost: {host}\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: script\r\n\r\n", 400},
 		{"a frame on another page", "GET " + good + " HTTP/1.1\r\nHost: {host}\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: iframe\r\n\r\n", 400},
+		{"a request that only says its mode", "GET " + good + " HTTP/1.1\r\nHost: {host}\r\nSec-Fetch-Mode: no-cors\r\n\r\n", 400},
+		{"a request that only says its destination", "GET " + good + " HTTP/1.1\r\nHost: {host}\r\nSec-Fetch-Dest: image\r\n\r\n", 400},
 		{"fetch from another page", "GET " + good + " HTTP/1.1\r\nHost: {host}\r\nOrigin: https://evil.example\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: cors\r\nSec-Fetch-Dest: empty\r\n\r\n", 400},
 
 		{"no HTTP", "hello\r\n\r\n", 400},
