@@ -11,7 +11,7 @@ import (
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
-// checkServer insists on what security depends on. pkce is the fault of a document that is good
+// checkServer checks the members that security depends on. pkce is the fault of a document that is good
 // but does not mention PKCE.
 func (d *run) checkServer(m *wire.ServerMetadata, at string) (fault, pkce *wire.Fault) {
 	if f := d.checkEndpoints(m, at); f != nil {
@@ -63,7 +63,8 @@ func (d *run) checkEndpoints(m *wire.ServerMetadata, at string) *wire.Fault {
 	return nil
 }
 
-// checkPKCE insists on S256 (RFC 7636). A list without it is an answer; no list at all is a question.
+// checkPKCE requires S256 (RFC 7636). A list without it is final; without a list the server may support it all the
+// same.
 func (d *run) checkPKCE(m *wire.ServerMetadata, at string) (fault, pkce *wire.Fault) {
 	raw := string(m.Raw["code_challenge_methods_supported"])
 	switch {
@@ -82,7 +83,7 @@ func (d *run) checkPKCE(m *wire.ServerMetadata, at string) (fault, pkce *wire.Fa
 	}
 }
 
-// errPolicy marks what the policy for addresses refuses, which a setting may allow.
+// errPolicy marks an address that the policy refuses and a setting may allow.
 type errPolicy struct{ error }
 
 func endpointHint(err error) string {
@@ -149,7 +150,7 @@ type Endpoint struct {
 }
 
 // withhold removes from the metadata the endpoints that a login can do without, that are sent secrets, and that are
-// not on the site of the token endpoint: whoever runs the other site would collect what the server gives out.
+// not on the site of the token endpoint: the owner of the other site would collect the secrets.
 // No promise in the metadata lifts this, since these requests follow the callback.
 func (d *run) withhold(m *wire.ServerMetadata) {
 	d.withheld = nil
@@ -174,8 +175,8 @@ func (d *run) withhold(m *wire.ServerMetadata) {
 	}
 }
 
-// remarkServer notes what the server's metadata lacks although a login needs it. Real metadata is careless about
-// these lists, so they are no reason to stop.
+// remarkServer adds notes about lists that lack a value which a login needs. Real metadata is often wrong about these
+// lists, so the login goes on.
 func (d *run) remarkServer(m *wire.ServerMetadata) {
 	for _, e := range d.withheld {
 		d.note(fmt.Sprintf("the authorization server's %s %s is on another site than its token endpoint and is not used; --allow-foreign-endpoints (Options.AllowForeignEndpoints) uses it", e.Name, e.URL))

@@ -2,11 +2,10 @@
 // 9728) and its authorization server's metadata (RFC 8414, OpenID Connect Discovery), in the order
 // of the MCP authorization specification.
 //
-// It is tolerant of where a document lies and of what else is in it, and strict about whose it is: the
-// resource must be the server that was asked for, the issuer the one that was announced, and
-// every endpoint one that may be asked. What is present but wrong ends the search; only what is absent
-// leads to the next candidate, and only if nothing on the way may be there after all (a server in
-// trouble, a network fault) does absence count as a fact.
+// It is tolerant about the location of a document and about unknown members, and strict about its owner: the
+// resource must be the requested server, the issuer the announced one, and every endpoint an address that may be
+// requested. A document that is present but wrong ends the search; only an absent one leads to the next candidate. A
+// server in trouble or a network fault does not count as absence.
 package discovery
 
 import (
@@ -50,7 +49,7 @@ type Request struct {
 	Machine bool
 	// Device: a person takes part on another device (RFC 8628), so no answer comes back by a browser.
 	Device bool
-	// NoProviders: nothing is known of any authorization server but what its metadata says.
+	// NoProviders: use only the metadata, without the facts known about providers.
 	NoProviders bool
 	// Endpoints replace the authorization server's metadata, nil if that is to be asked for.
 	Endpoints *wire.ServerMetadata
@@ -65,7 +64,7 @@ type Request struct {
 	ProtocolVersion string
 }
 
-// Result is what was found. It does not change afterwards.
+// Result describes the server. It does not change afterwards.
 type Result struct {
 	// Resource is the resource indicator to send, byte for byte; "" sends none.
 	Resource string
@@ -84,7 +83,7 @@ type Result struct {
 	// Withheld are endpoints that the metadata has and Server has not, because they are sent secrets and lie on
 	// another site than the token endpoint.
 	Withheld []Endpoint
-	// Provider is what is known of the authorization server, nil if nothing is.
+	// Provider has known facts about the authorization server, nil if there are none.
 	Provider *Provider
 	// Notes are remarks for a person; Tried are the addresses that were asked, in order.
 	Notes []string
@@ -178,8 +177,8 @@ func (d *run) discover() (*Result, error) {
 		case noRegistration != nil && !fault.Temporary:
 			// It would have been the second choice.
 		case !fault.Temporary || d.preferred(issuer):
-			// What is wrong ends the search. What may pass does for an issuer that we have a login
-			// or a client at: a moment's trouble is no reason to move to another one.
+			// A wrong document ends the search. So does a temporary fault at an issuer where there is a
+			// login or a client: it is no reason to move to another issuer.
 			return nil, fault
 		default:
 			transient = cmp.Or(transient, fault)
@@ -189,7 +188,7 @@ func (d *run) discover() (*Result, error) {
 		return noRegistration, nil
 	}
 	if fault := cmp.Or(transient, absent); fault != nil {
-		// That one of several servers has no metadata does not mean that there is no OAuth.
+		// One server without metadata does not mean that the resource has no OAuth.
 		fault.NotOffered = false
 		return nil, fault
 	}

@@ -13,11 +13,11 @@ import (
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
-// atServer is the hint where nobody but the server's owner can help.
+// atServer is the hint for faults that only the server's owner can repair.
 const atServer = "the server is at fault: show its owner this message and the addresses that were tried"
 
-// get asks one candidate. body is nil if it is not there; transient then says that it may be there
-// at another time. The error is a fault that ends the search. The outcome is recorded.
+// get fetches one candidate. body is nil if there is no document; a transient fault then says that there may be one
+// later. The error is a fault that ends the search. The outcome is recorded.
 func (d *run) get(leg, target string, extra http.Header) (body []byte, transient *wire.Fault, err error) {
 	origin := resource.OriginOf(target)
 	if f := d.unreachable[origin]; f != nil {

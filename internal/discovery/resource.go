@@ -41,7 +41,7 @@ func (d *run) resourceMetadata() (*wire.ResourceMetadata, string, error) {
 	for _, at := range list {
 		body, f, err := d.get("resource-metadata", at, extra)
 		if body == nil && f == nil && err == nil && d.lastStatus() == http.StatusBadRequest && len(extra) > 0 {
-			// Some servers gate on the version and do not know ours.
+			// Some servers reject requests with a protocol version that they do not know.
 			extra = http.Header{}
 			body, f, err = d.get("resource-metadata", at, extra)
 		}
@@ -77,7 +77,7 @@ func (d *run) resourceMetadata() (*wire.ResourceMetadata, string, error) {
 	case parent != nil:
 		return nil, "", parent
 	case d.r.MetadataURL != "":
-		// To go on at the origin would be a downgrade that somebody in between could cause.
+		// Falling back to the origin would be a downgrade that an attacker on the path could cause.
 		return nil, "", &wire.Fault{
 			URL:     wire.PlainURL(d.r.MetadataURL),
 			Message: "the server's challenge names protected resource metadata, but it cannot be had there nor at the well-known addresses", Hint: atServer,
@@ -164,7 +164,7 @@ func (d *run) isParent(m *wire.ResourceMetadata, at string) bool {
 	return err == nil && strings.HasPrefix(u.Path, wellKnown) && resource.SameOrigin(u, d.server) && resource.SameOrParent(m.Resource, d.r.ServerURL)
 }
 
-// remark notes what a person may want to know.
+// remark adds notes about the document for a person.
 func (d *run) remark(m *wire.ResourceMetadata) {
 	if m.BearerMethodsSupported != nil && !slices.Contains(m.BearerMethodsSupported, "header") {
 		d.note("the server does not list the Authorization header as a way to send tokens; it is used all the same, since the others leak them")

@@ -55,7 +55,8 @@ type serverSearch struct {
 	*run
 	// announced is the issuer that led here; want the one that the document must be of.
 	announced, want string
-	// foreign means that announced is somebody else's address, where a document of another issuer is no fault.
+	// foreign means that announced is not the address of the wanted issuer: a document of another issuer there is not a
+	// fault.
 	foreign bool
 	// transient is the first fault that may not be there at another time; refused that of the first
 	// document that is good but does not mention PKCE.
@@ -149,7 +150,7 @@ func (s *serverSearch) try(l location) (*wire.ServerMetadata, *wire.Fault) {
 		s.note("the issuer is announced and documented with and without a trailing slash; as documented it is " + wire.Clean(m.Issuer))
 	}
 	if l.source == nonstandard {
-		s.note("the authorization server's metadata lies at an address of no specification: " + wire.PlainURL(l.url))
+		s.note("the authorization server's metadata lies at an address that no specification defines: " + wire.PlainURL(l.url))
 	}
 	return m, nil
 }
@@ -170,8 +171,8 @@ func (d *run) otherIssuer(at, announced, documented string) *wire.Fault {
 		"if the server's owner confirms the second, pin it with --auth-server "+wire.ShellWord(documented)+" (Options.AuthServer)")
 }
 
-// legacy is what is done for a server without protected resource metadata: its origin is the
-// authorization server (MCP 2025-03-26), or the pinned issuer. The pinned issuer's document may lie at the origin, too.
+// legacy discovers a server without protected resource metadata: its origin is the
+// authorization server (MCP 2025-03-26), or the pinned issuer is. The pinned issuer's document may lie at the origin, too.
 func (d *run) legacy() (*Result, error) {
 	origin := resource.Origin(d.server)
 	announced := cmp.Or(d.r.PinnedIssuer, origin)

@@ -45,7 +45,7 @@ func TestFieldIssuersWithASlash(t *testing.T) {
 				if res.ServerMetadataURL != at || res.Issuer != c.issuer || res.Server.Issuer != c.issuer {
 					t.Errorf("%s: %+v", at, res)
 				}
-				if outside := i > 2; outside != hasNote(res, "address of no specification") {
+				if outside := i > 2; outside != hasNote(res, "address that no specification defines") {
 					t.Errorf("%s: notes %q", at, res.Notes)
 				}
 				w.only(append([]string{atPath}, c.want[:i+1]...)...)

@@ -15,7 +15,7 @@ import (
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
-// maxAuthorizationURL is what browsers and launchers take without trouble, bytes.
+// maxAuthorizationURL is the longest URL that browsers and launchers accept reliably, in bytes.
 const maxAuthorizationURL = 8 << 10
 
 // AuthorizationRequest is an authorization request (RFC 6749 section 4.1.1, RFC 7636, RFC 8707). With
@@ -33,7 +33,7 @@ type AuthorizationRequest struct {
 	KeyThumbprint string
 	// Prompt is OpenID Connect's, "" for none.
 	Prompt string
-	// ACRValues, MaxAge and Claims are what the resource asks of the login (RFC 9470 section 4), "" if nothing.
+	// ACRValues, MaxAge and Claims are the resource's requirements for the login (RFC 9470 section 4), "" for none.
 	ACRValues, MaxAge, Claims string
 	// Extra parameters; those of the protocol cannot be replaced.
 	Extra      url.Values
@@ -105,8 +105,8 @@ type Callback struct {
 
 const maxCallback = 8 << 10
 
-// ParseCallback reads the parameters of an authorization response. Duplicates and what is neither a
-// code nor an error are refused with a *wire.Fault.
+// ParseCallback reads the parameters of an authorization response. Duplicate parameters, and a
+// response with neither a code nor an error, are refused with a *wire.Fault.
 func ParseCallback(v url.Values) (Callback, error) {
 	refuse := func(message string) (Callback, error) {
 		return Callback{}, &wire.Fault{Stage: wire.StageAuthorization, Message: message, Hint: "try the login again"}
@@ -133,7 +133,7 @@ func ParseCallback(v url.Values) (Callback, error) {
 	}
 	for i := range len(code) {
 		if code[i] < 0x20 || code[i] > 0x7e {
-			return refuse("the callback's code has characters that no code has")
+			return refuse("the callback's code has characters that a code cannot have")
 		}
 	}
 	return cb, nil
@@ -155,7 +155,7 @@ func (c Callback) CheckIssuer(expected ExpectedIssuer) error {
 	case c.HasIssuer && c.Issuer != expected.Issuer:
 		return &wire.Fault{
 			Stage: wire.StageAuthorization, URL: wire.PlainURL(expected.Issuer), Message: "the callback comes from another authorization server than the one asked (RFC 9207)",
-			Hint: "somebody may be mixing up servers: do not repeat the login before you know why",
+			Hint: "this may be a mix-up attack: do not repeat the login before you know the reason",
 		}
 	case !c.HasIssuer && expected.Promised:
 		return &wire.Fault{

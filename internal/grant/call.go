@@ -52,7 +52,7 @@ func (r call) sendForToken(ctx context.Context) (*wire.Token, *netguard.Answer, 
 		}
 		tok, err := read(a.Body)
 		if err != nil {
-			tok, err = read(r.hide(a.Body, r.form)) // an error in a success quotes what was sent, too
+			tok, err = read(r.hide(a.Body, r.form)) // an error in a successful status repeats the request, too
 		}
 		f, isFault := errors.AsType[*wire.Fault](err)
 		switch {
@@ -64,10 +64,10 @@ func (r call) sendForToken(ctx context.Context) (*wire.Token, *netguard.Answer, 
 			return tok, a, nil
 		case !isFault || r.auth.Prover == nil:
 		case f.Code == dpop.WantNonce && another && try < maxNonces:
-			continue // RFC 9449 section 8: nothing of the request was used up
+			continue // RFC 9449 section 8: the server has not acted on the request
 		case f.Code == dpop.WantNonce:
-			f.Message = "the server asks for one DPoP nonce after the other"
-			f.Hint = "the server is at fault; --dpop never (Options.DPoP) does without, where it lets"
+			f.Message = "the server rejects each DPoP nonce and asks for another one"
+			f.Hint = "the server is at fault; --dpop never (Options.DPoP) does without, if the server allows it"
 		case f.Code == "invalid_dpop_proof":
 			f.Message = "the server does not accept the DPoP proof"
 			if off := skew(a.Header, a.Received); off != 0 {
@@ -81,8 +81,8 @@ func (r call) sendForToken(ctx context.Context) (*wire.Token, *netguard.Answer, 
 // maxNonces is how often one request is repeated with the nonce that the server asks for.
 const maxNonces = 3
 
-// prove adds a proof to a token request. The returned function takes the nonce of the answer, and reports
-// whether it is another one.
+// prove adds a proof to a token request. The returned function remembers the nonce of the answer, and
+// reports whether it is a new one.
 func prove(p *dpop.Prover, endpoint string, h http.Header) (func(http.Header) bool, error) {
 	if p == nil {
 		return func(http.Header) bool { return false }, nil
@@ -96,16 +96,16 @@ func prove(p *dpop.Prover, endpoint string, h http.Header) (func(http.Header) bo
 	return func(answer http.Header) bool { return p.Nonces.Learn(u, answer, nonce) }, err
 }
 
-// ErrNotBound means that a token bound to a key was asked for, and one came that anybody can use.
+// ErrNotBound means that a token bound to a key was requested, and the server issued one that is not bound.
 var ErrNotBound = errors.New("the token is not bound to the key (DPoP)")
 
-// bound reports a token that is not of the kind that was asked for.
+// bound returns a fault if the token is not of the requested kind.
 func bound(tok *wire.Token, p *dpop.Prover) *wire.Fault {
 	switch {
 	case p != nil && tok.TokenType != dpop.TokenType:
-		return &wire.Fault{Message: "the server gave out a token that is not bound to the key of this login (DPoP)", Err: ErrNotBound, Hint: "ask its owner why it does not bind tokens; --dpop never (Options.DPoP) asks for none that is bound"}
+		return &wire.Fault{Message: "the server issued a token that is not bound to the key of this login (DPoP)", Err: ErrNotBound, Hint: "ask its owner why it does not bind tokens; --dpop never (Options.DPoP) requests tokens that are not bound"}
 	case p == nil && tok.TokenType == dpop.TokenType:
-		return &wire.Fault{Message: "the server gave out a token of the type DPoP, for which no key was shown", Hint: "the server is at fault; --dpop always (Options.DPoP) shows it a key"}
+		return &wire.Fault{Message: "the server issued a token of the type DPoP, although the request had no proof", Hint: "the server is at fault; --dpop always (Options.DPoP) sends proofs"}
 	}
 	return nil
 }

@@ -77,7 +77,7 @@ func StartDevice(ctx context.Context, c *netguard.Client, r DeviceRequest) (*Dev
 		return nil, wire.AsFault(f, wire.StageAuthorization, r.Endpoint)
 	}
 	if clean := wire.CleanN(d.UserCode, maxUserCode); clean != d.UserCode {
-		return nil, &wire.Fault{Stage: wire.StageAuthorization, URL: wire.PlainURL(r.Endpoint), Message: "the server's user code has characters that nobody can type", Hint: "the server is at fault"}
+		return nil, &wire.Fault{Stage: wire.StageAuthorization, URL: wire.PlainURL(r.Endpoint), Message: "the server's user code has characters that cannot be typed", Hint: "the server is at fault"}
 	}
 	d.Expiry = a.Received.Add(defaultCodeLife)
 	if n, ok := o.Seconds("expires_in"); ok && n > 0 {

@@ -104,7 +104,7 @@ func TestMachineAsksOnce(t *testing.T) {
 		"a key":                         {"private_key_jwt", "", 400, `{"error":"invalid_client"}`, nil, "does not accept this client", "token-endpoint"},
 		"a key, and a clock":            {"private_key_jwt", "", 400, `{"error":"invalid_client"}`, fast, "does not accept this client", "clock"},
 		"an assertion":                  {"none", jwt, 400, `{"error":"invalid_grant"}`, nil, "does not accept the assertion", "https://idp.example"},
-		"an assertion that has ended":   {"none", ended, 400, `{"error":"invalid_grant"}`, nil, "does not accept the assertion", "it ended at"},
+		"an assertion that has ended":   {"none", ended, 400, `{"error":"invalid_grant"}`, nil, "does not accept the assertion", "it expired at"},
 		"an empty 403 for an assertion": {"none", jwt, 403, ``, nil, "does not accept the assertion", "https://idp.example"},
 		"what is no assertion":          {"none", "opaque", 400, `{"error":"invalid_grant"}`, nil, "does not accept the assertion", "audience"},
 		"another grant":                 {"none", "", 400, `{"error":"unsupported_grant_type"}`, nil, "does not allow", "owner"},
@@ -208,7 +208,7 @@ func TestBoundTokens(t *testing.T) {
 	}{
 		"bound":                        {[]http.HandlerFunc{bound}, false, 1, "", nil},
 		"anybody's":                    {[]http.HandlerFunc{bearer}, false, 1, "not bound", ErrNotBound},
-		"bound, and nobody asked":      {[]http.HandlerFunc{bound}, true, 1, "no key", nil},
+		"bound, and nobody asked":      {[]http.HandlerFunc{bound}, true, 1, "had no proof", nil},
 		"a nonce":                      {[]http.HandlerFunc{wants("n1"), bound}, false, 2, "", nil},
 		"two nonces":                   {[]http.HandlerFunc{wants("n1"), wants("n2"), bound}, false, 3, "", nil},
 		"the same nonce for ever":      {[]http.HandlerFunc{wants("n1")}, false, 2, "nonce", nil},

@@ -315,7 +315,7 @@ func TestAnswersThatAreNoToken(t *testing.T) {
 		"no answer":               {broken, "", 0, true, 0, "broke"},
 		"too long":                {asJSON(200, strings.Repeat(" ", 2<<20)+good), "", 0, true, 0, "not read"},
 		"only an id_token":        {asJSON(200, `{"id_token":"CANARY"}`), "", 200, false, 0, "no access_token"},
-		"type DPoP":               {asJSON(200, `{"access_token":"CANARY","token_type":"DPoP"}`), "", 200, false, 0, "no key was shown"},
+		"type DPoP":               {asJSON(200, `{"access_token":"CANARY","token_type":"DPoP"}`), "", 200, false, 0, "had no proof"},
 		"type MAC":                {asJSON(200, `{"access_token":"CANARY","token_type":"mac"}`), "", 200, false, 0, `"mac"`},
 		"a redirect":              {answer(302, "", "", "Location", "/elsewhere"), "", 302, false, 0, "redirect"},
 		"a redirect with body":    {answer(307, "", "", "Location", "/elsewhere"), "", 307, false, 0, "redirect"},

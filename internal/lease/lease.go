@@ -1,9 +1,9 @@
-// Package lease makes a lock of a lease: an entry with an owner and an end on a server, renewed while
-// the lock is held.
+// Package lease implements a lock as a lease: an entry on a server with an owner and an expiry, which is renewed
+// while the lock is held.
 //
-// A lease excludes as long as its holder runs. One that stands still for longer than the lease (a
-// stopped process, a sleeping machine) loses the lock without noticing at once, so what it does under
-// the lock must be fenced by a comparison when it writes.
+// A lease excludes others as long as its holder runs. A holder that is suspended for longer than the lease (a
+// stopped process, a sleeping machine) loses the lock without noticing at once, so its writes under the lock must be
+// fenced by a comparison.
 package lease
 
 import (
@@ -38,7 +38,7 @@ type Options struct {
 	Timeout time.Duration
 }
 
-// WithDefaults returns the options with what is not set filled in, or why they cannot be used.
+// WithDefaults returns the options with the defaults filled in, or an error if they cannot be used.
 func (o Options) WithDefaults(timeout time.Duration) (Options, error) {
 	if o.Lease == 0 {
 		o.Lease = defaultLease
@@ -56,9 +56,9 @@ func (o Options) WithDefaults(timeout time.Duration) (Options, error) {
 type Entry interface {
 	// Acquire makes owner the owner for d if there is none or its lease has ended.
 	Acquire(ctx context.Context, owner string, d time.Duration) (bool, error)
-	// Renew lets owner's lease end d from now. It reports false if owner is not the owner.
+	// Renew extends owner's lease to d from now. It reports false if owner does not have the lease.
 	Renew(ctx context.Context, owner string, d time.Duration) (bool, error)
-	// Release ends owner's lease. That there is none is no error.
+	// Release ends owner's lease. It is not an error if there is none.
 	Release(ctx context.Context, owner string) error
 }
 
@@ -103,7 +103,7 @@ type holder struct {
 	owner string
 	lease time.Duration
 	// held ends when lose is called: with the cause ErrLost if the lease may have ended.
-	held context.Context //nolint:containedctx // it is what the lock is
+	held context.Context //nolint:containedctx // the lock is handed out as this context
 	lose context.CancelCauseFunc
 	// stop ends the renewals, and done waits for their end.
 	stop chan struct{}

@@ -54,7 +54,7 @@ type Config struct {
 
 // Exchange is one HTTP exchange.
 type Exchange struct {
-	// Leg says what it was for; Method and URL (without query) what was asked.
+	// Leg names its purpose; Method and URL (without query) are the request's.
 	Leg, Method, URL string
 	// Status is 0 without a response; Err then says why.
 	Status int

@@ -25,7 +25,7 @@ func (c *Client) ownTransport() *http.Transport {
 func (c *Client) adapt(t *http.Transport) (rt http.RoundTripper, everyConnection bool) {
 	t = t.Clone()
 	if t.TLSClientConfig != nil && t.TLSNextProto == nil && slices.Contains(t.TLSClientConfig.NextProtos, "h2") {
-		// Clone copies the offer of HTTP/2, but with a dialler of ours nobody would speak it.
+		// Clone copies the offer of HTTP/2, but with our dialler the transport would not speak it.
 		t.ForceAttemptHTTP2 = true
 	}
 	if t.MaxResponseHeaderBytes == 0 {
@@ -57,7 +57,7 @@ func (c *Client) secure(t *http.Transport) bool {
 		}
 		t.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			if known.has(addr) {
-				// The proxy is the owner's choice; what lies behind it was checked by name.
+				// The proxy is the owner's choice; the host behind it was checked by name.
 				return direct(ctx, network, addr)
 			}
 			return checked(ctx, network, addr)
@@ -84,7 +84,7 @@ func isNetDialer(dial func(context.Context, string, string) (net.Conn, error)) b
 // proxies are the addresses that a transport was told to go through.
 type proxies struct{ known sync.Map }
 
-// remember returns a proxy setting that takes note of its answers. It is asked about each request
+// remember returns a proxy setting that records its results. The transport calls it for each request
 // before that request's connection is dialled.
 func (p *proxies) remember(setting func(*http.Request) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
 	return func(req *http.Request) (*url.URL, error) {

@@ -1,5 +1,5 @@
-// Package registration makes us known to an authorization server: RFC 7591, and what Client ID
-// Metadata Documents require of their URL.
+// Package registration registers clients at an authorization server (RFC 7591, RFC 7592), and checks the URLs of
+// Client ID Metadata Documents.
 package registration
 
 import (
@@ -66,10 +66,9 @@ func (r *Request) metadata() map[string]any {
 	return m
 }
 
-// Register registers a client (RFC 7591 section 3). Any 2xx with a client_id is success. What a server
-// names as the part that it does not take, and that is optional, is left out, each once: the second
-// spelling of the redirect URI, application_type, scope, the software's name and version. A server
-// that asks for a short pause gets it, once. The error is a *wire.Fault.
+// Register registers a client (RFC 7591 section 3). Any 2xx with a client_id is success. An optional
+// member that the server names in its refusal is left out, each once: the second spelling of the redirect URI,
+// application_type, scope, the software's name and version. If the server asks for a short pause, it waits, once. The error is a *wire.Fault.
 func Register(ctx context.Context, c *netguard.Client, r Request) (*wire.Registration, error) {
 	if len(r.RedirectURIs) == 0 {
 		return nil, &wire.Fault{Stage: wire.StageRegistration, Message: "there is no redirect URI to register"}
@@ -97,9 +96,9 @@ func Register(ctx context.Context, c *netguard.Client, r Request) (*wire.Registr
 
 const (
 	// maxRequests is how many registrations are sent for one client: one, one after a pause, and some
-	// without what the server does not take.
+	// without members that the server does not accept.
 	maxRequests = 4
-	// maxPause is how long a pause may be for which a person is kept waiting.
+	// maxPause is the longest pause that a person is kept waiting for.
 	maxPause = 5 * time.Second
 )
 
@@ -114,7 +113,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// leaveOut removes from m what the fault is about and reports whether there was something.
+// leaveOut removes from m the member that the fault is about and reports whether there was one.
 func leaveOut(m map[string]any, f *wire.Fault) bool {
 	if f.Temporary || f.Status != http.StatusBadRequest && f.Status != http.StatusUnprocessableEntity && f.Status != http.StatusForbidden {
 		return false
@@ -170,7 +169,8 @@ func register(ctx context.Context, c *netguard.Client, r Request, m map[string]a
 	return reg, nil
 }
 
-// remark notes what a person should know before a browser is opened, and drops what must not be used.
+// remark adds notes that a person should see before a browser is opened, and drops a management address that must not
+// be used.
 func (r *Request) remark(reg *wire.Registration) {
 	// RFC 7591 section 3.2.1: the answer has what was registered. A login with another redirect URI cannot come back.
 	uri := r.RedirectURIs[0]
@@ -198,7 +198,7 @@ func sameRedirect(registered, ours string) bool {
 		r.EscapedPath() == o.EscapedPath() && r.RawQuery == o.RawQuery && r.User == nil && r.Fragment == ""
 }
 
-// refused completes the fault of a registration that the server did not take.
+// refused completes the fault of a registration that the server refused.
 func (r *Request) refused(f *wire.Fault) *wire.Fault {
 	switch {
 	case f.Temporary && f.Code == "" && f.Description == "":
@@ -219,7 +219,7 @@ func (r *Request) hint(f *wire.Fault) string {
 		if u, err := url.Parse(r.RedirectURIs[0]); err == nil && u.Hostname() == other {
 			other = "127.0.0.1"
 		}
-		return "the server may take another spelling: try --callback-host " + other + " (Options.CallbackHost), or " + byHand
+		return "the server may accept another spelling: try --callback-host " + other + " (Options.CallbackHost), or " + byHand
 	case f.Status == http.StatusUnauthorized || f.Status == http.StatusForbidden:
 		return "the server may want a token for registrations: --initial-access-token-file (Options.InitialAccessToken); or " + byHand
 	}
@@ -230,8 +230,8 @@ func (r *Request) fault(err error) *wire.Fault {
 	return wire.AsFault(err, wire.StageRegistration, r.Endpoint)
 }
 
-// check settles the authentication method: the server's word counts (RFC 7591 section 3.2.1). Refused is
-// what no login could work with, before a browser is opened.
+// check settles the authentication method: the server's word counts (RFC 7591 section 3.2.1). It refuses a
+// client with which no login could succeed, before a browser is opened.
 func check(reg *wire.Registration, now time.Time) error {
 	switch reg.AuthMethod {
 	case "":

@@ -25,8 +25,8 @@ type Update struct {
 // maxRedirectURIs is how many redirect URIs a registration may come to have.
 const maxRedirectURIs = 10
 
-// Change reads the registration, and writes it with what is added. What the server does not take, or a
-// registration that is another's, is an error: a *wire.Fault.
+// Change reads the registration, and writes it back with the additions. It fails if the server refuses, or if the
+// registration is another client's. The error is a *wire.Fault.
 func Change(ctx context.Context, c *netguard.Client, u Update) (*wire.Registration, error) {
 	target := netguard.Request{Leg: "registration", URL: u.URI, Header: http.Header{"Authorization": {"Bearer " + u.Token.Reveal()}}}
 	fault := func(err error) *wire.Fault {
@@ -47,7 +47,7 @@ func Change(ctx context.Context, c *netguard.Client, u Update) (*wire.Registrati
 	if a.Status != http.StatusOK || err != nil || doc.Text("client_id") != u.ClientID {
 		return nil, refused(a)
 	}
-	// RFC 7592 section 2.2: all that was registered, and not what only the server says.
+	// RFC 7592 section 2.2: everything that was registered, without the members that only the server sets.
 	for _, name := range []string{"registration_access_token", "registration_client_uri", "client_secret_expires_at", "client_id_issued_at"} {
 		delete(doc, name)
 	}

@@ -26,7 +26,7 @@ func Hostname(raw string) string {
 }
 
 // ParseServer parses the URL of an MCP server as a person types it: absolute, http or https,
-// without user information and fragment. The error says what is wrong.
+// without user information and fragment. The error is a text for that person.
 func ParseServer(raw string) (*url.URL, error) {
 	if len(raw) > maxURL {
 		return nil, fmt.Errorf("it is longer than %d bytes", maxURL)
@@ -45,7 +45,7 @@ func ParseServer(raw string) (*url.URL, error) {
 	}
 	switch scheme := strings.ToLower(u.Scheme); {
 	case u.User != nil:
-		return nil, errors.New("it holds a user name or password; those do not belong into the URL")
+		return nil, errors.New("it holds a user name or password; credentials do not belong in the URL")
 	case scheme == "":
 		return nil, fmt.Errorf("%q has no scheme; did you mean https://%s?", shown, strings.TrimPrefix(shown, "//"))
 	case scheme != "https" && scheme != "http":
@@ -188,7 +188,7 @@ func OriginOf(raw string) string {
 	return Origin(u)
 }
 
-// SameOriginOf is [SameOrigin] for URLs as text. What is not a URL has no origin.
+// SameOriginOf is [SameOrigin] for URLs as text. A text that is not a URL has no origin.
 func SameOriginOf(a, b string) bool {
 	origin := OriginOf(a)
 	return origin != "" && origin == OriginOf(b)
@@ -204,7 +204,7 @@ func SameOrigin(a, b *url.URL) bool {
 	return sa == sb && ha == hb && ha != ""
 }
 
-// plain reports whether a URL's path means what it says: no dot segments, no encoded slashes
+// plain reports whether all servers resolve a URL's path in the same way: no dot segments, no encoded slashes
 // or dots, no backslashes.
 func plain(u *url.URL) bool {
 	p := strings.ToLower(u.EscapedPath())

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// ParseOAuthError reads an answer that is no success (RFC 6749 section 5.2, and what is sent in its
-// place). The error code decides, the status only where there is no readable code. The body never
+// ParseOAuthError reads an error response (RFC 6749 section 5.2), and what servers send in its
+// place. The error code decides, the status only where there is no readable code. The body never
 // gets into the result: only its code and its description do, cleaned.
 func ParseOAuthError(status int, h http.Header, body []byte) *Fault {
 	o, err := message(h, body)
@@ -112,7 +112,7 @@ func errorFrom(status int, h http.Header, o Object, now time.Time) *Fault {
 	desc = cmp.Or(desc, o.String("message"), o.String("detail"), o.String("msg"), o.String("errorSummary"))
 	f.Description = Clean(desc)
 	if same, ok := sameCode[code]; ok {
-		// What the server really said stays visible.
+		// The server's own code stays visible.
 		f.Description = oneLine(code, desc)
 		code = same
 	}
@@ -124,12 +124,12 @@ func errorFrom(status int, h http.Header, o Object, now time.Time) *Fault {
 	case "temporarily_unavailable", "server_error", "slow_down":
 		f.Temporary = true
 	case "invalid_grant", "invalid_client", "unauthorized_client":
-		// Whatever the status: these are about the token or the client, and time does not heal them.
+		// Whatever the status: these are about the token or the client, and permanent.
 	default:
 		f.Temporary = TemporaryStatus(status)
 	}
 	if f.Code == "invalid_target" || strings.Contains(desc, "AADSTS901002") || strings.Contains(desc, "AADSTS9010010") {
-		f.Hint = "the server does not take the resource indicator: try --no-resource (Options.NoResource) or --resource (Options.Resource)"
+		f.Hint = "the server does not accept the resource indicator: try --no-resource (Options.NoResource) or --resource (Options.Resource)"
 	}
 	return f
 }

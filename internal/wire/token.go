@@ -19,7 +19,7 @@ const (
 	maxScopeBytes = 4 << 10
 	// maxSecret bounds a token or secret, in bytes.
 	maxSecret = 64 << 10
-	// maxLifetime is the longest lifetime that is believed, in seconds: twenty years. What is longer is a time
+	// maxLifetime is the longest lifetime that is believed, in seconds: twenty years. A larger number is a time
 	// since 1970, or counts smaller units.
 	maxLifetime = 20 * 365 * 24 * 3600
 	// longLifetime is a lifetime, in seconds, from which on a number of whole minutes in milliseconds is taken for
@@ -114,8 +114,8 @@ func message(h http.Header, body []byte) (Object, error) {
 }
 
 // Unwrap returns the token response that lies in a member of another, as a server was said to send it, and
-// with bearerType, a token_type of the server's own, called Bearer. What is not like that is returned as it
-// came: it is for ParseToken to judge.
+// with bearerType, a token_type of the server's own, called Bearer. Any other response is
+// returned unchanged, for ParseToken to judge.
 func Unwrap(h http.Header, body []byte, member, bearerType string) []byte {
 	if member == "" && bearerType == "" {
 		return body
@@ -137,9 +137,9 @@ func Unwrap(h http.Header, body []byte, member, bearerType string) []byte {
 	return plain
 }
 
-// ParseToken reads the answer of a token endpoint, received at the given time. Whatever is no token
-// is a *Fault. Only members that a token response has are read: what else a server writes into it
-// cannot become part of what is stored.
+// ParseToken reads the answer of a token endpoint, received at the given time. If it has no token,
+// the error is a *Fault. Only the members of a token response are read: other members cannot become part of the
+// stored record.
 func ParseToken(status int, h http.Header, body []byte, received time.Time) (*Token, error) {
 	if status/100 != 2 {
 		return nil, ParseOAuthError(status, h, body)
@@ -161,21 +161,21 @@ func ParseToken(status int, h http.Header, body []byte, received time.Time) (*To
 	if t.AccessToken.IsZero() {
 		if o.Has("authed_user") {
 			return nil, &Fault{
-				Stage: StageToken, Status: status, Message: "the token endpoint's answer has its token in a member of its own making, authed_user",
+				Stage: StageToken, Status: status, Message: "the token endpoint's answer has its token in the nonstandard member authed_user",
 				Hint: "if the server's owner confirms it, set --token-member authed_user (Options.TokenMember)",
 			}
 		}
 		return bad("the token endpoint's answer has no access_token", nil)
 	}
 	if !headerSafe(t.AccessToken.Reveal()) {
-		return bad("the token endpoint's answer holds a token with characters that no token has", nil)
+		return bad("the token endpoint's answer holds a token with characters that a token cannot have", nil)
 	}
 	switch typ := o.String("token_type"); {
 	case len(typ) == len("bearer") && strings.EqualFold(typ, "bearer"):
 	case len(typ) == len("DPoP") && strings.EqualFold(typ, "DPoP"):
 		t.TokenType = "DPoP"
 	case !o.Has("token_type"):
-		t.note("the token response has no token_type (RFC 6749 section 5.1); it is taken for Bearer")
+		t.note("the token response has no token_type (RFC 6749 section 5.1); it is treated as Bearer")
 	default:
 		return nil, &Fault{
 			Stage: StageToken, Status: status, Message: fmt.Sprintf("the token is of the type %q, which cannot be used", CleanN(typ, 40)),
@@ -196,7 +196,7 @@ func ParseToken(status int, h http.Header, body []byte, received time.Time) (*To
 }
 
 // plausible reports whether a token may live for so many seconds. A server that answers in milliseconds or nanoseconds, or
-// with a time, is not believed: nobody would renew the token before it has ended.
+// with a time, is not believed: the token would not be renewed before it expires.
 func plausible(seconds int64) bool {
 	return seconds <= maxLifetime && (seconds < longLifetime || seconds%minute != 0)
 }

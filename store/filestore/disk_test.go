@@ -4,10 +4,12 @@ package filestore
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -390,4 +392,66 @@ func TestPendingRecordsEnd(t *testing.T) {
 	if content(t, s, late) != "x" {
 		t.Error("it was looked for twice within a minute")
 	}
+}
+
+// envelopeIn writes an envelope where the record of key lies.
+func envelopeIn(t *testing.T, s *Store, key store.Key, e envelope) {
+	t.Helper()
+	b, err := json.Marshal(e)
+	if err == nil {
+		err = errors.Join(s.makeDir(), os.WriteFile(s.path(key), b, fileMode))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A clock may jump back. A revision must not come again all the same: a late save could then overwrite a newer token.
+func TestRevisionsGrowWhenTheClockJumpsBack(t *testing.T) {
+	t.Parallel()
+	s, _ := onDisk(t)
+	future := store.Revision(time.Now().Add(24 * time.Hour).UnixNano())
+	envelopeIn(t, s, aKey, envelope{Format: format, Kind: aKey.Kind, ID: aKey.ID, Revision: future, Data: []byte(`"old"`)})
+	if rev := mustSave(t, s, aKey, `"new"`, future); rev != future+1 {
+		t.Errorf("the revision after %d is %d", future, rev)
+	}
+}
+
+// A file that was copied or renamed must not give one person's login to another.
+func TestARecordThatBelongsToAnotherKey(t *testing.T) {
+	t.Parallel()
+	for name, other := range map[string]store.Key{
+		"another profile": {Kind: aKey.Kind, ID: aKey.ID, Profile: "somebody"}, "another server": {Kind: aKey.Kind, ID: aKey.ID + "x"}, "another kind": {Kind: store.KindRegistration, ID: aKey.ID},
+	} {
+		s, _ := onDisk(t)
+		envelopeIn(t, s, aKey, envelope{Format: format, Kind: other.Kind, ID: other.ID, Profile: other.Profile, Revision: 5, Data: []byte(`"SECRET"`)})
+		data, _, err := s.Load(t.Context(), aKey)
+		if _, corrupt := errors.AsType[*store.CorruptError](err); !corrupt || data != nil {
+			t.Errorf("%s: %q, %v", name, data, err)
+		}
+	}
+}
+
+// A newer version's record may have our members, and mean something else by them.
+func TestANewerFormatWithOurMembers(t *testing.T) {
+	t.Parallel()
+	s, _ := onDisk(t)
+	envelopeIn(t, s, aKey, envelope{Format: format + 1, Kind: aKey.Kind, ID: aKey.ID, Revision: 5, Data: []byte(`"x"`)})
+	data, _, err := s.Load(t.Context(), aKey)
+	if v, newer := errors.AsType[*store.VersionError](err); !newer || v.Format != format+1 || v.Known != format || data != nil {
+		t.Errorf("%q, %v", data, err)
+	}
+}
+
+// Some file systems cannot synchronize a directory, which is no failure of a save.
+func TestADirectoryThatCannotBeSynchronized(t *testing.T) {
+	t.Parallel()
+	s, d := onDisk(t)
+	d.onSync = func(f *os.File) error {
+		if f.Name() == s.dir {
+			return &os.PathError{Op: "sync", Path: s.dir, Err: syscall.EINVAL}
+		}
+		return nil
+	}
+	mustSave(t, s, aKey, "x", 0)
 }

@@ -863,3 +863,20 @@ func TestAKeyThatIsMadeMeanwhile(t *testing.T) {
 		t.Errorf("%q, %v", data, err)
 	}
 }
+
+// swapper is a keyring that keeps another key than it was given.
+type swapper struct{ *fake }
+
+func (k *swapper) Set(service, account, _ string) error {
+	return k.fake.Set(service, account, sealed.GenerateKey().Text())
+}
+
+// TestAKeyringThatKeepsAnotherKey: what was sealed with the key that it was given could never be opened.
+func TestAKeyringThatKeepsAnotherKey(t *testing.T) {
+	s := open(t, t.TempDir(), &swapper{&fake{}})
+	_, err := s.Save(t.Context(), key, []byte("x"), 0)
+	var unavailable *keyringstore.UnavailableError
+	if !errors.As(err, &unavailable) || !strings.Contains(err.Error(), "another secret") {
+		t.Errorf("got %v", err)
+	}
+}
