@@ -79,6 +79,7 @@ var rules = map[string]rule{
 	"internal/trials/day":     {ours: []string{"", "authtest", "store/filestore", "internal/cli", "internal/trials/host"}, others: []string{"go.uber.org/goleak"}},
 	"internal/trials/host":    {},
 	"internal/trials/hostile": {ours: []string{"internal/trials/host"}},
+	"internal/trials/mutants": {},
 	"internal/trials/kill":    {ours: []string{"", "authtest", "store", "store/..."}},
 	"internal/trials/scale":   {ours: []string{"", "store", "store/...", "internal/testserver"}, others: []string{"github.com/jackc/pgx"}},
 	"cmd/mcpoauth":            {ours: []string{"internal/cli"}},

@@ -4,7 +4,7 @@
 // It promises that a save survives a crash of the process and of the machine (written aside,
 // synchronized, renamed, and the directory synchronized), and that a lock is free as soon as its
 // holder dies, because the kernel holds it. Directories are 0700 and files 0600 from their first byte;
-// symbolic links, other people's files and directories that others may write are refused. Contents
+// symbolic links, files of other users and directories that others may write are refused. Contents
 // are not encrypted. It needs a file system with working advisory locks, which some network file
 // systems lack. Choose it for programs that a person runs.
 package filestore
@@ -38,9 +38,9 @@ const (
 
 	tempSuffix  = ".record"
 	probePrefix = "probe-"
-	// pendingLife is how long what is under way is kept: a login is begun and finished within ten minutes.
+	// pendingLife is how long pending records are kept: a login is begun and finished within ten minutes.
 	pendingLife = 15 * time.Minute
-	// pendingSweep is how often one Store looks for what was not finished.
+	// pendingSweep is how often one Store looks for expired pending records.
 	pendingSweep = time.Minute
 )
 
@@ -50,7 +50,7 @@ type Store struct {
 	disk disk
 
 	mu    sync.Mutex
-	swept time.Time // when what was not finished was last looked for
+	swept time.Time // the last search for expired pending records
 }
 
 // envelope is a file: a record with its key, so that a listing can name it, and its revision.
@@ -85,7 +85,7 @@ func New(dir string) (*Store, error) {
 // Dir returns the directory.
 func (s *Store) Dir() string { return s.dir }
 
-// path returns where a record lies: first what a person recognises, then what identifies it.
+// path returns the file of a record: a name that a person recognises, and the digest that identifies it.
 func (s *Store) path(key store.Key) string {
 	name := string(key.Kind)
 	if key.Kind == store.KindLogin || key.Kind == store.KindRegistration {
@@ -184,8 +184,8 @@ func readFile(path string) ([]byte, error) {
 	return b, nil
 }
 
-// Save implements store.Store. What is under way (store.KindPending) is kept for a quarter of an hour, and then
-// removed with a later save of that kind.
+// Save implements store.Store. Pending records (store.KindPending) are kept for a quarter of an hour, and removed
+// with a later save of that kind.
 func (s *Store) Save(ctx context.Context, key store.Key, data []byte, rev store.Revision) (store.Revision, error) {
 	if key.Kind == store.KindPending {
 		s.sweepPending(ctx)
@@ -253,7 +253,7 @@ func (s *Store) Delete(ctx context.Context, key store.Key, rev store.Revision) e
 	return err
 }
 
-// sweepPending removes what was begun and not finished in time.
+// sweepPending removes pending records that have expired.
 func (s *Store) sweepPending(ctx context.Context) {
 	s.mu.Lock()
 	due := time.Since(s.swept) >= pendingSweep
@@ -289,7 +289,7 @@ func (s *Store) change(ctx context.Context, key store.Key, f func(old *envelope)
 		return 0, err
 	}
 	defer func() { _ = unlock() }()
-	// What a process that died has left. The key's own file is not swept, because its lock is held here.
+	// Remove the files of processes that died. The key's own file is not swept, because its lock is held here.
 	s.sweep()
 	if err := os.Remove(s.tempPath(key)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, explain(s.tempPath(key), err)

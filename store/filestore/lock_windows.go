@@ -18,7 +18,7 @@ func openLock(path string) (*os.File, error) {
 	return f, err
 }
 
-// lockExclusive locks the first byte of the file if nobody else has.
+// lockExclusive locks the first byte of the file and reports false if another holder has.
 func lockExclusive(f *os.File) (bool, error) {
 	err := windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &windows.Overlapped{})
 	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) || errors.Is(err, windows.ERROR_IO_PENDING) {

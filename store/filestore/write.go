@@ -88,7 +88,7 @@ func (s *Store) sweep() {
 	}
 }
 
-// rename replaces a file. On Windows somebody who has it open makes it fail for a moment.
+// rename replaces a file. On Windows it fails while another process has the file open, so it tries again.
 func rename(from, to string) error {
 	var err error
 	for try := range 20 {
@@ -133,7 +133,7 @@ func (s *Store) makeDir() error {
 
 func (s *Store) checkDir() error { return checkDirectory(s.dir) }
 
-// checkDirectory refuses a directory in which somebody else could replace files.
+// checkDirectory refuses a directory in which another user could replace files.
 func checkDirectory(dir string) error {
 	info, err := os.Lstat(dir)
 	if err != nil {

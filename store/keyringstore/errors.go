@@ -5,7 +5,7 @@ import "errors"
 // ErrNoSecret means that the keyring works and has no such secret.
 var ErrNoSecret = errors.New("no such secret in the keyring")
 
-// UnavailableError means that there is no keyring to be had.
+// UnavailableError means that no keyring can be used.
 type UnavailableError struct {
 	// Reason says what is missing.
 	Reason string

@@ -15,7 +15,8 @@ import (
 	"github.com/mcpoauth/mcpoauth/store/sealed"
 )
 
-// question is a call to the keyring under way. One that never returns is asked once, whoever waits.
+// question is a running call to the keyring. All callers wait for the same one, so a keyring that never answers is
+// called once.
 type question struct {
 	ask    func() ([]sealed.Key, error)
 	opens  bool // it asks for the keys that there are, and
@@ -41,7 +42,7 @@ func (s *Store) open(ctx context.Context, create bool) (*sealed.Store, error) {
 			return nil, err
 		}
 		if !q.opens || create && !q.create && errors.Is(q.err, ErrNoSecret) {
-			continue // it was somebody else's question
+			continue // it was another caller's question
 		}
 		if q.err != nil {
 			return nil, q.err
@@ -49,7 +50,7 @@ func (s *Store) open(ctx context.Context, create bool) (*sealed.Store, error) {
 	}
 }
 
-// ask asks the keyring once nobody else does.
+// ask calls the keyring once no other call is running.
 func (s *Store) ask(ctx context.Context, ask func() ([]sealed.Key, error)) error {
 	limit := time.NewTimer(s.opt.Timeout)
 	defer limit.Stop()
@@ -85,7 +86,7 @@ func (s *Store) question(ctx context.Context, limit *time.Timer, mine *question)
 	}
 }
 
-// answer asks the keyring. What it learns is kept, whether or not somebody still waits.
+// answer calls the keyring. The keys are kept even if no caller waits any more.
 func (s *Store) answer(q *question) {
 	keys, err := q.ask()
 	var opened *sealed.Store
@@ -161,7 +162,7 @@ func (s *Store) change(with func([]sealed.Key) ([]sealed.Key, error)) ([]sealed.
 	return got, nil
 }
 
-// text returns what the keyring keeps of keys.
+// text returns the secret that holds the keys.
 func text(keys []sealed.Key) string {
 	var words []string
 	for _, k := range keys {

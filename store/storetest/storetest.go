@@ -1,5 +1,5 @@
-// Package storetest is the contract of store.Store as tests. Every store passes it, and whoever writes
-// one can run it:
+// Package storetest is the contract of store.Store as tests. Every store passes it, and the author of
+// another one can run it:
 //
 //	func TestMain(m *testing.M) {
 //		storetest.Child(func() (store.Store, error) { return mystore.New(os.Getenv("MYSTORE_DIR")) })
