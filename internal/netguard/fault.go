@@ -105,6 +105,7 @@ func refusalHint(r wire.TLSRefusal) string {
 		return "it knows neither TLS 1.2 nor a cipher that is safe today, or it asks for a certificate of yours: give one with --client-cert and --client-key (Options.ClientCertificates)"
 	case wire.UnknownName:
 		return "check the host in the URL: the server does not know this name"
+	case wire.NotRefused, wire.NoCommonTLS:
 	}
 	return "it knows neither TLS 1.2 nor a cipher that is safe today: its owner has to update it"
 }

@@ -120,7 +120,7 @@ func (s *Store) Dir() string { return s.files.Dir() }
 // Load implements store.Store. Its errors are also *UnavailableError, *KeyLostError and those of
 // package sealed.
 func (s *Store) Load(ctx context.Context, key store.Key) ([]byte, store.Revision, error) {
-	in, err := s.open(ctx, false)
+	in, err := s.open(ctx, existingKey)
 	if errors.Is(err, ErrNoSecret) {
 		// There is no key because nothing was ever saved. A lost key is another error.
 		return nil, 0, fmt.Errorf("%v: %w", key, store.ErrNotFound)
@@ -131,10 +131,10 @@ func (s *Store) Load(ctx context.Context, key store.Key) ([]byte, store.Revision
 	data, rev, err := in.Load(ctx, key)
 	if errors.As(err, new(*sealed.KeyError)) {
 		// Another process may have made a new key since this one asked for them.
-		if aerr := s.ask(ctx, func() ([]sealed.Key, error) { return s.obtain(false) }); aerr != nil {
+		if aerr := s.ask(ctx, func() ([]sealed.Key, error) { return s.obtain(existingKey) }); aerr != nil {
 			return nil, 0, aerr
 		}
-		if in, err = s.open(ctx, false); err != nil {
+		if in, err = s.open(ctx, existingKey); err != nil {
 			return nil, 0, err
 		}
 		data, rev, err = in.Load(ctx, key)
@@ -144,7 +144,7 @@ func (s *Store) Load(ctx context.Context, key store.Key) ([]byte, store.Revision
 
 // Save implements store.Store. The first one makes the key.
 func (s *Store) Save(ctx context.Context, key store.Key, data []byte, rev store.Revision) (store.Revision, error) {
-	in, err := s.open(ctx, true)
+	in, err := s.open(ctx, newKey)
 	if err != nil {
 		return 0, err
 	}
@@ -168,7 +168,7 @@ func (s *Store) Lock(ctx context.Context, key store.Key, name string) (context.C
 
 // Probe implements store.Prober: it makes the key if there is none.
 func (s *Store) Probe(ctx context.Context) error {
-	if _, err := s.open(ctx, true); err != nil {
+	if _, err := s.open(ctx, newKey); err != nil {
 		return err
 	}
 	return s.files.Probe(ctx)

@@ -15,19 +15,29 @@ import (
 	"github.com/mcpoauth/mcpoauth/store/sealed"
 )
 
+// keyUse says what becomes of a keyring without a key.
+type keyUse int
+
+const (
+	// existingKey uses the keys that there are. Without one the error is ErrNoSecret.
+	existingKey keyUse = iota
+	// newKey makes a key if there is none.
+	newKey
+)
+
 // question is a running call to the keyring. All callers wait for the same one, so a keyring that never answers is
 // called once.
 type question struct {
-	ask    func() ([]sealed.Key, error)
-	opens  bool // it asks for the keys that there are, and
-	create bool // makes one where there is none
-	done   chan struct{}
-	err    error
+	ask   func() ([]sealed.Key, error)
+	opens bool   // it asks for the keys that there are
+	use   keyUse // and may make one
+	done  chan struct{}
+	err   error
 }
 
-// open returns the store that seals with the keyring's key. Only create makes a key where there is
+// open returns the store that seals with the keyring's key. Only newKey makes a key where there is
 // none.
-func (s *Store) open(ctx context.Context, create bool) (*sealed.Store, error) {
+func (s *Store) open(ctx context.Context, use keyUse) (*sealed.Store, error) {
 	limit := time.NewTimer(s.opt.Timeout)
 	defer limit.Stop()
 	for {
@@ -37,11 +47,11 @@ func (s *Store) open(ctx context.Context, create bool) (*sealed.Store, error) {
 			return s.sealed, nil
 		}
 		s.mu.Unlock()
-		q, err := s.question(ctx, limit, &question{ask: func() ([]sealed.Key, error) { return s.obtain(create) }, opens: true, create: create})
+		q, err := s.question(ctx, limit, &question{ask: func() ([]sealed.Key, error) { return s.obtain(use) }, opens: true, use: use})
 		if err != nil {
 			return nil, err
 		}
-		if !q.opens || create && !q.create && errors.Is(q.err, ErrNoSecret) {
+		if !q.opens || use == newKey && q.use == existingKey && errors.Is(q.err, ErrNoSecret) {
 			continue // it was another caller's question
 		}
 		if q.err != nil {
@@ -103,7 +113,7 @@ func (s *Store) answer(q *question) {
 }
 
 // obtain returns the keys that the keyring has, and makes one if it may.
-func (s *Store) obtain(create bool) ([]sealed.Key, error) {
+func (s *Store) obtain(use keyUse) ([]sealed.Key, error) {
 	keys, err := s.get()
 	if !errors.Is(err, ErrNoSecret) {
 		return keys, err
@@ -115,7 +125,7 @@ func (s *Store) obtain(create bool) ([]sealed.Key, error) {
 		}
 		return nil, lost
 	}
-	if !create {
+	if use == existingKey {
 		return nil, err
 	}
 	return s.change(func(keys []sealed.Key) ([]sealed.Key, error) {
@@ -261,7 +271,7 @@ func (s *Store) ofKey(err error) error {
 // Keys returns the keyring's keys, to seal another store with: the first seals, all open. Without one the
 // error is ErrNoSecret; only [Store.Probe], [Store.Save] and [Store.NewKey] make one.
 func (s *Store) Keys(ctx context.Context) ([]sealed.Key, error) {
-	if _, err := s.open(ctx, false); err != nil {
+	if _, err := s.open(ctx, existingKey); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
@@ -286,7 +296,7 @@ func (s *Store) NewKey(ctx context.Context) error {
 // Reseal seals the records of [Options.Dir] again with the first key of the keyring, where it was another,
 // as [sealed.Store.Reseal] does.
 func (s *Store) Reseal(ctx context.Context) (moved int, err error) {
-	err = s.ask(ctx, func() ([]sealed.Key, error) { return s.obtain(false) })
+	err = s.ask(ctx, func() ([]sealed.Key, error) { return s.obtain(existingKey) })
 	if errors.Is(err, ErrNoSecret) {
 		return 0, nil // and no record
 	}
