@@ -747,7 +747,6 @@ func goroutines() string {
 }
 
 func TestCloseLeavesNothing(t *testing.T) {
-	t.Parallel()
 	for why, use := range map[string]func(*Listener) net.Conn{
 		"unused": func(*Listener) net.Conn { return nil },
 		"after the answer": func(l *Listener) net.Conn {

@@ -137,14 +137,12 @@ func open(t *testing.T) (*filestore.Store, string) {
 }
 
 func TestContract(t *testing.T) {
-	t.Parallel()
 	s, dir := open(t)
 	storetest.Run(t, func() (store.Store, error) { return s, nil })
 	leftovers(t, dir)
 }
 
 func TestContractAcrossProcesses(t *testing.T) {
-	t.Parallel()
 	s, dir := open(t)
 	storetest.RunProcesses(t, func() (store.Store, error) { return s, nil }, dirEnv+"="+dir)
 	leftovers(t, dir)

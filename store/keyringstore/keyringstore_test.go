@@ -122,7 +122,6 @@ func openWithin(t *testing.T, dir string, k keyringstore.Keyring, limit time.Dur
 var key = store.Key{Kind: store.KindLogin, ID: "https://mcp.example/mcp"}
 
 func TestContract(t *testing.T) {
-	t.Parallel()
 	s := open(t, t.TempDir(), &fake{})
 	storetest.Run(t, func() (store.Store, error) { return s, nil })
 }

@@ -83,7 +83,6 @@ var (
 )
 
 func TestContract(t *testing.T) {
-	t.Parallel()
 	t.Run("a key", func(t *testing.T) {
 		s := seal(t, memstore.New(), nil, sealed.GenerateKey())
 		storetest.Run(t, func() (store.Store, error) { return s, nil })
@@ -95,7 +94,6 @@ func TestContract(t *testing.T) {
 }
 
 func TestContractAcrossProcesses(t *testing.T) {
-	t.Parallel()
 	dir, key := t.TempDir(), sealed.GenerateKey()
 	inner, err := filestore.New(dir)
 	if err != nil {
