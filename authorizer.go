@@ -202,7 +202,7 @@ func (p *personLogin) finish(ctx context.Context, pending *record.Pending, value
 		rec.RequestedScopes = rec.Scopes
 	}
 	// Errors too count only if they come from the right issuer (RFC 9207 section 2.4).
-	if err := grant.CheckIssuer(cb.Issuer, values.Has("iss"), rec.Issuer, rec.IssParameterPromised); err != nil {
+	if err := cb.CheckIssuer(grant.ExpectedIssuer{Issuer: rec.Issuer, Promised: rec.IssParameterPromised}); err != nil {
 		return nil, publicError(err)
 	}
 	if cb.Error != "" {
@@ -217,7 +217,7 @@ func (p *personLogin) finish(ctx context.Context, pending *record.Pending, value
 	defer cancel()
 	tok, auth, err := grant.ExchangeCode(ctx, p.discover.net.guard(), grant.CodeRequest{
 		Endpoint: rec.TokenEndpoint, Auth: auth, Code: cb.Code, Verifier: secret.New(pending.Verifier),
-		RedirectURI: pending.RedirectURI, Resource: rec.Resource, Extra: p.set.server.TokenParams, Dialect: p.tokens.format(&rec),
+		RedirectURI: pending.RedirectURI, Resource: rec.Resource, Extra: p.set.server.TokenParams, Format: p.tokens.format(&rec),
 	})
 	if err != nil {
 		return nil, publicError(err)

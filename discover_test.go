@@ -32,9 +32,16 @@ func TestTheSpellingOfTheResource(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := inOrder(t, tc.mcp, issuer)
 			p.typed = tc.typed
-			for _, d := range p.documents {
-				if m := d.(map[string]any); m["resource"] != nil {
-					m["resource"] = tc.announced
+			for at, d := range p.documents {
+				m := d.(map[string]any)
+				if m["resource"] == nil {
+					continue
+				}
+				m["resource"] = tc.announced
+				if name == "a parent" {
+					// Only the host's root document may be about one.
+					delete(p.documents, at)
+					p.documents[origin+"/.well-known/oauth-protected-resource"] = m
 				}
 			}
 			p.refuses = func(leg string, form url.Values) string {

@@ -143,7 +143,7 @@ func TestWhatGoesWrongWithDPoP(t *testing.T) {
 			opt: mcpoauth.Options{DPoP: mcpoauth.Always}, want: "not bound",
 		},
 		"a nonce after the other": {
-			server: authtest.Options{DPoP: true}, faults: func(f *authtest.Faults) { f.NonceUses, f.NonceLoop = 1, true }, want: "one DPoP nonce after the other",
+			server: authtest.Options{DPoP: true}, faults: func(f *authtest.Faults) { f.NonceUses, f.NonceLoop = 1, true }, want: "DPoP nonce",
 		},
 		"no algorithm that is known": {
 			server: authtest.Options{DPoP: true}, want: "none of the algorithms",

@@ -143,7 +143,7 @@ func TestWhatGoesWrongForMachines(t *testing.T) {
 		},
 		"an assertion that has ended": {
 			workload(ec, "", func(c *jwt.Claims) { c.Expiry = jwt.NewNumericDate(time.Unix(1e9, 0)) }), byToken, nil,
-			"invalid_grant", mcpoauth.ErrAccessDenied, "it ended at 2001-09-09 01:46:40 UTC: its source must give a newer one", "clock is", 1,
+			"invalid_grant", mcpoauth.ErrAccessDenied, "it expired at 2001-09-09 01:46:40 UTC: its source must supply a newer one", "clock is", 1,
 		},
 		"an assertion by another key": {workload(other, "", as), byToken, nil, "invalid_grant", mcpoauth.ErrAccessDenied, "the server must trust", "ended", 1},
 		"an assertion that is replayed": {

@@ -111,11 +111,7 @@ func (p *prober) unreachable(ctx context.Context, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
-	err = p.net.guard().Fault(ctx, p.url, err)
-	if f, ok := errors.AsType[*wire.Fault](err); ok {
-		f.Stage = "discovery"
-	}
-	return publicError(err)
+	return publicError(wire.AsFault(p.net.guard().Fault(ctx, p.url, err), wire.StageDiscovery, p.url))
 }
 
 // refused reports whether a status is a refusal that a token may overcome.

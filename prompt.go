@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/browser"
+	"github.com/mcpoauth/mcpoauth/internal/resource"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
@@ -167,7 +168,7 @@ func printLogin(w io.Writer, p *LoginPrompt) error {
 		fmt.Fprintf(&b, " (profile %s)", wire.Clean(p.Profile))
 	}
 	fmt.Fprintf(&b, "\nThe authorization server is %s", wire.Clean(p.Issuer))
-	if p.TokenHost != hostOf(p.Issuer) {
+	if p.TokenHost != resource.Host(p.Issuer) {
 		fmt.Fprintf(&b, "; the token comes from %s", wire.Clean(p.TokenHost))
 	}
 	if len(p.Scopes) > 0 {

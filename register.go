@@ -12,6 +12,7 @@ import (
 	"github.com/mcpoauth/mcpoauth/internal/grant"
 	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/internal/registration"
+	"github.com/mcpoauth/mcpoauth/internal/resource"
 	"github.com/mcpoauth/mcpoauth/internal/secret"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 	"github.com/mcpoauth/mcpoauth/store"
@@ -65,7 +66,7 @@ func (r *registrar) fixed(f *discovered) *clientRegistration {
 			method = string(AuthMethodPrivateKeyJWT)
 		}
 		if method == "" {
-			method = registration.ChooseAuthMethod(methods, c.Secret != "")
+			method = chooseAuthMethod(methods, c.Secret)
 		}
 		return &clientRegistration{reg: &record.Registration{
 			Issuer: f.Issuer, ClientID: c.ID, ClientSecret: c.Secret, AuthMethod: method, Source: string(SourcePreRegistered),
@@ -80,6 +81,14 @@ func (r *registrar) fixed(f *discovered) *clientRegistration {
 		}
 	}
 	return nil
+}
+
+// chooseAuthMethod chooses how a client with this secret, if any, authenticates.
+func chooseAuthMethod(supported []string, secret string) string {
+	if secret == "" {
+		return registration.AuthMethodWithoutSecret(supported)
+	}
+	return registration.AuthMethodWithSecret(supported)
 }
 
 // checkKey refuses, before anything is sent, a client key whose signatures the server does not list. Lists can be wrong:
@@ -193,7 +202,7 @@ func (r *registrar) change(ctx context.Context, c *clientRegistration, need clie
 // manageable reports whether a registration can be managed (RFC 7592), and at an address of the server's own: the token
 // that goes there is a secret.
 func manageable(reg *record.Registration) bool {
-	return reg.ClientURI != "" && reg.AccessToken != "" && (sameOrigin(reg.ClientURI, reg.Endpoint) || sameOrigin(reg.ClientURI, reg.Issuer))
+	return reg.ClientURI != "" && reg.AccessToken != "" && (resource.SameOriginOf(reg.ClientURI, reg.Endpoint) || resource.SameOriginOf(reg.ClientURI, reg.Issuer))
 }
 
 // register registers a client dynamically (RFC 7591) and stores it before any browser opens, so that a login that is
@@ -214,13 +223,13 @@ func (r *registrar) register(ctx context.Context, f *discovered, c *clientRegist
 	o := r.set.client
 	method := string(o.AuthMethod)
 	if method == "" {
-		method = registration.ChooseAuthMethod(f.Server.TokenEndpointAuthMethodsSupported, false)
+		method = registration.AuthMethodWithoutSecret(f.Server.TokenEndpointAuthMethodsSupported)
 	}
 	got, err := registration.Register(ctx, r.net.guard(), registration.Request{
 		Endpoint: endpoint, RedirectURIs: redirectSpellings(need.redirectURI), ClientName: o.Name, ApplicationType: applicationType,
 		GrantTypes: grants, Scope: registeredScope(f, need.scopes), AuthMethod: method,
 		SoftwareID: "mcpoauth", SoftwareVersion: Version(), SoftwareStatement: o.SoftwareStatement,
-		InitialAccessToken: secret.New(o.InitialAccessToken), Extra: o.Metadata,
+		InitialAccessToken: secret.New(o.InitialAccessToken), Extra: o.Metadata, AllowForeignEndpoints: r.set.allow.ForeignEndpoints,
 	})
 	if err != nil {
 		return publicError(err)
@@ -230,9 +239,7 @@ func (r *registrar) register(ctx context.Context, f *discovered, c *clientRegist
 		RedirectURI: need.redirectURI, RedirectURIs: got.RedirectURIs, Endpoint: endpoint, Scope: got.Scope, SecretExpiry: got.SecretExpiry, CreatedAt: time.Now(),
 		AccessToken: got.RegistrationAccessToken.Reveal(), ClientURI: got.RegistrationClientURI, LoginUntil: time.Now().Add(r.set.loginTimeout),
 	}
-	if len(got.RedirectURIs) > 0 && !slices.Contains(got.RedirectURIs, need.redirectURI) {
-		r.trace.note(ctx, NoteRegistration, "the server registered other redirect URIs than requested; it may refuse "+need.redirectURI)
-	}
+	r.trace.notes(ctx, NoteRegistration, got.Notes)
 	r.save(ctx, c)
 	return nil
 }

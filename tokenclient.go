@@ -57,12 +57,12 @@ func applyToken(rec *record.Login, tok *wire.Token) {
 
 // format is how the server writes its token responses: as the settings say, else as the login has it, else as is known
 // of the provider.
-func (t *tokenClient) format(rec *record.Login) grant.Dialect {
-	d := grant.Dialect{Member: cmp.Or(t.set.server.TokenMember, rec.TokenMember), BearerType: cmp.Or(t.set.allow.TokenType, rec.BearerType)}
+func (t *tokenClient) format(rec *record.Login) grant.TokenResponseFormat {
+	f := grant.TokenResponseFormat{Member: cmp.Or(t.set.server.TokenMember, rec.TokenMember), BearerType: cmp.Or(t.set.allow.TokenType, rec.BearerType)}
 	if p := discovery.ProviderOf(rec.Issuer); p != nil && !t.set.server.IgnoreProviders {
-		d.Member, d.BearerType = cmp.Or(d.Member, p.TokenMember), cmp.Or(d.BearerType, p.TokenType)
+		f.Member, f.BearerType = cmp.Or(f.Member, p.TokenMember), cmp.Or(f.BearerType, p.TokenType)
 	}
-	return d
+	return f
 }
 
 // auth is how the client of a record authenticates and proves possession of the login's key, if there is one.

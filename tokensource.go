@@ -10,6 +10,7 @@ import (
 
 	"github.com/mcpoauth/mcpoauth/internal/grant"
 	"github.com/mcpoauth/mcpoauth/internal/record"
+	"github.com/mcpoauth/mcpoauth/internal/resource"
 	"github.com/mcpoauth/mcpoauth/internal/secret"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
@@ -147,7 +148,7 @@ func (s *refreshSource) send(ctx context.Context, rec *record.Login) (*wire.Toke
 	defer cancel()
 	r := grant.RefreshRequest{
 		Endpoint: rec.TokenEndpoint, Auth: auth, RefreshToken: secret.New(rec.RefreshToken), Resource: rec.Resource,
-		Extra: s.tokens.set.server.TokenParams, Dialect: s.tokens.format(rec),
+		Extra: s.tokens.set.server.TokenParams, Format: s.tokens.format(rec),
 	}
 	if rec.NoRefreshResource {
 		r.Resource = ""
@@ -178,7 +179,7 @@ func (s *refreshSource) movedEndpoint(ctx context.Context, rec *record.Login, er
 	if derr != nil || d.Issuer != rec.Issuer || d.Server.TokenEndpoint == rec.TokenEndpoint {
 		return nil
 	}
-	if !sameOrigin(d.Server.TokenEndpoint, rec.TokenEndpoint) && !sameOrigin(d.Server.TokenEndpoint, rec.Issuer) {
+	if !resource.SameOriginOf(d.Server.TokenEndpoint, rec.TokenEndpoint) && !resource.SameOriginOf(d.Server.TokenEndpoint, rec.Issuer) {
 		s.tokens.trace.note(ctx, NoteEndpointMoved, "the issuer names a token endpoint on another origin; log in again to use it")
 		return nil
 	}
