@@ -129,6 +129,9 @@ func TestBatchesWhereTheRevisionHasThem(t *testing.T) {
 	h.send(`[{"jsonrpc":"2.0","id":3,"method":"ping"},{"jsonrpc":"2.0","id":3,"method":"ping"}]`)
 	h.refused("3", "id_in_use")
 	h.refused("3", "id_in_use")
+	// The ids of a refused batch are free.
+	h.send(`{"jsonrpc":"2.0","id":3,"method":"ping"}`)
+	h.expect(`{"jsonrpc":"2.0","id":3,"result":{"method":"ping"}}`)
 }
 
 // TestHiddenToolsInABatch: the rest of it goes on.
