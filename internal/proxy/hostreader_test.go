@@ -62,8 +62,13 @@ func TestAResponseTooLargeBecomesAnErrorForTheServer(t *testing.T) {
 	h := start(t, Options{URL: s.URL, MaxMessage: 1000})
 	h.open(old)
 	h.send(`{"jsonrpc":"2.0","id":"s9","result":"` + strings.Repeat("x", 2000) + `"}`)
-	if g := <-got; !strings.Contains(g, `"id":"s9"`) || !strings.Contains(g, "too_large") {
-		t.Error(g)
+	select {
+	case g := <-got:
+		if !strings.Contains(g, `"id":"s9"`) || !strings.Contains(g, "too_large") {
+			t.Error(g)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("the server got nothing")
 	}
 }
 

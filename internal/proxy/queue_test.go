@@ -390,3 +390,43 @@ func TestACancelledRequestThatTheServerIgnores(t *testing.T) {
 		}
 	})
 }
+
+// TestNotificationsWaitInTheQueue once maxQueue of them wait to be sent, so that the host has to wait in the end.
+func TestNotificationsWaitInTheQueue(t *testing.T) {
+	t.Parallel()
+	q := testQueue()
+	q.noting = true // one is being sent
+	for range maxQueue + 5 {
+		c := testCall("notifications/progress")
+		c.elem = &element{}
+		if err := q.admit(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(q.notes) != maxQueue || len(q.waiting) != 5 {
+		t.Errorf("%d wait to be sent, and %d behind them", len(q.notes), len(q.waiting))
+	}
+	open, unsent := q.close()
+	if len(open) != 0 || len(unsent) != maxQueue+5 || q.admit(testCall("ping", "1")) == nil {
+		t.Errorf("%d are open and %d unsent at the end", len(open), len(unsent))
+	}
+}
+
+// TestACancelledCallLeavesTheQueue, and is freed once.
+func TestACancelledCallLeavesTheQueue(t *testing.T) {
+	t.Parallel()
+	q := testQueue()
+	first, second := testCall("ping", "1"), testCall("ping", "2")
+	for _, c := range []*call{first, second} {
+		c.register(t, q)
+		if err := q.admit(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(q.waiting) != 1 {
+		t.Fatalf("%d calls wait", len(q.waiting))
+	}
+	if q.cancel(cancelled(t, "2")) || len(q.waiting) != 0 || second.msg.refs.Load() != 0 {
+		t.Errorf("%d calls wait, %d references", len(q.waiting), second.msg.refs.Load())
+	}
+}
