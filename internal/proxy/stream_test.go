@@ -180,3 +180,32 @@ func TestAStreamThatNeverComesBack(t *testing.T) {
 		}
 	})
 }
+
+// TestALoginThatFailsWhileAStreamIsResumed does not send the call again: the server acts on it.
+func TestALoginThatFailsWhileAStreamIsResumed(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, c := newPipeMCP(t, old)
+		s.post = func(w http.ResponseWriter, _ *http.Request, m rpc) bool {
+			if m.Method == "tools/call" {
+				sse(w, "id: 1\nretry: 1\ndata:\n\n")
+			}
+			return m.Method == "tools/call"
+		}
+		h := start(t, Options{
+			URL: s.URL, Classify: classify,
+			HTTP: doer(func(r *http.Request) (*http.Response, error) {
+				if r.Header.Get("Last-Event-Id") != "" {
+					return nil, errLogin
+				}
+				return c.Do(r)
+			}),
+			Login: func(context.Context, error) error { return errLater },
+		})
+		h.open(old)
+		h.send(toolCall(5, "x"))
+		h.refused("5", "temporary")
+		if n := len(s.requests("tools/call")); n != 1 {
+			t.Errorf("the call was sent %d times", n)
+		}
+	})
+}

@@ -39,8 +39,11 @@ func TestGoroutinesAreUsedAgain(t *testing.T) {
 		if ran != 3*maxIdle+1 || !strings.Contains(failed.Error(), "failing") || strings.Contains(logged.String(), "\x1b") {
 			t.Errorf("%d tasks ran, %v, %s", ran, failed, logged.String())
 		}
+		held := make(chan bool)
+		all.start("held", func() { <-held }, nil)
 		all.close()
-		all.wait()
+		close(held)
+		all.wait() // what ended after close waits for nothing
 		all.start("late", func() { t.Error("a task was started after the end") }, nil)
 		synctest.Wait()
 	})
