@@ -3,6 +3,7 @@ package mcpoauth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -215,13 +216,25 @@ func (s *refreshSource) failed(ctx context.Context, rec *record.Login, entry *jo
 	case f.Code == "invalid_grant":
 		ended.reason = "the server no longer accepts the refresh token"
 	case f.Status >= 400:
-		ended.reason = "the server refused to refresh the login"
+		ended.reason = "the server refused to refresh the login" + saying(f)
 	default:
 		// The response was a success that cannot be used, or nothing was sent at all: the login is as it was.
 		s.pause.Fail(0)
 		return public
 	}
 	return ended
+}
+
+// saying quotes what a server said of its refusal.
+func saying(f *wire.Fault) string {
+	var text string
+	if f.Code != "" {
+		text = ": " + f.Code
+	}
+	if f.Description != "" {
+		text += fmt.Sprintf(": it says %q", f.Description)
+	}
+	return text
 }
 
 // temporaryRefusal reports whether the same request may succeed later.

@@ -45,7 +45,7 @@ type area struct {
 func areas() []area {
 	return []area{
 		{"root", rootMutants},
-		{"stages", stagesMutants},
+		{"stages", stagesMutants}, {"helpers", helpersMutants},
 		{"stores", storesMutants},
 		{"bridge", bridgeMutants},
 		{"cli", cliMutants},
