@@ -45,7 +45,8 @@ type area struct {
 func areas() []area {
 	return []area{
 		{"root", rootMutants},
-		{"stages", stagesMutants}, {"helpers", helpersMutants},
+		{"stages", stagesMutants},
+		{"helpers", helpersMutants},
 		{"stores", storesMutants},
 		{"bridge", bridgeMutants},
 		{"cli", cliMutants},
