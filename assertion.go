@@ -15,55 +15,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mcpoauth/mcpoauth/internal/grant"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
-
-// WorkloadIdentity is the JWT bearer grant (RFC 7523 section 2.1, SEP-1933): a token that the platform
-// gives to the program stands for it. [Options.ClientID] may be empty.
-type WorkloadIdentity struct {
-	// Assertion returns the platform's token. It is called for each token request. It must not be nil.
-	Assertion AssertionSource
-	// Audience is what the token must be for. Empty is the authorization server: its issuer, or its token
-	// endpoint. A token for anybody else is not sent: it could be used there.
-	Audience string
-}
 
 // AssertionSource returns a JWT for an audience, the authorization server's issuer unless another is
 // configured. Sources that cannot choose the audience ignore it.
 type AssertionSource func(ctx context.Context, audience string) (string, error)
-
-func (WorkloadIdentity) name() string { return grant.TypeJWTBearer }
-
-func (w WorkloadIdentity) assertion(ctx context.Context, _ *Client, a asked) (string, error) {
-	audience, fit := w.Audience, []string{w.Audience}
-	if audience == "" {
-		audience, fit = a.issuer, []string{a.issuer, strings.TrimSuffix(a.issuer, "/"), a.issuer + "/", a.tokenEndpoint}
-	}
-	text, err := w.Assertion(ctx, audience)
-	if err != nil {
-		return "", err
-	}
-	text = strings.TrimSpace(text)
-	claims, err := grant.ReadClaims(text)
-	if err != nil {
-		return "", fmt.Errorf("the assertion is not a JWT: %w", err)
-	}
-	if !slices.ContainsFunc(fit, claims.For) {
-		return "", &TokenError{Fact{
-			Message: fmt.Sprintf("the assertion is for %q, and not for %s: it was not sent", wire.Clean(strings.Join(claims.Audience, " ")), wire.Clean(audience)),
-			Hint:    "have the platform issue it for the authorization server; if its administrator wants another audience set --assertion-audience (WorkloadIdentity.Audience)",
-		}}
-	}
-	return text, nil
-}
-
-func (w WorkloadIdentity) check(*Options) error {
-	if w.Assertion == nil {
-		return optionError("Grant", errors.New("a workload identity needs a source of assertions"), "set --assertion-file, --assertion-env, --assertion-command or --assertion-url (WorkloadIdentity.Assertion)")
-	}
-	return nil
-}
 
 const (
 	// maxAssertion bounds a platform's token, bytes.
@@ -117,7 +74,7 @@ func AssertionCommand(argv ...string) AssertionSource {
 	}
 }
 
-// AssertionURL asks an address of the platform with GET, and takes the JWT that it answers, or the one in the
+// AssertionURL requests an address of the platform with GET, and takes the JWT of the response, or the one in the
 // member value, access_token, id_token or token of a JSON object. The word {audience} in the address is
 // replaced by the audience, escaped. Plain http goes through no proxy: such addresses are the machine's own.
 // Redirects are not followed. header may be nil.
@@ -143,13 +100,13 @@ func AssertionURL(address string, header http.Header) AssertionSource {
 		}
 		resp, err := transport.RoundTrip(req)
 		if err != nil {
-			return "", &TemporaryError{Err: fmt.Errorf("the assertion: %s cannot be asked: %w", plain(u), withoutURL(err))}
+			return "", &TemporaryError{Err: fmt.Errorf("the assertion: %s cannot be reached: %w", plain(u), withoutURL(err))}
 		}
 		defer func() { _ = resp.Body.Close() }()
 		body, err := io.ReadAll(io.LimitReader(resp.Body, maxAssertion))
 		switch {
 		case err != nil:
-			return "", &TemporaryError{Err: fmt.Errorf("the assertion: the answer of %s broke off: %w", plain(u), err)}
+			return "", &TemporaryError{Err: fmt.Errorf("the assertion: the response of %s broke off: %w", plain(u), err)}
 		case resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests:
 			return "", &TemporaryError{RetryAfter: wire.RetryAfter(resp.Header, time.Now()), Err: fmt.Errorf("the assertion: %s answers with status %d", plain(u), resp.StatusCode)}
 		case resp.StatusCode != http.StatusOK:
@@ -178,35 +135,37 @@ func assertionIn(h http.Header, body []byte) string {
 	return ""
 }
 
-// platforms are those that give programs tokens at a well-known address, each by its own documentation.
-var platforms = map[string]struct {
-	// address may name environment variables; header lines may too.
-	address string
-	header  [2]string
-}{
-	// docs.github.com, "OpenID Connect reference", methods for requesting the OIDC token
-	"github-actions": {"${ACTIONS_ID_TOKEN_REQUEST_URL}&audience={audience}", [2]string{"Authorization", "Bearer ${ACTIONS_ID_TOKEN_REQUEST_TOKEN}"}},
-	// cloud.google.com, "Get an ID token", from the metadata server
-	"google": {"http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/identity?format=full&audience={audience}", [2]string{"Metadata-Flavor", "Google"}},
-	// learn.microsoft.com, "How to use managed identities to acquire an access token", over HTTP
-	"azure": {"http://169.254.169.254/metadata/identity/oauth2/token?api-version=2018-02-01&resource={audience}", [2]string{"Metadata", "true"}},
-}
+// Platform is a cloud platform that issues tokens to programs at a well-known address.
+type Platform string
 
-// Platforms returns the names that [AssertionPlatform] knows, sorted.
-func Platforms() []string {
-	var names []string
-	for name := range platforms {
-		names = append(names, name)
+const (
+	// PlatformGitHubActions is a job in GitHub Actions with the permission id-token: write.
+	PlatformGitHubActions Platform = "github-actions"
+	// PlatformGoogle is a service account of Google Cloud, by the metadata server.
+	PlatformGoogle Platform = "google"
+	// PlatformAzure is a managed identity of Azure, by the instance metadata service.
+	PlatformAzure Platform = "azure"
+)
+
+// request returns where the platform's tokens come from, each by its own documentation; both parts may name environment
+// variables. The address is "" for a platform that is not known.
+func (p Platform) request() (address string, header [2]string) {
+	switch p {
+	case PlatformGitHubActions: // docs.github.com, "OpenID Connect reference", methods for requesting the OIDC token
+		return "${ACTIONS_ID_TOKEN_REQUEST_URL}&audience={audience}", [2]string{"Authorization", "Bearer ${ACTIONS_ID_TOKEN_REQUEST_TOKEN}"}
+	case PlatformGoogle: // cloud.google.com, "Get an ID token", from the metadata server
+		return "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/identity?format=full&audience={audience}", [2]string{"Metadata-Flavor", "Google"}
+	case PlatformAzure: // learn.microsoft.com, "How to use managed identities to acquire an access token", over HTTP
+		return "http://169.254.169.254/metadata/identity/oauth2/token?api-version=2018-02-01&resource={audience}", [2]string{"Metadata", "true"}
 	}
-	slices.Sort(names)
-	return names
+	return "", [2]string{}
 }
 
-// AssertionPlatform asks the platform of that name, as its documentation says: see [Platforms].
-func AssertionPlatform(name string) (AssertionSource, error) {
-	p, ok := platforms[name]
-	if !ok {
-		return nil, optionError("Grant", fmt.Errorf("%q is no platform that is known", name), "known are "+strings.Join(Platforms(), ", ")+"; for others use --assertion-url (AssertionURL)")
+// AssertionPlatform requests the token of a platform. The error is an [OptionError] for one that is not known.
+func AssertionPlatform(p Platform) (AssertionSource, error) {
+	template, line := p.request()
+	if template == "" {
+		return nil, optionError("Grant", fmt.Errorf("unknown platform %q", string(p)), "known are github-actions, google and azure; for others use --assertion-url (AssertionURL)")
 	}
 	return func(ctx context.Context, audience string) (string, error) {
 		var lacking string
@@ -219,7 +178,7 @@ func AssertionPlatform(name string) (AssertionSource, error) {
 				return v
 			})
 		}
-		address, header := expand(p.address), http.Header{p.header[0]: {expand(p.header[1])}}
+		address, header := expand(template), http.Header{line[0]: {expand(line[1])}}
 		if lacking != "" {
 			return "", fmt.Errorf("the assertion: the environment variable %s is not set: the job needs the permission id-token: write", lacking)
 		}

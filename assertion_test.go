@@ -115,8 +115,8 @@ func TestAWorkloadsIdentity(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			before := srv.tokens
 			_, err := open(t, mcpoauth.WorkloadIdentity{Assertion: tc.source}).Token(t.Context(), nil)
-			var te *mcpoauth.TokenError
-			if !errors.As(err, &te) || te.Hint == "" || !strings.Contains(err.Error(), tc.says) || srv.tokens != before+tc.posts {
+			var te *mcpoauth.Error
+			if !errorAt(err, mcpoauth.OpToken, &te) || te.Hint == "" || !strings.Contains(err.Error(), tc.says) || srv.tokens != before+tc.posts {
 				t.Errorf("%v, %d token requests", err, srv.tokens-before)
 			}
 		})

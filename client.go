@@ -3,314 +3,335 @@ package mcpoauth
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"maps"
-	"net/http"
 	"net/url"
-	"path"
 	"slices"
-	"strconv"
-	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/dpop"
-	"github.com/mcpoauth/mcpoauth/internal/flight"
-	"github.com/mcpoauth/mcpoauth/internal/grant"
-	"github.com/mcpoauth/mcpoauth/internal/netguard"
-	"github.com/mcpoauth/mcpoauth/internal/registration"
 	"github.com/mcpoauth/mcpoauth/internal/resource"
 	"github.com/mcpoauth/mcpoauth/store"
 	"github.com/mcpoauth/mcpoauth/store/filestore"
 )
 
-// Version is the version of this module.
-const Version = "0.1.0-dev"
-
 const (
-	defaultLoginTimeout = 5 * time.Minute
-	defaultCallbackPath = "/callback"
-	defaultCallbackHost = "127.0.0.1"
-	defaultClientName   = "mcpoauth"
-	// exchangeTimeout < lockWait: whoever waits for the lock outlasts a holder whose exchange
-	// runs into its limit.
-	exchangeTimeout = 30 * time.Second
-	storeTimeout    = 10 * time.Second
-	lockWait        = 45 * time.Second
+	refreshPause, maxRefreshPause     = time.Second, 30 * time.Second
+	rejectionPause, maxRejectionPause = 5 * time.Second, time.Minute
+	unprotectedPause                  = time.Minute
+	// loginLinger is how long a cancelled Login waits until its listener and its lock are released.
+	loginLinger = time.Second
 )
 
-// Client keeps requests to one MCP server authorized for one profile. It is safe for concurrent
-// use; an idle Client has no goroutine. Clients in any number of processes share a login through
-// their store.
+// Client keeps requests to one MCP server authorized for one profile. It is safe for concurrent use; an idle Client has
+// no goroutine. Clients in any number of processes share a login through their store. A Client prints without its
+// secrets.
 type Client struct {
-	opts   Options
-	server *url.URL
-	id     string
-	key    store.Key
-	store  store.Store
-	http   *netguard.Client
-	log    *slog.Logger
-
-	current atomic.Pointer[session]
-	tokens  flight.Group[*session]
-	logins  flight.Group[*session]
-	nonces  dpop.Nonces
-	// idp is the Client of the login at the identity provider that the grant needs, nil if it needs none. Its
-	// provider is true: such a login is for an issuer, and lasts as long as its ID token.
-	idp      *Client
-	provider bool
-
-	// life ends with Close, and with it a login under way.
-	life context.Context //nolint:containedctx // bounds detached work, see Close
-	end  context.CancelFunc
-
-	mu      sync.Mutex
-	unsaved *unsaved
-	// refusals counts 401 answers to tokens that were fresh, and calm is until when no further
-	// refresh or login is tried because of one.
-	refusals int
-	calm     time.Time
-	// noOAuth is until when a 401 without a challenge is known to offer nothing.
-	noOAuth time.Time
-	// stepUps counts the logins tried for a set of scopes.
-	stepUps map[string]int
-	// backoff spaces refreshes that fail for the moment.
-	failures  int
-	notBefore time.Time
+	gate
+	login      coordinator
+	refresher  refresher
+	browser    browserAuthorizer
+	store      loginStore
+	tokens     tokenClient
+	network    network
+	discoverer discoverer
+	registrar  registrar
+	journal    *refreshJournal
+	nonce      dpop.Nonces
+	idp        *Client
 }
 
-// New returns a Client for the MCP server at serverURL, an absolute https URL, or an http URL of
-// a loopback host. It validates and copies opts and does no I/O. Nil options are the zero value.
+// New returns a Client for the MCP server at serverURL, an absolute https URL, or an http URL of a loopback host. It
+// checks and copies opts and does no I/O. Nil options are the zero value. The error is an [OptionError].
 func New(serverURL string, opts *Options) (*Client, error) {
 	if opts == nil {
 		opts = &Options{}
 	}
-	c := &Client{opts: *opts, log: opts.Logger}
-	if c.log == nil {
-		c.log = slog.New(slog.DiscardHandler)
-	}
-	u, err := resource.ParseServer(serverURL)
+	c, err := newClient(serverURL, opts, store.KindLogin)
 	if err != nil {
-		return nil, fmt.Errorf("mcpoauth: server URL: %w", err)
-	}
-	c.id = resource.Canonical(u)
-	if c.server, err = url.Parse(c.id); err != nil {
-		return nil, fmt.Errorf("mcpoauth: server URL: %w", err)
-	}
-	policy := netguard.Policy{Class: netguard.ClassOf(c.server), AllowPrivateNetwork: opts.AllowPrivateNetwork, AllowInsecureHTTP: opts.AllowInsecureHTTP}
-	if err := policy.CheckURL(c.server); err != nil {
-		return nil, optionError("server URL", err, "use https, or set --allow-insecure-http (Options.AllowInsecureHTTP) if you accept that anybody on the way can read the token")
-	}
-	if err := c.copyOptions(); err != nil {
 		return nil, err
 	}
-	if c.store, err = storeOf(opts); err != nil {
-		return nil, err
+	c.wire(loginKind{})
+	e, ok := opts.Grant.(EnterpriseManaged)
+	if !ok {
+		return c, nil
 	}
-	id := c.id
-	if opts.Resource != "" {
-		id += " resource=" + opts.Resource
-	}
-	c.key = store.Key{Kind: store.KindLogin, ID: id, Profile: opts.Profile}
-	origins := append([]string{resource.Origin(c.server)}, c.opts.HeaderOrigins...)
-	c.http, err = netguard.New(netguard.Config{
-		Policy: policy, HTTPClient: opts.HTTPClient, RootCAs: opts.RootCAs, Certificates: c.opts.ClientCertificates,
-		UserAgent: c.opts.UserAgent, Header: c.opts.Header, HeaderOrigins: origins, Trace: c.traceExchange,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("mcpoauth: %w", err)
-	}
-	c.life, c.end = context.WithCancel(context.Background())
-	if err := c.openIdentityProvider(); err != nil {
+	if err := c.openProvider(e, opts); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-// copyOptions checks the options and takes copies of what the caller could still change.
-func (c *Client) copyOptions() error {
-	o := &c.opts
-	o.Scopes, o.AddScopes, o.DropScopes = slices.Clone(o.Scopes), slices.Clone(o.AddScopes), slices.Clone(o.DropScopes)
-	o.HeaderOrigins, o.ClientCertificates = slices.Clone(o.HeaderOrigins), slices.Clone(o.ClientCertificates)
-	o.ClientMetadata, o.Header = maps.Clone(o.ClientMetadata), o.Header.Clone()
-	o.AuthorizeParams, o.TokenParams = cloneValues(o.AuthorizeParams), cloneValues(o.TokenParams)
-	if o.Trace != nil {
-		trace := *o.Trace
-		o.Trace = &trace
-	} else {
-		o.Trace = &Trace{}
+// newClient makes what all Clients have: the parts that hold the settings and reach the store and the network.
+func newClient(serverURL string, opts *Options, kind store.Kind) (*Client, error) {
+	u, err := resource.ParseServer(serverURL)
+	if err != nil {
+		return nil, optionError("server URL", err, "give the URL of the MCP server, as in https://mcp.example.com/mcp")
 	}
-	for _, s := range slices.Concat(o.Scopes, o.AddScopes, o.DropScopes) {
-		if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= 0x20 || r == '"' || r == '\\' || r >= 0x7f }) {
-			return optionError("Scopes", fmt.Errorf("%q is not a scope", s), "a scope has no spaces, quotes or backslashes (RFC 6749 section 3.3); give each scope by itself")
+	id := resource.Canonical(u)
+	server, err := url.Parse(id)
+	if err != nil {
+		return nil, optionError("server URL", err, "give the URL of the MCP server, as in https://mcp.example.com/mcp")
+	}
+	set, err := newSettings(opts)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{network: network{set: set, server: server}}
+	if err := c.network.policy().CheckURL(server); err != nil {
+		return nil, optionError("server URL", err, "use https, or set --allow-insecure-http (Options.Allow.InsecureHTTP) if you accept that anyone on the network path can read the token")
+	}
+	st := opts.Store
+	if st == nil {
+		if st, err = OpenDefaultStore(opts.CacheDir); err != nil {
+			return nil, err
 		}
 	}
-	if s := o.ScopeSeparator; s != "" && s != " " && s != "," {
-		return optionError("ScopeSeparator", fmt.Errorf("%q separates no scopes", s), "use a space or a comma")
+	c.set, c.server, c.trace = set, server, newTracer(opts, id)
+	c.network.trace = c.trace
+	c.store = loginStore{store: st, set: set, trace: c.trace, key: store.Key{Kind: kind, ID: id, Profile: opts.Profile}}
+	switch {
+	case kind == store.KindIdentityProvider:
+		c.store.key.ID = opts.Server.Issuer
+	case opts.Server.Resource != "":
+		c.store.key.ID += " resource=" + opts.Server.Resource
 	}
-	if o.ClientName == "" {
-		o.ClientName = defaultClientName
+	return c, nil
+}
+
+func newTracer(opts *Options, server string) *tracer {
+	t := &tracer{log: opts.Logger, server: server, profile: opts.Profile}
+	if t.log == nil {
+		t.log = discardLog
 	}
-	if o.UserAgent == "" {
-		o.UserAgent = "mcpoauth/" + Version
+	if opts.Trace != nil {
+		t.hooks = *opts.Trace
 	}
-	if o.LoginTimeout < 0 {
-		return optionError("LoginTimeout", fmt.Errorf("%v is negative", o.LoginTimeout), "")
+	return t
+}
+
+// discardLog is the logger of Clients without one.
+var discardLog = slog.New(slog.DiscardHandler)
+
+// loginKind is the kind of login that a Client keeps.
+type loginKind struct {
+	// provider means that it is one at an identity provider.
+	provider bool
+	// accept checks token responses beyond what all have in common.
+	accept acceptance
+}
+
+// wire connects the parts of a Client whose login is made by a person, or by a grant that needs no identity provider.
+func (c *Client) wire(kind loginKind) {
+	set, trace := c.set, c.trace
+	c.net, c.logins, c.refresh, c.gate.login, c.discover, c.nonces = &c.network, &c.store, &c.refresher, &c.login, &c.discoverer, &c.nonce
+	c.rejections.base, c.rejections.limit = rejectionPause, maxRejectionPause
+	c.unprotected.base, c.unprotected.limit = unprotectedPause, unprotectedPause
+	c.tokens = tokenClient{set, &c.network, trace, &c.nonce}
+	c.discoverer = discoverer{set: set, trace: trace, net: &c.network, probe: prober{&c.network, trace.server, c.checkRedirect}, provider: kind.provider}
+	c.registrar = registrar{set, &c.network, trace, c.store.store, trace.profile}
+	c.journal = newJournal(c.store.store, c.store.key, trace)
+	c.refresher.logins, c.refresher.tokens, c.refresher.trace = &c.store, &c.tokens, trace
+	c.refresher.pause.base, c.refresher.pause.limit = refreshPause, maxRefreshPause
+	person := personLogin{set: set, trace: trace, discover: &c.discoverer, registry: &c.registrar, tokens: &c.tokens, logins: &c.store, accept: kind.accept}
+	c.browser = browserAuthorizer{person}
+	c.login.logins, c.login.set, c.login.trace, c.login.refresh, c.login.journal = &c.store, set, trace, &c.refresher, c.journal
+	c.login.flights.Linger = loginLinger
+	c.login.authorizer = &c.browser
+	if set.device() {
+		c.login.authorizer = &deviceAuthorizer{person}
 	}
-	if o.LoginTimeout == 0 {
-		o.LoginTimeout = defaultLoginTimeout
-	}
-	if o.CallbackHost == "" {
-		o.CallbackHost = defaultCallbackHost
-	}
-	if !resource.IsLoopbackHost(o.CallbackHost) {
-		return optionError("CallbackHost", fmt.Errorf("%q is not a loopback host", o.CallbackHost), "use 127.0.0.1, localhost or ::1; for a redirect URI elsewhere use BeginLogin and FinishLogin")
-	}
-	if o.CallbackPath == "" {
-		o.CallbackPath = defaultCallbackPath
-	}
-	if !strings.HasPrefix(o.CallbackPath, "/") || path.Clean(o.CallbackPath) != o.CallbackPath || strings.ContainsAny(o.CallbackPath, "?#%\\ ") {
-		return optionError("CallbackPath", fmt.Errorf("%q is not a plain absolute path", o.CallbackPath), "use something like /callback")
-	}
-	if o.CallbackPort < 0 || o.CallbackPort > 65535 {
-		return optionError("CallbackPort", fmt.Errorf("%d is not a port", o.CallbackPort), "")
-	}
-	if o.ClientMetadataURL != "" {
-		if err := registration.CheckMetadataURL(o.ClientMetadataURL); err != nil {
-			return optionError("ClientMetadataURL", err, "")
-		}
-	}
-	switch o.ClientAuthMethod {
-	case "", "none", "client_secret_basic", "client_secret_post", "private_key_jwt":
+	switch g := set.grant.(type) {
+	case ClientCredentials:
+		c.refresher.source = c.machine(noAssertion)
+	case WorkloadIdentity:
+		c.refresher.source = c.machine(workloadAssertions(g))
 	default:
-		return optionError("ClientAuthMethod", fmt.Errorf("%q is not supported", o.ClientAuthMethod), "use none, client_secret_basic, client_secret_post or private_key_jwt")
-	}
-	if o.Grant != nil {
-		if err := o.Grant.check(o); err != nil {
-			return err
+		c.refresher.source = &refreshSource{
+			tokens: &c.tokens, journal: c.journal, pause: &c.refresher.pause, discover: &c.discoverer, registry: &c.registrar, accept: kind.accept,
 		}
 	}
-	if o.DPoP < DPoPAuto || o.DPoP > DPoPNever {
-		return optionError("DPoP", fmt.Errorf("%d is no mode", o.DPoP), "use DPoPAuto, DPoPAlways or DPoPNever")
-	}
-	if e := o.Endpoints; e != (Endpoints{}) && (e.Token == "" || e.Authorization == "" && (o.Grant == nil || o.Grant.name() == grant.TypeDeviceCode && e.DeviceAuthorization == "")) {
-		return optionError("Endpoints", errors.New("the authorization and the token endpoint are needed"), "give both, with --authorization-endpoint and --token-endpoint")
-	}
-	if o.ClientSecret != "" && o.ClientID == "" {
-		return optionError("ClientSecret", errors.New("there is no ClientID"), "give both")
-	}
-	if o.Resource != "" && o.NoResource {
-		return optionError("Resource", errors.New("NoResource is set too"), "choose one")
-	}
-	if o.Resource != "" {
-		if u, err := url.Parse(o.Resource); err != nil || !u.IsAbs() || u.Fragment != "" {
-			return optionError("Resource", fmt.Errorf("%q is not an absolute URI without a fragment", o.Resource), "")
+}
+
+func (c *Client) machine(a assertions) *machineSource {
+	return &machineSource{tokens: &c.tokens, pause: &c.refresher.pause, discover: &c.discoverer, registry: &c.registrar, assertion: a}
+}
+
+// openProvider makes the login at the identity provider that enterprise-managed authorization needs.
+func (c *Client) openProvider(e EnterpriseManaged, opts *Options) error {
+	p := &providerLogin{issuer: e.Issuer, owner: &c.store}
+	if e.Issuer != "" {
+		o := *opts
+		o.Store, o.Client.ID, o.Client.Secret = c.store.store, e.ClientID, e.ClientSecret
+		idp, err := newProviderClient(e.Issuer, &o)
+		if err != nil {
+			return optionError("Grant", err, "--idp must be the identity provider's issuer, an https URL (EnterpriseManaged.Issuer)")
 		}
+		c.idp, c.provider = idp, true
+		p.logins, p.refresh, p.login, p.discover = &idp.store, &idp.refresher, &idp.login, &idp.discoverer
+		c.login.authorizer = &providerAuthorizer{provider: p, refresh: &c.refresher}
 	}
+	c.refresher.source = c.machine(idTokenAssertions(e, p, &c.tokens))
 	return nil
 }
 
-func cloneValues(v url.Values) url.Values { return url.Values(http.Header(v).Clone()) }
-
-// OptionError means that an option, or the server URL, cannot be used.
-type OptionError struct {
-	// Option is the option's name.
-	Option string
-	// Hint is what to do. It may be empty.
-	Hint string
-	// Err says what is wrong.
-	Err error
-}
-
-// Error implements error.
-func (e *OptionError) Error() string { return "mcpoauth: " + e.Option + ": " + e.Err.Error() }
-
-// Unwrap returns what is wrong.
-func (e *OptionError) Unwrap() error { return e.Err }
-
-// HintText returns the hint.
-func (e *OptionError) HintText() string { return e.Hint }
-
-func optionError(option string, err error, hint string) error {
-	return &OptionError{Option: option, Err: err, Hint: hint}
+// newProviderClient returns the Client of a login at an identity provider.
+func newProviderClient(issuer string, opts *Options) (*Client, error) {
+	c, err := newClient(issuer, providerSettings(issuer, opts), store.KindIdentityProvider)
+	if err != nil {
+		return nil, err
+	}
+	c.wire(loginKind{provider: true, accept: acceptIDToken})
+	return c, nil
 }
 
 // ServerURL returns the canonical form of the server's URL.
-func (c *Client) ServerURL() string { return c.id }
+func (c *Client) ServerURL() string { return c.trace.server }
 
-// DefaultCacheDir returns the directory of the default store: $MCPOAUTH_DIR, or mcpoauth in the
-// user's state directory. It does not create it. The error says what is missing, HOME for example.
+// DefaultCacheDir returns the directory of the default store: $MCPOAUTH_DIR, or mcpoauth in the user's state directory.
+// It does not create it. The error says what is missing, HOME for example.
 func DefaultCacheDir() (string, error) { return filestore.DefaultDir() }
 
-// Close waits for a refresh, a save or a login under way, ending the login and what only waits for the
-// store; it tries a failed save once more and reports it, and closes the connections that are not in use.
-// ctx bounds the wait. A closed Client only fails.
+// OpenDefaultStore returns the store that a [Client] uses when [Options.Store] is nil: files in dir, or in
+// [DefaultCacheDir] if dir is empty. The error is an [OptionError].
+func OpenDefaultStore(dir string) (store.Store, error) {
+	s, err := filestore.New(dir)
+	if err != nil {
+		return nil, optionError("CacheDir", err, "name the directory for logins with --store file:DIR or MCPOAUTH_DIR (Options.CacheDir)")
+	}
+	return s, nil
+}
+
+// Token returns a valid access token, refreshing it if need be. It never prompts: without a usable login the error is
+// [ErrLoginRequired], and a fault that may pass is [ErrTemporary]. Any number of callers, in any number of processes,
+// cause one refresh.
+func (c *Client) Token(ctx context.Context, opts *TokenOptions) (*Token, error) {
+	if opts == nil {
+		opts = &TokenOptions{}
+	}
+	if c.closed.Load() {
+		return nil, errClosed
+	}
+	s, err := c.refresher.ensure(ctx, opts.MinValidity)
+	if err != nil {
+		return nil, err
+	}
+	return &s.token, nil
+}
+
+// TokenRejected reports that the MCP server rejected a token with 401, for programs that send requests themselves, and
+// returns another one: from the store if another process has renewed it, else by a refresh. It never prompts. If no
+// other token can be had the error is [ErrLoginRequired], and the next [Client.Login] asks a person even if the token
+// has not expired.
+func (c *Client) TokenRejected(ctx context.Context, t *Token) (*Token, error) {
+	if c.closed.Load() {
+		return nil, errClosed
+	}
+	if t == nil {
+		return nil, errors.New("mcpoauth: TokenRejected needs the token that was rejected")
+	}
+	s, err := c.refresher.renew(ctx, tokenRequest{rejected: t.AccessToken()})
+	if errors.Is(err, ErrLoginRequired) && !c.set.nonInteractive() {
+		c.store.require(ctx, t.AccessToken(), noRequirement)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &s.token, nil
+}
+
+// Login logs in with the help of [Options.Prompt], unless a usable login is stored. Concurrent calls for the same, in this
+// process and others, share one login. A refresh that the server refuses does not stop it: the person is asked. Each
+// call ends with its own ctx; when the last one has ended, the login is cancelled and leaves nothing behind but the
+// registration.
+func (c *Client) Login(ctx context.Context, opts *LoginOptions) (*Token, error) {
+	if opts == nil {
+		opts = &LoginOptions{}
+	}
+	if c.closed.Load() {
+		return nil, errClosed
+	}
+	request := loginRequest{force: opts.Force || opts.NewClient, newClient: opts.NewClient, scopes: slices.Clone(opts.Scopes)}
+	s, err := c.resume(ctx, &request)
+	if s == nil && err == nil {
+		s, err = c.obtain(ctx, request)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &s.token, nil
+}
+
+// resume returns the stored login if it serves a request, and nil if there is none that does. It fills in which token the
+// caller knew.
+func (c *Client) resume(ctx context.Context, request *loginRequest) (*session, error) {
+	st, err := c.store.load(ctx)
+	switch {
+	case errors.Is(err, store.ErrNotFound), isCorrupt(err):
+		return nil, nil //nolint:nilnil // there is none
+	case err != nil:
+		return nil, err
+	}
+	s := st.session
+	request.known = s.access()
+	if request.force || s.required != nil || !covers(s.token.scopes, request.scopes) || !s.usable(time.Now()) && !s.renewable() {
+		return nil, nil //nolint:nilnil // there is none that serves
+	}
+	s, err = c.refresher.ensure(ctx, 0)
+	switch {
+	case err == nil:
+		return s, nil
+	case ctx.Err() != nil, errors.Is(err, ErrClosed), c.set.nonInteractive() && !errors.Is(err, ErrLoginRequired):
+		return nil, err
+	case errors.Is(err, ErrTemporary) && c.set.prompt == nil:
+		return nil, err
+	case !errors.Is(err, ErrLoginRequired):
+		c.trace.note(ctx, NoteRenewal, "the stored login could not be renewed, so a new one is made: "+err.Error())
+	}
+	return nil, nil //nolint:nilnil // it is over
+}
+
+// obtain makes a login, or obtains a token by a grant that needs none.
+func (c *Client) obtain(ctx context.Context, request loginRequest) (*session, error) {
+	if c.set.nonInteractive() && c.idp == nil {
+		r := tokenRequest{scopes: request.scopes}
+		if request.force {
+			r.rejected = request.known
+		}
+		return c.refresher.renew(ctx, r)
+	}
+	return c.login.login(ctx, request)
+}
+
+// during runs one operation of a caller's, which ends with ctx or with the Client.
+func during[T any](ctx context.Context, c *Client, fn func(context.Context) (T, error)) (T, error) {
+	out := make(chan T, 1)
+	_, err := c.login.flights.Do(ctx, "", func(ctx context.Context) (*session, error) {
+		v, err := fn(ctx)
+		out <- v
+		return nil, err
+	})
+	var v T
+	select {
+	case v = <-out:
+	default: // the caller has left
+	}
+	return v, err
+}
+
+// Close ends the Client: whatever waits fails with [ErrClosed], and nothing is sent any more. A token request that was
+// sent is finished and saved; a failed save is tried once more, and its error is returned. ctx bounds the wait.
 func (c *Client) Close(ctx context.Context) error {
-	c.end()
-	err := c.logins.Wait(ctx)
+	c.closed.Store(true)
+	c.login.flights.Close(errClosed)
+	c.refresher.flights.Close(errClosed)
+	err := c.login.flights.Wait(ctx)
 	if err == nil {
-		err = c.tokens.Wait(ctx)
+		err = c.refresher.flights.Wait(ctx)
 	}
-	if serr := c.saveUnsaved(ctx); serr != nil {
-		err = errors.Join(err, serr)
-	}
+	err = errors.Join(err, c.store.saveUnsaved(ctx))
 	if c.idp != nil {
 		err = errors.Join(err, c.idp.Close(ctx))
 	}
-	if t, ok := c.http.Transport().(interface{ CloseIdleConnections() }); ok {
-		t.CloseIdleConnections()
-	}
+	c.network.closeIdle()
 	return err
-}
-
-func (c *Client) closed() error {
-	if c.life.Err() != nil {
-		return fmt.Errorf("mcpoauth: %w", ErrClosed)
-	}
-	return nil
-}
-
-// event describes the login of rec for a trace.
-func (c *Client) event(rec *store.Record) LoginEvent {
-	ev := LoginEvent{ServerURL: c.id, Profile: c.opts.Profile}
-	if rec != nil {
-		ev.Issuer, ev.Expiry, ev.Scopes = rec.Issuer, rec.Expiry, slices.Clone(rec.Scopes)
-	}
-	return ev
-}
-
-func (c *Client) traceExchange(e netguard.Exchange) {
-	c.log.Debug("exchange", "leg", e.Leg, "method", e.Method, "url", e.URL, "status", e.Status, "took", e.Duration, "note", e.Note, "err", e.Err)
-	if f := c.opts.Trace.Exchange; f != nil {
-		f(Exchange(e))
-	}
-}
-
-func (c *Client) note(text string) {
-	c.log.Info("note", "server", c.id, "text", text)
-	if f := c.opts.Trace.Note; f != nil {
-		f(text)
-	}
-}
-
-// waiting arranges that the trace hears of a wait that lasts. The returned function ends it.
-func (c *Client) waiting(what string, deadline time.Time) (stop func()) {
-	f := c.opts.Trace.Waiting
-	if f == nil {
-		return func() {}
-	}
-	t := time.AfterFunc(200*time.Millisecond, func() { f(Waiting{For: what, Deadline: deadline}) })
-	return func() { t.Stop() }
-}
-
-// portOf returns the port of a redirect URI, 0 if it has none.
-func portOf(redirectURI string) int {
-	u, err := url.Parse(redirectURI)
-	if err != nil {
-		return 0
-	}
-	n, _ := strconv.Atoi(u.Port())
-	return n
 }

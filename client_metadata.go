@@ -32,8 +32,9 @@ type ClientMetadata struct {
 	ResponseTypes           []string `json:"response_types"`
 	TokenEndpointAuthMethod string   `json:"token_endpoint_auth_method"`
 	ApplicationType         string   `json:"application_type"`
-	// Keys are the public ones of a client that authenticates by private_key_jwt, nil for a public client.
-	Keys *jose.JSONWebKeySet `json:"jwks,omitempty"`
+	// Keys is the JWK Set (RFC 7517) with the public keys of a client that authenticates by
+	// private_key_jwt, nil for a public client.
+	Keys json.RawMessage `json:"jwks,omitempty"`
 }
 
 // maxClientMetadata is what authorization servers read of such a document at least, bytes.
@@ -43,31 +44,36 @@ const maxClientMetadata = 5 << 10
 // ClientName, the callback, ClientKey's public half, and the members client_uri, logo_uri and contacts of
 // ClientMetadata. Serve it as JSON at that URL.
 func NewClientMetadata(opts *Options) (*ClientMetadata, error) {
-	c, err := New("https://localhost/", opts)
+	if opts == nil {
+		opts = &Options{}
+	}
+	set, err := newSettings(opts)
 	if err != nil {
 		return nil, err
 	}
-	o := &c.opts
-	if o.ClientMetadataURL == "" {
-		return nil, optionError("ClientMetadataURL", fmt.Errorf("it says where the document will be, and is missing"), "give the https URL at which the document will be served")
+	o := set.client
+	if o.MetadataURL == "" {
+		return nil, optionError("Client.MetadataURL", fmt.Errorf("it says where the document will be, and is missing"), "give the https URL at which the document will be served")
 	}
 	m := &ClientMetadata{
-		ClientID: o.ClientMetadataURL, ClientName: o.ClientName, RedirectURIs: c.callbacks(), GrantTypes: []string{"authorization_code", "refresh_token"},
+		ClientID: o.MetadataURL, ClientName: o.Name, RedirectURIs: set.callbacks(), GrantTypes: []string{"authorization_code", "refresh_token"},
 		ResponseTypes: []string{"code"}, TokenEndpointAuthMethod: "none", ApplicationType: "native",
 	}
-	m.ClientURI, _ = o.ClientMetadata["client_uri"].(string)
-	m.LogoURI, _ = o.ClientMetadata["logo_uri"].(string)
-	m.Contacts, _ = o.ClientMetadata["contacts"].([]string)
-	if o.ClientKey != nil {
-		m.TokenEndpointAuthMethod = methodPrivateKey
-		m.Keys = &jose.JSONWebKeySet{Keys: []jose.JSONWebKey{o.ClientKey.signer.PublicKey()}}
+	m.ClientURI, _ = o.Metadata["client_uri"].(string)
+	m.LogoURI, _ = o.Metadata["logo_uri"].(string)
+	m.Contacts, _ = o.Metadata["contacts"].([]string)
+	if o.Key != nil {
+		m.TokenEndpointAuthMethod = string(AuthMethodPrivateKeyJWT)
+		if m.Keys, err = json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{o.Key.signer.PublicKey()}}); err != nil {
+			return nil, fmt.Errorf("mcpoauth: client key: %w", err)
+		}
 	}
 	return m, nil
 }
 
 // callbacks are the redirect URIs that a login may use, in both spellings of the host.
-func (c *Client) callbacks() []string {
-	hosts := []string{c.opts.CallbackHost}
+func (s *settings) callbacks() []string {
+	hosts := []string{s.callback.Host}
 	for _, other := range []string{"127.0.0.1", "localhost"} {
 		if !slices.Contains(hosts, other) {
 			hosts = append(hosts, other)
@@ -75,13 +81,12 @@ func (c *Client) callbacks() []string {
 	}
 	var uris []string
 	for _, host := range hosts {
-		if strings.Contains(host, ":") {
-			host = "[" + host + "]"
+		base := &settings{callback: &CallbackOptions{Host: host, Path: s.callback.Path}}
+		u := base.redirectBase()
+		if s.callback.Port != 0 {
+			u = strings.TrimSuffix(u, s.callback.Path) + fmt.Sprintf(":%d", s.callback.Port) + s.callback.Path
 		}
-		if c.opts.CallbackPort != 0 {
-			host = fmt.Sprintf("%s:%d", host, c.opts.CallbackPort)
-		}
-		uris = append(uris, "http://"+host+c.opts.CallbackPath)
+		uris = append(uris, u)
 	}
 	return uris
 }
@@ -97,7 +102,7 @@ type ClientMetadataFault struct {
 	Fix     string `json:"fix"`
 }
 
-// CheckClientMetadata fetches the document at [Options.ClientMetadataURL] as an authorization server would, and
+// CheckClientMetadata fetches the document at [ClientOptions.MetadataURL] as an authorization server would, and
 // says what is wrong with it for clients with these options. A fault that may pass is [ErrTemporary].
 func CheckClientMetadata(ctx context.Context, opts *Options) ([]ClientMetadataFault, error) {
 	want, err := NewClientMetadata(opts)
@@ -108,7 +113,8 @@ func CheckClientMetadata(ctx context.Context, opts *Options) ([]ClientMetadataFa
 	if err != nil {
 		return nil, err
 	}
-	a, err := c.http.Get(ctx, netguard.Request{Leg: "client-metadata", URL: want.ClientID})
+	defer func() { _ = c.Close(ctx) }()
+	a, err := c.network.guard().Get(ctx, netguard.Request{Leg: "client-metadata", URL: want.ClientID})
 	if err != nil {
 		f := faultOf(err)
 		f.Stage = "registration"
@@ -119,7 +125,7 @@ func CheckClientMetadata(ctx context.Context, opts *Options) ([]ClientMetadataFa
 	}
 	switch {
 	case a.Status >= 500 || a.Status == http.StatusTooManyRequests:
-		return nil, &TemporaryError{RetryAfter: wire.RetryAfter(a.Header, a.Received), Err: &RegistrationError{Fact{URL: want.ClientID, Status: a.Status, Message: "the document's server is in trouble", Hint: "try again later"}}}
+		return nil, &TemporaryError{RetryAfter: wire.RetryAfter(a.Header, a.Received), Err: &Error{Op: OpRegistration, URL: want.ClientID, Status: a.Status, Message: "the document's server is in trouble", Hint: "try again later"}}
 	case a.URL != want.ClientID || a.Status/100 == 3:
 		return fault("the address redirects, which authorization servers do not follow", "serve the document at "+want.ClientID+" itself"), nil
 	case a.Status != http.StatusOK:

@@ -24,11 +24,11 @@ func hosted(t *testing.T, handle http.HandlerFunc) *mcpoauth.Options {
 	t.Cleanup(srv.Close)
 	roots := x509.NewCertPool()
 	roots.AddCert(srv.Certificate())
-	return &mcpoauth.Options{ClientMetadataURL: srv.URL + "/oauth/client.json", RootCAs: roots, ClientName: "Example"}
+	return &mcpoauth.Options{Client: mcpoauth.ClientOptions{MetadataURL: srv.URL + "/oauth/client.json", Name: "Example"}, Network: mcpoauth.NetworkOptions{RootCAs: roots}}
 }
 
-// TestFieldADocumentOfOurOwn is served, found good, and is a client for a login.
-func TestFieldADocumentOfOurOwn(t *testing.T) {
+// TestADocumentOfOurOwn is served, found good, and is a client for a login.
+func TestADocumentOfOurOwn(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -39,9 +39,9 @@ func TestFieldADocumentOfOurOwn(t *testing.T) {
 	}
 	for name, change := range map[string]func(*mcpoauth.Options){
 		"public":           func(*mcpoauth.Options) {},
-		"with a key":       func(o *mcpoauth.Options) { o.ClientKey = signing },
-		"on a fixed port":  func(o *mcpoauth.Options) { o.CallbackPort, o.CallbackPath = 8910, "/oauth/callback" },
-		"on the other one": func(o *mcpoauth.Options) { o.CallbackHost = "::1" },
+		"with a key":       func(o *mcpoauth.Options) { o.Client.Key = signing },
+		"on a fixed port":  func(o *mcpoauth.Options) { o.Callback.Port, o.Callback.Path = 8910, "/oauth/callback" },
+		"on the other one": func(o *mcpoauth.Options) { o.Callback.Host = "::1" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			var doc http.Handler
@@ -62,12 +62,12 @@ func TestFieldADocumentOfOurOwn(t *testing.T) {
 		})
 	}
 	const url = "https://app.example.com/client.json"
-	m, err := mcpoauth.NewClientMetadata(&mcpoauth.Options{ClientMetadataURL: url})
+	m, err := mcpoauth.NewClientMetadata(&mcpoauth.Options{Client: mcpoauth.ClientOptions{MetadataURL: url}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	srv := authtest.New(t, &authtest.Options{MetadataDocuments: map[string][]string{url: m.RedirectURIs}})
-	c := newClient(t, srv.MCPURL(), mcpoauth.Options{ClientMetadataURL: url, Prompt: (&person{srv: srv}).prompt})
+	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Client: mcpoauth.ClientOptions{MetadataURL: url}, Prompt: (&person{srv: srv}).prompt})
 	if status := ping(t, c); status != http.StatusOK || srv.Count("registration") != 0 {
 		t.Errorf("a login: %d, %d registrations", status, srv.Count("registration"))
 	}

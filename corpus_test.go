@@ -272,21 +272,21 @@ func (w *web) person(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoauth.L
 }
 
 func (w *web) options() mcpoauth.Options {
-	o := mcpoauth.Options{HTTPClient: &http.Client{Transport: w}, Prompt: w.person}
+	o := mcpoauth.Options{Network: mcpoauth.NetworkOptions{HTTPClient: &http.Client{Transport: w}}, Prompt: w.person}
 	if x := w.Options; x != nil {
-		o.ClientID, o.AuthServer, o.Resource, o.AllowMissingPKCE = x.ClientID, x.AuthServer, x.Resource, x.MissingPKCE
-		o.TokenMember, o.AllowTokenType = x.TokenMember, x.AllowTokenType
+		o.Client.ID, o.Server.Issuer, o.Server.Resource, o.Allow.MissingPKCE = x.ClientID, x.AuthServer, x.Resource, x.MissingPKCE
+		o.Server.TokenMember, o.Allow.TokenType = x.TokenMember, x.AllowTokenType
 	}
 	return o
 }
 
-// errorName names the type by which a caller would know err.
+// errorName names the decision or the step by which a caller would know err.
 func errorName(err error) string {
 	var (
-		d *mcpoauth.DiscoveryError
-		r *mcpoauth.RegistrationError
-		a *mcpoauth.AuthorizationError
-		k *mcpoauth.TokenError
+		d *mcpoauth.Error
+		r *mcpoauth.Error
+		a *mcpoauth.Error
+		k *mcpoauth.Error
 	)
 	switch {
 	case err == nil:
@@ -295,13 +295,13 @@ func errorName(err error) string {
 		return "ErrTemporary"
 	case errors.Is(err, mcpoauth.ErrNoOAuth):
 		return "ErrNoOAuth"
-	case errors.As(err, &d):
+	case errorAt(err, mcpoauth.OpDiscovery, &d):
 		return "DiscoveryError"
-	case errors.As(err, &r):
+	case errorAt(err, mcpoauth.OpRegistration, &r):
 		return "RegistrationError"
-	case errors.As(err, &a):
+	case errorAt(err, mcpoauth.OpAuthorization, &a):
 		return "AuthorizationError"
-	case errors.As(err, &k):
+	case errorAt(err, mcpoauth.OpToken, &k):
 		return "TokenError"
 	}
 	return fmt.Sprintf("%T", err)

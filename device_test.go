@@ -129,8 +129,8 @@ func TestHowALoginByACodeEnds(t *testing.T) {
 			return nil, nil
 		}})
 		_, err := c.Login(t.Context(), nil)
-		var te *mcpoauth.TokenError
-		if !errors.As(err, &te) || te.Code != code || want != nil && !errors.Is(err, want) {
+		var te *mcpoauth.Error
+		if !errorAt(err, mcpoauth.OpToken, &te) || te.Code != code || want != nil && !errors.Is(err, want) {
 			t.Errorf("%s: %v", code, err)
 		}
 	}
@@ -142,8 +142,8 @@ func TestHowALoginByACodeEnds(t *testing.T) {
 		srv := startTelevision(t)
 		change(srv.response)
 		c := newClient(t, srv.URL+"/mcp", mcpoauth.Options{Grant: mcpoauth.DeviceCode{}, Prompt: nobody(t)})
-		var ae *mcpoauth.AuthorizationError
-		if _, err := c.Login(t.Context(), nil); !errors.As(err, &ae) || len(srv.polls) > 0 {
+		var ae *mcpoauth.Error
+		if _, err := c.Login(t.Context(), nil); !errorAt(err, mcpoauth.OpAuthorization, &ae) || len(srv.polls) > 0 {
 			t.Errorf("%s: %v, %d polls", name, err, len(srv.polls))
 		}
 	}

@@ -113,7 +113,7 @@ func TestABoundTokenAloneIsNotHandedOut(t *testing.T) {
 	if _, err := c.TokenSource(t.Context()).Token(); !errors.As(err, &bound) {
 		t.Errorf("TokenSource: %v", err)
 	}
-	if _, err := c.Handler().TokenSource(t.Context()); !errors.As(err, &bound) {
+	if _, err := c.OAuthHandler().TokenSource(t.Context()); !errors.As(err, &bound) {
 		t.Errorf("Handler: %v", err)
 	}
 	hint := mcpoauth.Hint(bound)
@@ -135,7 +135,7 @@ func TestWhatGoesWrongWithDPoP(t *testing.T) {
 			server: authtest.Options{DPoP: true}, faults: func(f *authtest.Faults) { f.UnboundTokens = true }, want: "not bound",
 		},
 		"a plain token where the user insists": {
-			opt: mcpoauth.Options{DPoP: mcpoauth.DPoPAlways}, want: "not bound",
+			opt: mcpoauth.Options{DPoP: mcpoauth.Always}, want: "not bound",
 		},
 		"a nonce after the other": {
 			server: authtest.Options{DPoP: true}, faults: func(f *authtest.Faults) { f.NonceUses, f.NonceLoop = 1, true }, want: "DPoP nonce",
@@ -154,9 +154,9 @@ func TestWhatGoesWrongWithDPoP(t *testing.T) {
 			}
 			c.opt.Prompt = (&person{srv: srv}).prompt
 			_, err := tryPing(newClient(t, srv.MCPURL(), c.opt))
-			var token *mcpoauth.TokenError
-			var authorization *mcpoauth.AuthorizationError
-			if err == nil || !strings.Contains(err.Error(), c.want) || !errors.As(err, &token) && !errors.As(err, &authorization) {
+			var token *mcpoauth.Error
+			var authorization *mcpoauth.Error
+			if err == nil || !strings.Contains(err.Error(), c.want) || !errorAt(err, mcpoauth.OpToken, &token) && !errorAt(err, mcpoauth.OpAuthorization, &authorization) {
 				t.Errorf("got %v", err)
 			}
 			if hint := mcpoauth.Hint(err); !strings.Contains(hint, "--dpop never") {
@@ -173,8 +173,8 @@ func TestNoncesWithoutEndAtTheMCPServer(t *testing.T) {
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt})
 	ping(t, c)
 	srv.Set(func(f *authtest.Faults) { f.NonceUses, f.NonceLoop = 1, true })
-	var token *mcpoauth.TokenError
-	if _, err := tryPing(c); !errors.As(err, &token) || token.Code != "use_dpop_nonce" {
+	var token *mcpoauth.Error
+	if _, err := tryPing(c); !errorAt(err, mcpoauth.OpToken, &token) || token.Code != "use_dpop_nonce" {
 		t.Errorf("got %v", err)
 	}
 	srv.Set(func(f *authtest.Faults) { f.NonceLoop = false })

@@ -44,7 +44,7 @@ func TestACompanysIdentityProvider(t *testing.T) {
 		return ""
 	})
 	open := func() *mcpoauth.Client {
-		return newClient(t, srv.url(), mcpoauth.Options{ClientID: "agent", ClientSecret: "s", Grant: mcpoauth.EnterpriseManaged{
+		return newClient(t, srv.url(), mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "agent", Secret: "s"}, Grant: mcpoauth.EnterpriseManaged{
 			IDToken: mcpoauth.AssertionCommand("echo", idToken), TokenEndpoint: idp.URL + "/token", ClientID: "at-idp", ClientSecret: "idp-secret",
 		}})
 	}
@@ -73,8 +73,8 @@ func TestACompanysIdentityProvider(t *testing.T) {
 		status, answer = tc.status, tc.answer
 		before := srv.tokens
 		_, err := open().Token(t.Context(), nil)
-		var te *mcpoauth.TokenError
-		if !errors.As(err, &te) || !strings.Contains(te.Hint, tc.hint) || srv.tokens != before {
+		var te *mcpoauth.Error
+		if !errorAt(err, mcpoauth.OpToken, &te) || !strings.Contains(te.Hint, tc.hint) || srv.tokens != before {
 			t.Errorf("%s: %v (%s), %d requests", name, err, mcpoauth.Hint(err), srv.tokens-before)
 		}
 	}
@@ -214,7 +214,7 @@ func TestOneLoginAtTheCompany(t *testing.T) {
 	st := memstore.New()
 	var asked atomic.Int32
 	open := func(srv *robots, p mcpoauth.Prompt) *mcpoauth.Client {
-		return newClient(t, srv.url(), mcpoauth.Options{Store: st, Prompt: p, ClientID: "agent", ClientSecret: "s", Grant: mcpoauth.EnterpriseManaged{
+		return newClient(t, srv.url(), mcpoauth.Options{Store: st, Prompt: p, Client: mcpoauth.ClientOptions{ID: "agent", Secret: "s"}, Grant: mcpoauth.EnterpriseManaged{
 			Issuer: idp.URL, ClientID: "at-idp", ClientSecret: "idp-secret",
 		}})
 	}
@@ -238,7 +238,7 @@ func TestOneLoginAtTheCompany(t *testing.T) {
 		t.Errorf("%v, %d logins", err, asked.Load())
 	}
 	providers := 0
-	for s, err := range mcpoauth.List(t.Context(), &mcpoauth.Options{Store: st}) {
+	for s, err := range mcpoauth.List(t.Context(), st) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -272,7 +272,7 @@ func TestACompanysIDTokenIsRenewed(t *testing.T) {
 	srv.life = 1
 	st := memstore.New()
 	var asked atomic.Int32
-	o := mcpoauth.Options{Store: st, Prompt: visitor(&asked), ClientID: "agent", ClientSecret: "s", Grant: mcpoauth.EnterpriseManaged{
+	o := mcpoauth.Options{Store: st, Prompt: visitor(&asked), Client: mcpoauth.ClientOptions{ID: "agent", Secret: "s"}, Grant: mcpoauth.EnterpriseManaged{
 		Issuer: idp.URL, ClientID: "at-idp", ClientSecret: "idp-secret",
 	}}
 	ping(t, newClient(t, srv.url(), o))
@@ -316,11 +316,11 @@ func TestIDTokensThatAreNotTaken(t *testing.T) {
 			idp.change = change
 			srv := startRobots(t, func(map[string]string, *http.Request) string { return "" })
 			var asked atomic.Int32
-			_, err := newClient(t, srv.url(), mcpoauth.Options{Prompt: visitor(&asked), ClientID: "agent", ClientSecret: "s", Grant: mcpoauth.EnterpriseManaged{
+			_, err := newClient(t, srv.url(), mcpoauth.Options{Prompt: visitor(&asked), Client: mcpoauth.ClientOptions{ID: "agent", Secret: "s"}, Grant: mcpoauth.EnterpriseManaged{
 				Issuer: idp.URL, ClientID: "at-idp", ClientSecret: "idp-secret",
 			}}).Login(t.Context(), nil)
-			var te *mcpoauth.TokenError
-			if !errors.As(err, &te) || !strings.Contains(err.Error(), "ID token cannot be used") || idp.count("token-exchange") != 0 {
+			var te *mcpoauth.Error
+			if !errorAt(err, mcpoauth.OpToken, &te) || !strings.Contains(err.Error(), "ID token cannot be used") || idp.count("token-exchange") != 0 {
 				t.Errorf("%v, %d exchanges", err, idp.count("token-exchange"))
 			}
 		})
@@ -342,9 +342,12 @@ func TestWhatIsTheServersIsNotTheCompanys(t *testing.T) {
 	})
 	var asked atomic.Int32
 	c := newClient(t, srv.url(), mcpoauth.Options{
-		Store: memstore.New(), Prompt: visitor(&asked), ClientID: "agent", ClientSecret: "s",
-		Endpoints: mcpoauth.Endpoints{Authorization: srv.URL + "/authorize", Token: srv.URL + "/token"}, ScopeSeparator: ",",
-		Grant: mcpoauth.EnterpriseManaged{Issuer: idp.URL, ClientID: "at-idp", ClientSecret: "idp-secret"},
+		Store:  memstore.New(),
+		Prompt: visitor(&asked),
+		Client: mcpoauth.ClientOptions{ID: "agent", Secret: "s"},
+		Server: mcpoauth.ServerOptions{Endpoints: mcpoauth.Endpoints{Authorization: srv.URL + "/authorize", Token: srv.URL + "/token"}},
+		Scopes: mcpoauth.ScopeOptions{Separator: ","},
+		Grant:  mcpoauth.EnterpriseManaged{Issuer: idp.URL, ClientID: "at-idp", ClientSecret: "idp-secret"},
 	})
 	if s := ping(t, c); s != 200 || asked.Load() != 1 || idp.count("token-exchange") != 1 {
 		t.Errorf("status %d, %d logins, %v", s, asked.Load(), idp.n)

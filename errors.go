@@ -5,24 +5,107 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
-// Decisions a caller takes with errors.Is.
+// Decisions that a caller makes with errors.Is.
 var (
-	// ErrLoginRequired means that there is no usable login and nobody may be asked.
+	// ErrLoginRequired means that there is no usable login and no person may be asked.
 	ErrLoginRequired = errors.New("login required")
 	// ErrAccessDenied means that the person or the authorization server refused.
 	ErrAccessDenied = errors.New("access denied")
 	// ErrTemporary means that trying again later may help. See [TemporaryError].
 	ErrTemporary = errors.New("temporary failure")
-	// ErrNoOAuth means that the server offers no OAuth that could be found.
+	// ErrNoOAuth means that no OAuth could be found at the server.
 	ErrNoOAuth = errors.New("the server offers no OAuth")
 	// ErrClosed means that the Client was closed.
 	ErrClosed = errors.New("client is closed")
+	// ErrLoginExists means that [Client.Import] found a login and did not replace it.
+	ErrLoginExists = errors.New("there is a login to this server already")
 )
 
-// TemporaryError is a fault that may pass: the network, a rate limit, a server in trouble. It
-// ends no login. errors.Is(err, ErrTemporary) reports true.
+// Op is the step of the protocol in which an [Error] occurred.
+type Op string
+
+const (
+	// OpDiscovery is reading the challenge and the metadata (RFC 9728, RFC 8414).
+	OpDiscovery Op = "discovery"
+	// OpRegistration is the registration of the client (RFC 7591, RFC 7592).
+	OpRegistration Op = "registration"
+	// OpAuthorization is the authorization request and its response (RFC 6749 section 4.1).
+	OpAuthorization Op = "authorization"
+	// OpToken is the token endpoint, or the use of a token it issued (RFC 6749 section 5, RFC 6750).
+	OpToken Op = "token"
+	// OpRevocation is the revocation endpoint (RFC 7009).
+	OpRevocation Op = "revocation"
+)
+
+// Error is a failure in one step of the protocol: a fact, beside the decisions above, which errors.Is
+// finds in it or around it.
+type Error struct {
+	// Op is the step.
+	Op Op
+	// URL is what was requested, without its query. It may be empty.
+	URL string
+	// Status is the HTTP status, 0 without a response.
+	Status int
+	// Code is the error code of RFC 6749 section 5.2 and its relatives, if the server sent one.
+	Code string
+	// Description is the server's own text: one line, cleaned and cut.
+	Description string
+	// Message is what happened.
+	Message string
+	// Hint is what to do about it. It may be empty.
+	Hint string
+	// Tried are the metadata URLs that discovery requested, in order; nil for other steps.
+	Tried []Attempt
+	// Err is the cause, if there is one.
+	Err error
+}
+
+// Attempt is one URL that discovery requested.
+type Attempt struct {
+	// URL that was requested.
+	URL string
+	// Status of the response, 0 without one.
+	Status int
+	// ContentType of the response.
+	ContentType string
+	// Outcome says what became of it.
+	Outcome string
+	// Duration of the exchange.
+	Duration time.Duration
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Message)
+	if e.URL != "" && !strings.Contains(e.Message, e.URL) {
+		fmt.Fprintf(&b, " (%s", e.URL)
+		if e.Status != 0 {
+			fmt.Fprintf(&b, ", status %d", e.Status)
+		}
+		b.WriteString(")")
+	}
+	if e.Code != "" && !strings.Contains(e.Message, e.Code) {
+		fmt.Fprintf(&b, ": %s", e.Code)
+	}
+	if e.Description != "" && !strings.Contains(e.Message, e.Description) {
+		fmt.Fprintf(&b, ": the server says %q", e.Description)
+	}
+	return b.String()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// HintText returns the hint.
+func (e *Error) HintText() string { return e.Hint }
+
+// TemporaryError is a fault that may pass: the network, a rate limit, a server in trouble. It ends no
+// login. errors.Is(err, ErrTemporary) reports true.
 type TemporaryError struct {
 	// RetryAfter is how long the server asked to wait, at most a minute; 0 when it did not say.
 	RetryAfter time.Duration
@@ -44,14 +127,14 @@ func (e *TemporaryError) Unwrap() error { return e.Err }
 // Is reports whether target is [ErrTemporary].
 func (e *TemporaryError) Is(target error) bool { return target == ErrTemporary }
 
-// LoginRequiredError says why and for what a login is needed. errors.Is(err, ErrLoginRequired)
-// reports true.
+// LoginRequiredError says why and for what a login is needed. errors.Is(err, ErrLoginRequired) reports
+// true.
 type LoginRequiredError struct {
 	// ServerURL and Profile identify the login.
 	ServerURL, Profile string
 	// Reason is why there is none, in a few words.
 	Reason string
-	// Err is what led there, if anything did.
+	// Err is the cause, if there is one.
 	Err error
 }
 
@@ -60,18 +143,18 @@ func (e *LoginRequiredError) Error() string {
 	return fmt.Sprintf("login required for %s: %s", e.ServerURL, e.Reason)
 }
 
-// Unwrap returns what led there.
+// Unwrap returns the cause.
 func (e *LoginRequiredError) Unwrap() error { return e.Err }
 
 // Is reports whether target is [ErrLoginRequired].
 func (e *LoginRequiredError) Is(target error) bool { return target == ErrLoginRequired }
 
-// ScopeError means that the server wants scopes the login does not have and nobody may be asked,
-// or that asking did not help (MCP authorization, scope challenge handling).
+// ScopeError means that the server demands scopes that the login does not have and no person may be asked,
+// or that a login for them did not help (MCP authorization, scope challenge handling).
 type ScopeError struct {
 	// ServerURL identifies the server.
 	ServerURL string
-	// Missing are the scopes the server asked for and the login lacks.
+	// Missing are the scopes that the server demands and the login lacks.
 	Missing []string
 	// Asked reports whether a login for them was already tried.
 	Asked bool
@@ -85,86 +168,93 @@ func (e *ScopeError) Error() string {
 	return fmt.Sprintf("%s needs the scopes %q", e.ServerURL, strings.Join(e.Missing, " "))
 }
 
-// Fact is what the typed errors have in common.
-type Fact struct {
-	// URL is what was asked, without its query.
-	URL string
-	// Status is the HTTP status, 0 without a response.
-	Status int
-	// Code is the error code of RFC 6749 section 5.2 and its relatives, if the server sent one.
-	Code string
-	// Description is the server's own text: one line, cleaned and cut.
-	Description string
-	// Message is what happened.
-	Message string
-	// Hint is what to do about it. It may be empty.
+// BoundTokenError means that a token was requested by itself which is of use only together with the key
+// that it is bound to (RFC 9449).
+type BoundTokenError struct {
+	// ServerURL identifies the login.
+	ServerURL string
+}
+
+// Error implements error.
+func (e *BoundTokenError) Error() string {
+	return "the access token for " + e.ServerURL + " is bound to a key (DPoP) and cannot be used by itself"
+}
+
+// HintText says what to use instead.
+func (e *BoundTokenError) HintText() string {
+	return "send requests through mcpoauth run or mcpoauth proxy (Client.HTTPClient), which prove possession of the key; --dpop never (Options.DPoP) requests a plain token at the next login, if the server allows it"
+}
+
+// OptionError means that an option, or the server URL, cannot be used.
+type OptionError struct {
+	// Option is the option's name, as in "Client.Secret", or "server URL".
+	Option string
+	// Hint is what to do. It may be empty.
 	Hint string
-	// Err is the cause, if there is one.
+	// Err says what is wrong.
 	Err error
 }
 
 // Error implements error.
-func (f *Fact) Error() string {
-	var b strings.Builder
-	b.WriteString(f.Message)
-	if f.URL != "" && !strings.Contains(f.Message, f.URL) {
-		fmt.Fprintf(&b, " (%s", f.URL)
-		if f.Status != 0 {
-			fmt.Fprintf(&b, ", status %d", f.Status)
-		}
-		b.WriteString(")")
-	}
-	if f.Code != "" && !strings.Contains(f.Message, f.Code) {
-		fmt.Fprintf(&b, ": %s", f.Code)
-	}
-	if f.Description != "" && !strings.Contains(f.Message, f.Description) {
-		fmt.Fprintf(&b, ": the server says %q", f.Description)
-	}
-	return b.String()
-}
+func (e *OptionError) Error() string { return "mcpoauth: " + e.Option + ": " + e.Err.Error() }
 
-// Unwrap returns the cause.
-func (f *Fact) Unwrap() error { return f.Err }
+// Unwrap returns what is wrong.
+func (e *OptionError) Unwrap() error { return e.Err }
 
 // HintText returns the hint.
-func (f *Fact) HintText() string { return f.Hint }
+func (e *OptionError) HintText() string { return e.Hint }
 
-// DiscoveryError is a fault in the server's metadata (RFC 9728, RFC 8414).
-type DiscoveryError struct {
-	Fact
-	// Tried are the URLs that were asked, in order.
-	Tried []Attempt
+func optionError(option string, err error, hint string) error {
+	return &OptionError{Option: option, Err: err, Hint: hint}
 }
 
-// Attempt is one URL that discovery asked.
-type Attempt struct {
-	// URL that was asked.
-	URL string
-	// Status of the answer, 0 without one.
-	Status int
-	// ContentType of the answer.
-	ContentType string
-	// Outcome says what became of it.
-	Outcome string
-	// Duration of the exchange.
-	Duration time.Duration
-}
-
-// RegistrationError is a fault in the registration of the client (RFC 7591).
-type RegistrationError struct{ Fact }
-
-// AuthorizationError is a fault in the authorization response (RFC 6749 section 4.1.2.1) or in
-// what leads to it.
-type AuthorizationError struct{ Fact }
-
-// TokenError is a fault at the token or revocation endpoint (RFC 6749 section 5.2, RFC 7009).
-type TokenError struct{ Fact }
-
-// Hint returns what to do about err, or "".
+// Hint returns what to do about err, or "". It finds the hints of this package's errors and of the stores'.
 func Hint(err error) string {
-	var h interface{ HintText() string }
-	if errors.As(err, &h) {
+	if h, ok := errors.AsType[interface {
+		error
+		HintText() string
+	}](err); ok {
 		return h.HintText()
 	}
 	return ""
+}
+
+// faultOf returns the fault of a stage, or wraps an error that is none.
+func faultOf(err error) *wire.Fault {
+	if f, ok := errors.AsType[*wire.Fault](err); ok {
+		return f
+	}
+	return &wire.Fault{Message: err.Error(), Err: err}
+}
+
+// publicError turns the fault of a stage into the package's typed errors.
+func publicError(err error) error {
+	f, ok := errors.AsType[*wire.Fault](err)
+	if !ok {
+		return err
+	}
+	e := &Error{Op: OpToken, URL: f.URL, Status: f.Status, Code: f.Code, Description: f.Description, Message: f.Message, Hint: f.Hint, Err: f.Err}
+	switch f.Stage {
+	case "discovery":
+		e.Op = OpDiscovery
+		for _, a := range f.Tried {
+			e.Tried = append(e.Tried, Attempt(a))
+		}
+		if f.NotOffered {
+			e.Err = errors.Join(ErrNoOAuth, f.Err)
+		}
+	case "registration":
+		e.Op = OpRegistration
+	case "revocation":
+		e.Op = OpRevocation
+	case "authorization", "par":
+		e.Op = OpAuthorization
+		if f.Code == "access_denied" {
+			e.Err = errors.Join(ErrAccessDenied, f.Err)
+		}
+	}
+	if f.Temporary {
+		return &TemporaryError{RetryAfter: f.RetryAfter, Err: e}
+	}
+	return e
 }

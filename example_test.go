@@ -38,11 +38,10 @@ func ExampleNew() {
 	defer os.RemoveAll(dir)
 
 	client, err := mcpoauth.New(srv.MCPURL(), &mcpoauth.Options{
-		Scopes:         []string{"mcp:read"},
-		ClientName:     "An example",
-		CacheDir:       filepath.Join(dir, "mcpoauth"),
-		ClientMetadata: map[string]any{"client_uri": "https://app.example"},
-		Prompt:         person, // mcpoauth.BrowserPrompt(os.Stderr) in a program
+		Scopes:   mcpoauth.ScopeOptions{Request: []string{"mcp:read"}},
+		Client:   mcpoauth.ClientOptions{Name: "An example", Metadata: map[string]any{"client_uri": "https://app.example"}},
+		CacheDir: filepath.Join(dir, "mcpoauth"),
+		Prompt:   person,
 	})
 	if err != nil {
 		fmt.Println(err)

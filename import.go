@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/internal/resource"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 	"github.com/mcpoauth/mcpoauth/store"
@@ -30,19 +30,9 @@ type ImportedLogin struct {
 	// ClientID, ClientSecret and ClientSecretExpiry (the zero time for never) are the client.
 	ClientID, ClientSecret string
 	ClientSecretExpiry     time.Time
-	// ClientAuthMethod is none, client_secret_basic or client_secret_post. Empty chooses by the secret
-	// and the server's metadata.
-	ClientAuthMethod string
+	// ClientAuthMethod is how the client authenticates. Empty chooses by the secret and the server's metadata.
+	ClientAuthMethod AuthMethod
 }
-
-// String returns a description without the secrets.
-func (l ImportedLogin) String() string { return "imported login of client " + wire.Clean(l.ClientID) }
-
-// GoString returns the same as String.
-func (l ImportedLogin) GoString() string { return l.String() }
-
-// Format prints the same for every verb.
-func (l ImportedLogin) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, l.String()) }
 
 // ImportOptions configure [Client.Import]. Nil is the zero value.
 type ImportOptions struct {
@@ -52,23 +42,20 @@ type ImportOptions struct {
 	DryRun bool
 }
 
-// ErrLoginExists means that there is a login already, and nothing was imported over it.
-var ErrLoginExists = errors.New("there is a login to this server already")
-
 // Import takes over a login of another program, without a new login. It asks the server where its
 // authorization server is, and compares the issuer before anything is kept: no token is sent during the
 // import. With rotating refresh tokens there can be one owner afterwards: the first refresh by either
 // program ends the other's login, and at servers that detect reuse both.
 //
 // The error is ErrLoginExists, ErrLoginRequired if the login has ended and cannot be refreshed, an
-// [AuthorizationError] if the server names another issuer, and whatever discovery may find.
+// [Error] if the server names another issuer, and whatever discovery may find.
 func (c *Client) Import(ctx context.Context, l *ImportedLogin, opts *ImportOptions) (*Token, error) {
 	var o ImportOptions
 	if opts != nil {
 		o = *opts
 	}
-	if err := c.closed(); err != nil {
-		return nil, err
+	if c.closed.Load() {
+		return nil, errClosed
 	}
 	if l == nil || l.AccessToken == "" || l.ClientID == "" {
 		return nil, errors.New("mcpoauth: an imported login needs an access token and a client ID")
@@ -78,72 +65,81 @@ func (c *Client) Import(ctx context.Context, l *ImportedLogin, opts *ImportOptio
 	}
 	now := time.Now()
 	if l.RefreshToken == "" && !l.Expiry.IsZero() && now.After(l.Expiry) {
-		return nil, c.loginRequired("the other program's login has ended, and it has no refresh token", nil)
+		return nil, c.store.loginRequired("the other program's login has ended, and it has no refresh token", nil)
 	}
 	if !l.ClientSecretExpiry.IsZero() && now.After(l.ClientSecretExpiry) {
-		return nil, c.loginRequired("the secret of the other program's client has expired", nil)
+		return nil, c.store.loginRequired("the secret of the other program's client has expired", nil)
 	}
-	if err := c.probeStore(ctx); err != nil {
+	return during(ctx, c, func(ctx context.Context) (*Token, error) { return c.takeOver(ctx, l, o) })
+}
+
+// takeOver asks the server and stores the login.
+func (c *Client) takeOver(ctx context.Context, l *ImportedLogin, o ImportOptions) (*Token, error) {
+	if err := c.store.probe(ctx); err != nil {
 		return nil, err
 	}
-	f, err := c.discover(ctx, nil)
+	f, err := c.discoverer.discover(ctx, nil, nil)
 	if err != nil {
 		return nil, err
 	}
 	if l.Issuer != "" && !resource.SameIssuer(l.Issuer, f.Issuer) {
-		return nil, &AuthorizationError{Fact{
-			URL: c.id, Message: fmt.Sprintf("the login is of the authorization server %s, but the server names %s now", wire.Clean(l.Issuer), f.Issuer),
+		return nil, &Error{
+			Op: OpAuthorization, URL: c.trace.server, Message: fmt.Sprintf("the login is of the authorization server %s, but the server names %s now", wire.Clean(l.Issuer), f.Issuer),
 			Hint: "nothing of it was sent there; log in again if the server has really moved",
-		}}
+		}
 	}
 	rec := c.importedRecord(l, f)
 	if o.DryRun {
-		if !o.Force && c.stored(ctx) != nil {
-			return nil, fmt.Errorf("mcpoauth: %s: %w", c.id, ErrLoginExists)
-		}
-		return newToken(rec), nil
-	}
-	_, unlock, err := c.store.Lock(ctx, c.key, loginLock)
-	if err != nil {
-		return nil, storeError("lock", err)
-	}
-	defer func() {
-		if err := unlock(); err != nil {
-			c.log.Warn("the login lock could not be released", "server", c.id, "err", err)
-		}
-	}()
-	if !o.Force {
-		if _, _, err := c.loadRecord(ctx); err == nil {
-			return nil, fmt.Errorf("mcpoauth: %s: %w", c.id, ErrLoginExists)
-		} else if !errors.Is(err, store.ErrNotFound) {
+		if err := c.vacant(ctx, o); err != nil {
 			return nil, err
 		}
+		tok := newToken(rec, rec.AccessToken)
+		return &tok, nil
 	}
-	s, err := c.replace(ctx, rec)
+	var tok *Token
+	err = c.store.locked(ctx, loginLock, func(context.Context) error {
+		if err := c.vacant(ctx, o); err != nil {
+			return err
+		}
+		rev, err := c.store.revision(ctx)
+		if err != nil {
+			return storeError("read", err)
+		}
+		tok = &c.store.replace(ctx, rec, rev).token
+		return c.store.saveUnsaved(ctx)
+	})
 	if err != nil {
 		return nil, err
 	}
-	if err := c.saveUnsaved(ctx); err != nil {
-		return nil, err
-	}
-	return s.token, nil
+	return tok, nil
 }
 
-// importedRecord is the login as we would have stored it.
-func (c *Client) importedRecord(l *ImportedLogin, f *facts) *store.Record {
-	rec := &store.Record{
-		ServerURL: c.id, Profile: c.opts.Profile, ResourceOverride: c.opts.Resource, Resource: f.Resource, Issuer: f.Issuer,
-		AccessToken: l.AccessToken, RefreshToken: l.RefreshToken, TokenType: "Bearer", Expiry: l.Expiry,
-		Scopes: slices.Clone(l.Scopes), RequestedScopes: slices.Clone(l.Scopes),
-		AuthorizationEndpoint: f.Server.AuthorizationEndpoint, TokenEndpoint: f.Server.TokenEndpoint, RevocationEndpoint: f.Server.RevocationEndpoint,
-		ServerMetadataURL: f.ServerMetadataURL, IssParameterPromised: f.Server.AuthorizationResponseIssParameterSupported,
-		Registration: store.Registration{
-			Issuer: f.Issuer, ClientID: l.ClientID, ClientSecret: l.ClientSecret, AuthMethod: l.ClientAuthMethod, SecretExpiry: l.ClientSecretExpiry,
-			Source: sourceImported,
-		},
+// vacant reports a login that must not be replaced.
+func (c *Client) vacant(ctx context.Context, o ImportOptions) error {
+	if o.Force {
+		return nil
 	}
-	if rec.Registration.AuthMethod == "" {
-		rec.Registration.AuthMethod = chooseAuthMethod(f.Server.TokenEndpointAuthMethodsSupported, l.ClientSecret)
+	_, err := c.store.load(ctx)
+	switch {
+	case err == nil:
+		return fmt.Errorf("mcpoauth: %s: %w", c.trace.server, ErrLoginExists)
+	case errors.Is(err, store.ErrNotFound):
+		return nil
 	}
+	return err
+}
+
+// importedRecord is the record of a login that another program has made.
+func (c *Client) importedRecord(l *ImportedLogin, f *discovered) *record.Login {
+	reg := &record.Registration{
+		Issuer: f.Issuer, ClientID: l.ClientID, ClientSecret: l.ClientSecret, AuthMethod: string(l.ClientAuthMethod), SecretExpiry: l.ClientSecretExpiry,
+		Source: string(SourceImported),
+	}
+	if reg.AuthMethod == "" {
+		reg.AuthMethod = chooseAuthMethod(f.Server.TokenEndpointAuthMethodsSupported, l.ClientSecret)
+	}
+	rec := c.tokens.newRecord(f, reg, slices.Clone(l.Scopes))
+	rec.AccessToken, rec.RefreshToken, rec.TokenType = l.AccessToken, l.RefreshToken, "Bearer"
+	rec.Expiry = l.Expiry // when it was issued is not known
 	return rec
 }

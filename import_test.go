@@ -24,7 +24,7 @@ func foreign(t *testing.T, srv *authtest.Server) *mcpoauth.ImportedLogin {
 	rec := stored(t, st, c)
 	return &mcpoauth.ImportedLogin{
 		AccessToken: rec.AccessToken, RefreshToken: rec.RefreshToken, Expiry: rec.Expiry, Scopes: rec.Scopes, Issuer: rec.Issuer,
-		ClientID: rec.Registration.ClientID, ClientSecret: rec.Registration.ClientSecret, ClientAuthMethod: rec.Registration.AuthMethod,
+		ClientID: rec.Registration.ClientID, ClientSecret: rec.Registration.ClientSecret, ClientAuthMethod: mcpoauth.AuthMethod(rec.Registration.AuthMethod),
 	}
 }
 
@@ -79,8 +79,8 @@ func TestWhatIsNotTakenOver(t *testing.T) {
 		want   func(error) bool
 	}{
 		"another issuer": {func(l *mcpoauth.ImportedLogin) { l.Issuer = "https://evil.example" }, func(err error) bool {
-			var a *mcpoauth.AuthorizationError
-			return errors.As(err, &a) && strings.Contains(err.Error(), "evil.example") && a.Hint != ""
+			var a *mcpoauth.Error
+			return errorAt(err, mcpoauth.OpAuthorization, &a) && strings.Contains(err.Error(), "evil.example") && a.Hint != ""
 		}},
 		"an ended login without a refresh token": {func(l *mcpoauth.ImportedLogin) { l.RefreshToken, l.Expiry = "", time.Now().Add(-time.Minute) }, func(err error) bool {
 			return errors.Is(err, mcpoauth.ErrLoginRequired)

@@ -36,7 +36,7 @@ var rules = map[string]rule{
 	"": {
 		ours: []string{
 			"store", "store/filestore", "internal/challenge", "internal/discovery", "internal/registration", "internal/grant",
-			"internal/resource", "internal/wire", "internal/netguard", "internal/dpop", "internal/loopback", "internal/browser", "internal/flight", "internal/secret",
+			"internal/resource", "internal/wire", "internal/netguard", "internal/dpop", "internal/loopback", "internal/browser", "internal/flight", "internal/record", "internal/secret",
 		},
 		others: []string{"golang.org/x/oauth2", "github.com/go-jose/go-jose"},
 	},
@@ -52,6 +52,7 @@ var rules = map[string]rule{
 	"internal/dpop":         {ours: []string{"internal/resource"}, others: []string{"github.com/go-jose/go-jose"}},
 	"internal/flight":       {},
 	"internal/secret":       {},
+	"internal/record":       {ours: []string{"store"}},
 
 	"store":           {},
 	"store/filestore": {ours: []string{"store"}, others: []string{"golang.org/x/sys"}},
@@ -73,15 +74,15 @@ var rules = map[string]rule{
 	"internal/takeover": {ours: []string{"internal/wire"}},
 	"internal/proxy":    {ours: []string{"internal/wire"}},
 	"internal/trials/fleet": {
-		ours:   []string{"", "authtest", "store", "store/...", "internal/testserver"},
+		ours:   []string{"", "authtest", "internal/record", "store", "store/...", "internal/testserver"},
 		others: []string{"golang.org/x/oauth2", "github.com/jackc/pgx", "github.com/valkey-io/valkey-go"},
 	},
 	"internal/trials/day":     {ours: []string{"", "authtest", "store/filestore", "internal/cli", "internal/trials/host"}, others: []string{"go.uber.org/goleak"}},
 	"internal/trials/host":    {},
 	"internal/trials/hostile": {ours: []string{"internal/trials/host"}},
 	"internal/trials/mutants": {},
-	"internal/trials/kill":    {ours: []string{"", "authtest", "store", "store/..."}},
-	"internal/trials/scale":   {ours: []string{"", "store", "store/...", "internal/testserver"}, others: []string{"github.com/jackc/pgx"}},
+	"internal/trials/kill":    {ours: []string{"", "authtest", "internal/record", "store", "store/..."}},
+	"internal/trials/scale":   {ours: []string{"", "internal/record", "store", "store/...", "internal/testserver"}, others: []string{"github.com/jackc/pgx"}},
 	"cmd/mcpoauth":            {ours: []string{"internal/cli"}},
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
@@ -94,53 +95,23 @@ type Finding struct {
 	Fix       string `json:"fix"`
 }
 
-// findings are the findings that a login does not stop at, by ID.
-var findings = map[string]Finding{
-	"no-challenge":          {Severity: SeverityWarning, Message: "the server refuses without a WWW-Authenticate header", Reference: "RFC 9110 section 11.6.1", Fix: "send WWW-Authenticate: Bearer resource_metadata=\"…\" with each 401"},
-	"challenge-no-metadata": {Severity: SeverityInfo, Message: "the challenge does not say where the resource metadata is, so clients must guess", Reference: "RFC 9728 section 5.1", Fix: "add resource_metadata to the challenge"},
-	"open":                  {Severity: SeverityInfo, Message: "the server answers this request without a token, and has OAuth all the same", Reference: "MCP authorization", Fix: "nothing, if some of it is meant to be open"},
-	"legacy":                {Severity: SeverityWarning, Message: "there is no protected resource metadata: the server follows MCP 2025-03-26", Reference: "RFC 9728; MCP 2025-06-18 authorization", Fix: "serve /.well-known/oauth-protected-resource"},
-	"guessed":               {Severity: SeverityWarning, Message: "there is no metadata at all: the endpoints are guessed", Reference: "RFC 8414", Fix: "serve authorization server metadata"},
-	"several-servers":       {Severity: SeverityInfo, Message: "there are several authorization servers; clients choose one", Reference: "RFC 9728 section 7.6", Fix: "nothing; a client can pin one with --auth-server"},
-	"issuer-slash":          {Severity: SeverityWarning, Message: "the announced issuer and the document's differ by a slash at the end", Reference: "RFC 8414 section 3.3", Fix: "spell the issuer the same in both documents"},
-	"resource-parent":       {Severity: SeverityWarning, Message: "the metadata's resource is not the server's URL but a parent of it", Reference: "RFC 9728 section 3.3", Fix: "name the server's own URL"},
-	"no-registration":       {Severity: SeverityWarning, Message: "clients cannot register: neither a registration endpoint nor client metadata documents", Reference: "RFC 7591; MCP authorization, client registration", Fix: "register a client by hand and give it with --client-id"},
-	"no-refresh":            {Severity: SeverityWarning, Message: "refresh tokens are not among the grants: people will log in again whenever a token ends", Reference: "RFC 6749 section 6", Fix: "offer refresh_token"},
-	"no-revocation":         {Severity: SeverityInfo, Message: "tokens cannot be revoked: a logout only forgets them", Reference: "RFC 7009", Fix: "add a revocation endpoint"},
-	"no-iss":                {Severity: SeverityInfo, Message: "callbacks do not say which issuer they are of", Reference: "RFC 9207", Fix: "send iss and promise it in the metadata"},
-	"par-required":          {Severity: SeverityInfo, Message: "authorization requests must be pushed", Reference: "RFC 9126", Fix: "nothing; not every client can"},
-	"many-scopes":           {Severity: SeverityInfo, Message: "more than fifty scopes are listed", Reference: "RFC 9728 section 2", Fix: "list those that clients need"},
-	"dpop":                  {Severity: SeverityInfo, Message: "the MCP server takes only tokens that are bound to a key (DPoP): a token alone is of no use, and few clients can bind one", Reference: "RFC 9449; MCP extension io.modelcontextprotocol/auth/dpop", Fix: "nothing; take Bearer tokens too if every client is to get in"},
-	"pkce-unannounced":      {Severity: SeverityWarning, Message: "PKCE with S256 is not announced; it was let pass", Reference: "MCP authorization; RFC 8414 section 2", Fix: "list S256 in code_challenge_methods_supported"},
-	"foreign-endpoints":     {Severity: SeverityInfo, Message: "the endpoints lie on other hosts than the issuer", Reference: "RFC 8414 section 2", Fix: "nothing, if they are the owner's"},
-	"login-impossible":      {Severity: SeverityError},
-	"provider":              {Severity: SeverityInfo},
-}
-
-// FindingIDs returns the IDs that findings can have, sorted.
-func FindingIDs() []string {
-	var ids []string
-	for id := range findings {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	return ids
-}
-
 // Inspect asks the server what a client would ask, and changes nothing there: no registration, no login.
 // What stops a login is a finding, not an error; errors are only those of ctx and of a closed Client.
 func (c *Client) Inspect(ctx context.Context) (*Inspection, error) {
-	if err := c.closed(); err != nil {
-		return nil, err
-	}
-	in := &Inspection{Version: 1, URL: c.id, Requests: []InspectedRequest{}, Findings: []Finding{}}
+	return during(ctx, c, c.inspect)
+}
+
+func (c *Client) inspect(ctx context.Context) (*Inspection, error) {
+	in := &Inspection{Version: 1, URL: c.trace.server, Requests: []InspectedRequest{}, Findings: []Finding{}}
 	in.Login.Blockers, in.Login.Scopes = []string{}, []string{}
-	d, err := c.probeServer(ctx)
+	d, err := c.discoverer.probe.challenge(ctx)
 	if err == nil {
 		in.Challenge = &InspectedChallenge{Status: d.status, Headers: cleaned(d.lines), ResourceMetadata: wire.Clean(d.metadataURL), Scopes: cleaned(d.scopes)}
-		var f *facts
-		if f, err = c.discover(ctx, d); err == nil {
-			c.inspectFacts(ctx, in, d, f)
+		previous := c.store.previous(ctx)
+		var f *discovered
+		if f, err = c.discoverer.discover(ctx, d, previous); err == nil {
+			c.inspectLogin(ctx, in, f, previous)
+			c.inspectServer(in, f)
 		}
 	}
 	if ctx.Err() != nil {
@@ -157,9 +128,8 @@ func (c *Client) Inspect(ctx context.Context) (*Inspection, error) {
 
 // stop notes what keeps a login from proceeding.
 func (in *Inspection) stop(err error) {
-	var d *DiscoveryError
 	reference := "MCP authorization"
-	if errors.As(err, &d) {
+	if d, ok := errors.AsType[*Error](err); ok && d.Op == OpDiscovery {
 		in.attempts(d.Tried)
 		reference = "RFC 9728, RFC 8414; MCP authorization, discovery"
 	}
@@ -183,76 +153,76 @@ func (in *Inspection) find(id string, when bool) {
 	}
 }
 
-// inspectFacts fills in what discovery found.
-func (c *Client) inspectFacts(ctx context.Context, in *Inspection, d *demand, f *facts) {
+// inspectLogin fills in what a login would do.
+func (c *Client) inspectLogin(ctx context.Context, in *Inspection, f *discovered, previous *record.Login) {
+	in.Resource, in.Issuer = wire.Clean(f.Resource), wire.Clean(f.Issuer)
+	in.Login.Scopes = cleaned(c.set.scopesFor(f, nil, previous))
+	in.Login.Grant = "authorization_code"
+	if c.set.grant != nil {
+		in.Login.Grant = c.set.grant.grantType()
+	}
+	in.Login.Registration = c.inspectRegistration(ctx, f, in)
+	key, err := c.tokens.bindingKey(f, previous)
+	if err != nil {
+		in.stop(err)
+	}
+	if err := c.registrar.checkKey(f); err != nil {
+		in.stop(err)
+	}
+	in.Login.DPoP = key != nil
+}
+
+// inspectServer fills in what discovery found, and what is remarkable about it.
+func (c *Client) inspectServer(in *Inspection, f *discovered) {
 	for _, a := range f.Tried {
 		in.attempts([]Attempt{Attempt(a)})
 	}
-	m := f.Server
-	in.Resource, in.Issuer = wire.Clean(f.Resource), wire.Clean(f.Issuer)
+	m, rm, d, unattended := f.Server, f.ResourceMetadata, f.challenge, c.set.nonInteractive()
 	in.AuthorizationServer = document(m.Raw)
-	if f.ResourceMetadata != nil {
-		in.ProtectedResource = document(f.ResourceMetadata.Raw)
+	if rm != nil {
+		in.ProtectedResource = document(rm.Raw)
+		own, theirs := strings.TrimSuffix(c.trace.server, "/"), strings.TrimSuffix(rm.Resource, "/")
+		in.find("resource-parent", theirs != "" && theirs != own && strings.HasPrefix(own, theirs))
+		in.find("several-servers", len(rm.AuthorizationServers) > 1)
 	}
-	in.Login.Scopes = cleaned(c.scopesFor(ctx, f, want{}))
-	in.Login.Grant = "authorization_code"
-	if c.opts.Grant != nil {
-		in.Login.Grant = c.opts.Grant.name()
-	}
-	in.Login.Registration = c.inspectRegistration(ctx, f, in)
-
 	in.find("no-challenge", !d.open && len(d.lines) == 0)
 	in.find("challenge-no-metadata", !d.open && len(d.lines) > 0 && d.metadataURL == "" && !f.Legacy)
 	in.find("open", d.open)
 	in.find("legacy", f.Legacy && !f.Guessed)
 	in.find("guessed", f.Guessed)
-	in.find("several-servers", f.ResourceMetadata != nil && len(f.ResourceMetadata.AuthorizationServers) > 1)
 	in.find("issuer-slash", f.Announced != "" && f.Announced != f.Issuer && strings.TrimSuffix(f.Announced, "/") == strings.TrimSuffix(f.Issuer, "/"))
-	in.find("resource-parent", f.ResourceMetadata != nil && f.ResourceMetadata.Resource != "" && strings.TrimSuffix(f.ResourceMetadata.Resource, "/") != strings.TrimSuffix(c.id, "/") && strings.HasPrefix(c.id, strings.TrimSuffix(f.ResourceMetadata.Resource, "/")))
-	in.find("no-registration", m.RegistrationEndpoint == "" && !m.ClientIDMetadataDocumentSupported && !c.machine())
-	in.find("no-refresh", m.GrantTypesSupported != nil && !slices.Contains(m.GrantTypesSupported, "refresh_token") && !c.machine())
+	in.find("no-registration", m.RegistrationEndpoint == "" && !m.ClientIDMetadataDocumentSupported && !unattended)
+	in.find("no-refresh", m.GrantTypesSupported != nil && !slices.Contains(m.GrantTypesSupported, "refresh_token") && !unattended)
 	in.find("no-revocation", m.RevocationEndpoint == "")
-	in.find("no-iss", !m.AuthorizationResponseIssParameterSupported && !c.machine())
+	in.find("no-iss", !m.AuthorizationResponseIssParameterSupported && !unattended)
 	in.find("par-required", m.RequirePushedAuthorizationRequests)
 	in.find("many-scopes", len(m.ScopesSupported) > maxRegisteredScopes)
-	key, err := c.bindingKey(ctx, f)
-	if err != nil {
-		in.stop(err)
-	}
-	if err := c.checkKey(f); err != nil {
-		in.stop(err)
-	}
-	in.Login.DPoP = key != nil
+	in.find("dpop", d.dpop || rm != nil && rm.DPoPBoundAccessTokensRequired)
+	in.find("pkce-unannounced", !slices.Contains(m.CodeChallengeMethodsSupported, "S256") && !unattended && !f.Guessed)
+	in.find("foreign-endpoints", m.TokenEndpoint != "" && !sameOrigin(m.TokenEndpoint, f.Issuer))
 	if p := f.Provider; p != nil && (p.Authorize != nil || p.NoResource || p.TokenMember != "") {
 		in.Findings = append(in.Findings, Finding{
 			ID: "provider", Severity: SeverityInfo, Message: "the authorization server is " + p.Name + "; what is known of it beyond its metadata is used", Reference: p.Source, Fix: "nothing; --ignore-providers does without",
 		})
 	}
-	in.find("dpop", d.dpop || f.ResourceMetadata != nil && f.ResourceMetadata.DPoPBoundAccessTokensRequired)
-	in.find("pkce-unannounced", !slices.Contains(m.CodeChallengeMethodsSupported, "S256") && !c.machine() && !f.Guessed)
-	in.find("foreign-endpoints", m.TokenEndpoint != "" && !sameOrigin(m.TokenEndpoint, f.Issuer))
 }
 
 // inspectRegistration says how a login would be known to the authorization server.
-func (c *Client) inspectRegistration(ctx context.Context, f *facts, in *Inspection) string {
-	if id := c.fixedIdentity(f); id != nil {
-		return id.reg.Source
+func (c *Client) inspectRegistration(ctx context.Context, f *discovered, in *Inspection) string {
+	if client := c.registrar.fixed(f); client != nil {
+		return client.reg.Source
 	}
-	if c.machine() {
+	if c.set.nonInteractive() {
 		return "none"
 	}
-	host := c.opts.CallbackHost
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
-	}
-	if id := c.storedIdentity(ctx, f, "http://"+host+c.opts.CallbackPath, want{}); id.reg != nil {
+	if client := c.registrar.stored(ctx, f.Issuer, clientNeed{redirectURI: c.set.redirectBase()}); client.reg != nil {
 		return "stored"
 	}
 	if f.Server.RegistrationEndpoint == "" {
-		in.Login.Blockers = append(in.Login.Blockers, fmt.Sprintf("there is no client for %s: give one with --client-id (Options.ClientID)", in.Issuer))
+		in.Login.Blockers = append(in.Login.Blockers, fmt.Sprintf("there is no client for %s: give one with --client-id (Options.Client.ID)", in.Issuer))
 		return "none"
 	}
-	return sourceDynamic
+	return string(SourceDynamic)
 }
 
 // document is a document as it was received, nil if there is none. Characters that a terminal or a reader

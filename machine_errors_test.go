@@ -72,7 +72,7 @@ func TestWhatGoesWrongForMachines(t *testing.T) {
 	// The credentials that a program may have.
 	type credentials func(s *robots) mcpoauth.Options
 	secret := func(*robots) mcpoauth.Options {
-		return mcpoauth.Options{ClientID: "robot", ClientSecret: "s3cret", Grant: mcpoauth.ClientCredentials{}}
+		return mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "robot", Secret: "s3cret"}, Grant: mcpoauth.ClientCredentials{}}
 	}
 	key := func(k crypto.Signer, alg string) credentials {
 		return func(*robots) mcpoauth.Options {
@@ -80,7 +80,7 @@ func TestWhatGoesWrongForMachines(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return mcpoauth.Options{ClientID: "robot", ClientKey: signing, Grant: mcpoauth.ClientCredentials{}}
+			return mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "robot", Key: signing}, Grant: mcpoauth.ClientCredentials{}}
 		}
 	}
 	workload := func(k crypto.Signer, audience string, change func(*jwt.Claims)) credentials {
@@ -180,19 +180,19 @@ func TestWhatGoesWrongForMachines(t *testing.T) {
 					t.Errorf("errors.Is(err, %v) is %t", decision, got)
 				}
 			}
-			var token *mcpoauth.TokenError
+			var token *mcpoauth.Error
 			var option *mcpoauth.OptionError
-			var discovery *mcpoauth.DiscoveryError
+			var discovery *mcpoauth.Error
 			switch {
-			case errors.As(err, &token):
+			case errorAt(err, mcpoauth.OpToken, &token):
 				if token.Code != tc.code || (token.URL == "") != (tc.is == nil) {
 					t.Errorf("the code %q of %s", token.Code, token.URL)
 				}
 			case tc.is == nil:
-				if !errors.As(err, &option) || option.Option != "ClientKey" {
+				if !errors.As(err, &option) || option.Option != "Client.Key" {
 					t.Errorf("neither a TokenError nor an OptionError for the key: %v", err)
 				}
-			case !errors.As(err, &discovery) || tc.sent != 0 || discovery.URL == "":
+			case !errorAt(err, mcpoauth.OpDiscovery, &discovery) || tc.sent != 0 || discovery.URL == "":
 				t.Errorf("neither a TokenError nor a DiscoveryError: %v", err)
 			}
 			var temporary *mcpoauth.TemporaryError
@@ -241,7 +241,7 @@ func TestAKeyThatTheServerDoesNotList(t *testing.T) {
 			shown = true
 			return nil, errors.New("seen enough")
 		}
-		c := newClient(t, srv.MCPURL(), mcpoauth.Options{ClientID: "app", ClientKey: k, Prompt: prompt})
+		c := newClient(t, srv.MCPURL(), mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "app", Key: k}, Prompt: prompt})
 		_, login := c.Login(t.Context(), nil)
 		_, begin := c.BeginLogin(t.Context(), "https://app.example/callback")
 		in, err := c.Inspect(t.Context())

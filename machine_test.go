@@ -133,7 +133,7 @@ func basic(id, secret string) func(map[string]string, *http.Request) string {
 func TestAMachineNeedsNoLogin(t *testing.T) {
 	srv := startRobots(t, basic("robot", "s3cret"))
 	st := memstore.New()
-	opts := mcpoauth.Options{Store: st, ClientID: "robot", ClientSecret: "s3cret", Grant: mcpoauth.ClientCredentials{}}
+	opts := mcpoauth.Options{Store: st, Client: mcpoauth.ClientOptions{ID: "robot", Secret: "s3cret"}, Grant: mcpoauth.ClientCredentials{}}
 	c := newClient(t, srv.url(), opts)
 	if s := ping(t, c); s != 200 {
 		t.Fatalf("status %d", s)
@@ -168,7 +168,7 @@ func TestAMachinesTokenIsRenewedByOneOfMany(t *testing.T) {
 	st := memstore.New()
 	var wg sync.WaitGroup
 	for range 10 {
-		c := newClient(t, srv.url(), mcpoauth.Options{Store: st, ClientID: "robot", ClientSecret: "s3cret", Grant: mcpoauth.ClientCredentials{}})
+		c := newClient(t, srv.url(), mcpoauth.Options{Store: st, Client: mcpoauth.ClientOptions{ID: "robot", Secret: "s3cret"}, Grant: mcpoauth.ClientCredentials{}})
 		for range 10 {
 			wg.Go(func() {
 				if s, err := tryPing(c); s != 200 {
@@ -186,7 +186,7 @@ func TestAMachinesTokenIsRenewedByOneOfMany(t *testing.T) {
 func TestAMachineStepsUp(t *testing.T) {
 	srv := startRobots(t, basic("robot", "s3cret"))
 	srv.scope = "admin"
-	c := newClient(t, srv.url(), mcpoauth.Options{ClientID: "robot", ClientSecret: "s3cret", Grant: mcpoauth.ClientCredentials{}})
+	c := newClient(t, srv.url(), mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "robot", Secret: "s3cret"}, Grant: mcpoauth.ClientCredentials{}})
 	if s := ping(t, c); s != 200 || srv.form["scope"] != "admin jobs" {
 		t.Errorf("status %d, scope %q", s, srv.form["scope"])
 	}
@@ -195,10 +195,10 @@ func TestAMachineStepsUp(t *testing.T) {
 func TestWhatAServerRefusesAMachine(t *testing.T) {
 	for code, hint := range map[string]string{"invalid_client": "secret or key", "unauthorized_client": "allow", "invalid_scope": "--scope"} {
 		srv := startRobots(t, func(map[string]string, *http.Request) string { return code })
-		c := newClient(t, srv.url(), mcpoauth.Options{ClientID: "robot", ClientSecret: "wrong", Grant: mcpoauth.ClientCredentials{}})
+		c := newClient(t, srv.url(), mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "robot", Secret: "wrong"}, Grant: mcpoauth.ClientCredentials{}})
 		_, err := c.Token(t.Context(), nil)
-		var te *mcpoauth.TokenError
-		if !errors.As(err, &te) || te.Code != code || !errors.Is(err, mcpoauth.ErrAccessDenied) || errors.Is(err, mcpoauth.ErrLoginRequired) || !strings.Contains(mcpoauth.Hint(err), hint) {
+		var te *mcpoauth.Error
+		if !errorAt(err, mcpoauth.OpToken, &te) || te.Code != code || !errors.Is(err, mcpoauth.ErrAccessDenied) || errors.Is(err, mcpoauth.ErrLoginRequired) || !strings.Contains(mcpoauth.Hint(err), hint) {
 			t.Errorf("%s: %v (%s)", code, err, mcpoauth.Hint(err))
 		}
 		if srv.tokens != 1 {
@@ -264,7 +264,7 @@ func TestAClientThatSigns(t *testing.T) {
 			}
 			var srv *robots
 			srv = startRobots(t, asserted(t, func() string { return srv.URL }, tc.public, tc.expected))
-			c := newClient(t, srv.url(), mcpoauth.Options{ClientID: "robot", ClientKey: key, Grant: mcpoauth.ClientCredentials{}})
+			c := newClient(t, srv.url(), mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "robot", Key: key}, Grant: mcpoauth.ClientCredentials{}})
 			if s := ping(t, c); s != 200 {
 				t.Errorf("status %d", s)
 			}
@@ -278,7 +278,7 @@ func TestAClientThatSigns(t *testing.T) {
 		key.AudienceTokenEndpoint = true
 		var srv *robots
 		srv = startRobots(t, asserted(t, func() string { return srv.URL + "/token" }, ec.Public(), jose.ES256))
-		if s := ping(t, newClient(t, srv.url(), mcpoauth.Options{ClientID: "robot", ClientKey: key, Grant: mcpoauth.ClientCredentials{}})); s != 200 {
+		if s := ping(t, newClient(t, srv.url(), mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "robot", Key: key}, Grant: mcpoauth.ClientCredentials{}})); s != 200 {
 			t.Errorf("status %d", s)
 		}
 	})
@@ -286,7 +286,7 @@ func TestAClientThatSigns(t *testing.T) {
 		key, _ := mcpoauth.NewClientKey(ec, "", "")
 		srv := startRobots(t, func(map[string]string, *http.Request) string { return "invalid_client" })
 		srv.clock = -10 * time.Minute
-		_, err := newClient(t, srv.url(), mcpoauth.Options{ClientID: "robot", ClientKey: key, Grant: mcpoauth.ClientCredentials{}}).Token(t.Context(), nil)
+		_, err := newClient(t, srv.url(), mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "robot", Key: key}, Grant: mcpoauth.ClientCredentials{}}).Token(t.Context(), nil)
 		if h := mcpoauth.Hint(err); !strings.Contains(h, "clock is 10m") || !strings.Contains(h, "ahead of") {
 			t.Errorf("%v (%s)", err, h)
 		}
@@ -318,7 +318,7 @@ func TestAClientThatSigns(t *testing.T) {
 func TestAGrantThatIsNotComplete(t *testing.T) {
 	for name, o := range map[string]mcpoauth.Options{
 		"no client":    {Grant: mcpoauth.ClientCredentials{}},
-		"no secret":    {ClientID: "x", Grant: mcpoauth.ClientCredentials{}},
+		"no secret":    {Client: mcpoauth.ClientOptions{ID: "x"}, Grant: mcpoauth.ClientCredentials{}},
 		"no assertion": {Grant: mcpoauth.WorkloadIdentity{}},
 	} {
 		var oe *mcpoauth.OptionError

@@ -1,6 +1,7 @@
 package mcpoauth
 
 import (
+	"context"
 	"encoding/json"
 
 	"github.com/mcpoauth/mcpoauth/internal/wire"
@@ -40,6 +41,35 @@ type ServerMetadata struct {
 	ClientIDMetadataDocumentSupported          bool
 	// Raw holds every member of the document.
 	Raw map[string]json.RawMessage
+}
+
+// Discovery is what a server's metadata says: see [Client.Discover].
+type Discovery struct {
+	// Resource is the resource indicator (RFC 8707) that a login would send, "" for none.
+	Resource string
+	// Issuer is the authorization server's, as its metadata spells it.
+	Issuer string
+	// Server is the authorization server's metadata.
+	Server *ServerMetadata
+	// Tried are the metadata URLs that were requested, in order.
+	Tried []Attempt
+}
+
+// Discover reads the metadata that a login would use (RFC 9728, RFC 8414), with the same checks, and changes nothing at
+// the server. The error is an [Error] of the step OpDiscovery, [ErrNoOAuth] if the server offers none.
+func (c *Client) Discover(ctx context.Context) (*Discovery, error) {
+	return during(ctx, c, func(ctx context.Context) (*Discovery, error) {
+		f, err := c.discoverer.discover(ctx, nil, c.store.previous(ctx))
+		if err != nil {
+			return nil, err
+		}
+		m := ServerMetadata(*f.Server)
+		d := &Discovery{Resource: f.Resource, Issuer: f.Issuer, Server: &m}
+		for _, a := range f.Tried {
+			d.Tried = append(d.Tried, Attempt(a))
+		}
+		return d, nil
+	})
 }
 
 // UnmarshalJSON decodes tolerantly. Its error says which member cannot be used.

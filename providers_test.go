@@ -221,7 +221,7 @@ func (p *provider) person(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoa
 // must take one refresh each and none of the options, and returns the requests but those for metadata.
 func (p *provider) use(o mcpoauth.Options) []string {
 	p.t.Helper()
-	o.HTTPClient, o.Prompt = &http.Client{Transport: p}, p.person
+	o.Network.HTTPClient, o.Prompt = &http.Client{Transport: p}, p.person
 	if o.Store == nil {
 		o.Store = memstore.New()
 	}
@@ -229,7 +229,7 @@ func (p *provider) use(o mcpoauth.Options) []string {
 	p.call(newClient(p.t, typed, o))
 	for range 2 {
 		p.dead = fmt.Sprintf("Bearer access-%d", p.issued)
-		p.call(newClient(p.t, typed, mcpoauth.Options{Store: o.Store, HTTPClient: o.HTTPClient, Prompt: nobody(p.t)}))
+		p.call(newClient(p.t, typed, mcpoauth.Options{Store: o.Store, Network: mcpoauth.NetworkOptions{HTTPClient: o.Network.HTTPClient}, Prompt: nobody(p.t)}))
 	}
 	return slices.DeleteFunc(p.requests, func(s string) bool { return s == "metadata" })
 }
@@ -244,7 +244,7 @@ func (p *provider) call(c *mcpoauth.Client) {
 // refused logs in with options that do not fit and returns the error.
 func (p *provider) refused(o mcpoauth.Options, hint string) error {
 	p.t.Helper()
-	o.HTTPClient, o.Prompt = &http.Client{Transport: p}, p.person
+	o.Network.HTTPClient, o.Prompt = &http.Client{Transport: p}, p.person
 	_, err := newClient(p.t, p.mcp, o).Login(p.t.Context(), nil)
 	if err == nil || !strings.Contains(mcpoauth.Hint(err), hint) {
 		p.t.Errorf("got %v with the hint %q, want one with %q", err, mcpoauth.Hint(err), hint)
@@ -271,7 +271,7 @@ func prmAt(mcp string, issuers ...string) map[string]any {
 
 // Options: ClientID and ClientSecret. GitHub registers no clients, takes the secret in the form only and
 // says so nowhere, answers in forms, refreshes too, and sends errors with the status 200.
-func TestFieldGitHub(t *testing.T) {
+func TestGitHub(t *testing.T) {
 	const issuer = "https://github.com/login/oauth"
 	p := &provider{
 		t: t, mcp: "https://api.githubcopilot.com/mcp/", challenge: `Bearer error="invalid_request", resource_metadata="https://api.githubcopilot.com/.well-known/oauth-protected-resource/mcp/"`,
@@ -288,20 +288,20 @@ func TestFieldGitHub(t *testing.T) {
 			return document{200, "application/x-www-form-urlencoded; charset=utf-8", []byte("error=" + own + "&error_description=No.")}
 		},
 	}
-	err := p.refused(mcpoauth.Options{ClientID: "Iv1.app", ClientSecret: "another"}, "--client-id and its secret")
-	var te *mcpoauth.TokenError
-	if !errors.As(err, &te) || te.Code != "invalid_client" || te.Status != 200 {
+	err := p.refused(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "Iv1.app", Secret: "another"}}, "--client-id and its secret")
+	var te *mcpoauth.Error
+	if !errorAt(err, mcpoauth.OpToken, &te) || te.Code != "invalid_client" || te.Status != 200 {
 		t.Errorf("%+v", err)
 	}
 	p.requests = nil
 	// What works for the code is remembered for the refresh.
-	p.wants(p.use(mcpoauth.Options{ClientID: "Iv1.app", ClientSecret: "0123456789abcdef"}), []string{"authorize", "authorization_code", "authorization_code", "refresh_token", "refresh_token"})
+	p.wants(p.use(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "Iv1.app", Secret: "0123456789abcdef"}}), []string{"authorize", "authorization_code", "authorization_code", "refresh_token", "refresh_token"})
 }
 
 // Options: ClientID. It is known that the announced tenant is an alias whose document says {tenantid}, that PKCE is
 // not announced, and that Entra ID refuses the resource where it differs from the scopes. For one that is not known
 // these are AuthServer and NoResource.
-func TestFieldEntra(t *testing.T) {
+func TestEntra(t *testing.T) {
 	const (
 		announced  = "https://login.microsoftonline.com/organizations/v2.0"
 		documented = "https://login.microsoftonline.com/{tenantid}/v2.0"
@@ -333,19 +333,19 @@ func TestFieldEntra(t *testing.T) {
 			return "application/json; charset=utf-8", fmt.Sprintf(`{"token_type":"Bearer","scope":"api://00000000-0000-0000-0000-000000000000/Tools.Use","expires_in":"3599","ext_expires_in":"3599","expires_on":"1759495112","not_before":"1759489561","access_token":"access-%d","refresh_token":"refresh-%d","id_token":"e30.e30.x"}`, n, n)
 		},
 	}
-	p.wants(p.use(mcpoauth.Options{ClientID: p.client}), once)
-	o := mcpoauth.Options{ClientID: p.client, IgnoreProviders: true}
+	p.wants(p.use(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: p.client}}), once)
+	o := mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: p.client}, Server: mcpoauth.ServerOptions{IgnoreProviders: true}}
 	p.refused(o, "--auth-server '"+documented+"'")
-	o.AuthServer = documented
+	o.Server.Issuer = documented
 	p.refused(o, "--no-resource")
-	o.NoResource, p.issued, p.requests = true, 0, nil
+	o.Server.NoResource, p.issued, p.requests = true, 0, nil
 	p.wants(p.use(o), once)
 }
 
 // Options: ClientID, ClientSecret. It is known that the person's token lies in authed_user and has the type "user";
 // for one that is not known these are TokenMember and AllowTokenType. The login remembers both, so that a refresh
 // needs no options.
-func TestFieldSlack(t *testing.T) {
+func TestSlack(t *testing.T) {
 	p := &provider{
 		t: t, mcp: "https://mcp.slack.com/mcp", challenge: `Bearer resource_metadata="https://mcp.slack.com/.well-known/oauth-protected-resource"`,
 		authorize: "https://slack.com/oauth/v2_user/authorize", token: "https://slack.com/api/oauth.v2.user.access", client: "1.2", secret: "abc", method: "client_secret_post", rotating: true,
@@ -360,13 +360,13 @@ func TestFieldSlack(t *testing.T) {
 			return document{200, "application/json", []byte(`{"ok":false,"error":"invalid_code"}`)}
 		},
 	}
-	p.wants(p.use(mcpoauth.Options{ClientID: "1.2", ClientSecret: "abc"}), once)
+	p.wants(p.use(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "1.2", Secret: "abc"}}), once)
 	p.issued, p.requests = 0, nil
-	o := mcpoauth.Options{ClientID: "1.2", ClientSecret: "abc", IgnoreProviders: true, Store: memstore.New()}
+	o := mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "1.2", Secret: "abc"}, Server: mcpoauth.ServerOptions{IgnoreProviders: true}, Store: memstore.New()}
 	p.refused(o, "--token-member authed_user")
-	o.TokenMember = "authed_user"
+	o.Server.TokenMember = "authed_user"
 	p.refused(o, "--allow-token-type user")
-	o.AllowTokenType = "user"
+	o.Allow.TokenType = "user"
 	p.issued, p.requests = 0, nil
 	p.wants(p.use(o), once)
 	if rec := stored(t, o.Store, newClient(t, p.mcp, o)); !slices.Equal(rec.Scopes, []string{"channels:read", "users:read"}) || rec.TokenType != "Bearer" {
@@ -376,7 +376,7 @@ func TestFieldSlack(t *testing.T) {
 
 // Options: ClientID, ClientSecret. It is known that Google gives refresh tokens for access_type=offline only, at a
 // consent of their own, and that its endpoints have several domains. It knows no offline_access.
-func TestFieldGoogle(t *testing.T) {
+func TestGoogle(t *testing.T) {
 	const mcp, issuer = "https://mail.googleapis.example/mcp", "https://accounts.google.com"
 	prm := prmAt(mcp, issuer+"/")
 	prm["scopes_supported"] = []string{"https://www.googleapis.com/auth/gmail.readonly"}
@@ -407,9 +407,9 @@ func TestFieldGoogle(t *testing.T) {
 		}
 		return ""
 	}
-	o := mcpoauth.Options{ClientID: p.client, ClientSecret: p.secret}
+	o := mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: p.client, Secret: p.secret}}
 	p.wants(p.use(o), once)
-	if _, err := newClient(t, mcp, mcpoauth.Options{ClientID: p.client, ClientSecret: p.secret, IgnoreProviders: true, HTTPClient: &http.Client{Transport: p}, Prompt: p.person}).Login(t.Context(), nil); err == nil {
+	if _, err := newClient(t, mcp, mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: p.client, Secret: p.secret}, Server: mcpoauth.ServerOptions{IgnoreProviders: true}, Network: mcpoauth.NetworkOptions{HTTPClient: &http.Client{Transport: p}}, Prompt: p.person}).Login(t.Context(), nil); err == nil {
 		t.Error("without what is known the parameters are sent all the same")
 	}
 	// What the person sets wins.
@@ -420,31 +420,31 @@ func TestFieldGoogle(t *testing.T) {
 		}
 		return ""
 	}
-	p.wants(p.use(mcpoauth.Options{ClientID: p.client, ClientSecret: p.secret, AuthorizeParams: url.Values{"prompt": {"select_account"}}}), once)
+	p.wants(p.use(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: p.client, Secret: p.secret}, Server: mcpoauth.ServerOptions{AuthorizeParams: url.Values{"prompt": {"select_account"}}}}), once)
 }
 
-// TestFieldEndpointsByHand: a server without metadata, or with what is none, whose endpoints are known.
-func TestFieldEndpointsByHand(t *testing.T) {
+// TestEndpointsByHand: a server without metadata, or with what is none, whose endpoints are known.
+func TestEndpointsByHand(t *testing.T) {
 	const mcp, issuer = "https://tools.example.com/mcp", "https://as.example.com"
 	p := &provider{
 		t: t, mcp: mcp, authorize: issuer + "/a", token: issuer + "/t", client: "by-hand", method: "none", answer: usualAnswer, rotating: true,
 		documents: map[string]any{"https://tools.example.com/.well-known/oauth-protected-resource/mcp": prmAt(mcp, issuer)},
 	}
-	p.refused(mcpoauth.Options{ClientID: p.client}, "")
-	o := mcpoauth.Options{ClientID: p.client, Endpoints: mcpoauth.Endpoints{Authorization: p.authorize, Token: p.token}}
+	p.refused(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: p.client}}, "")
+	o := mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: p.client}, Server: mcpoauth.ServerOptions{Endpoints: mcpoauth.Endpoints{Authorization: p.authorize, Token: p.token}}}
 	p.wants(p.use(o), once)
 	for name, e := range map[string]mcpoauth.Endpoints{"one alone": {Token: p.token}, "no token endpoint": {Authorization: p.authorize}} {
 		var oe *mcpoauth.OptionError
-		if _, err := mcpoauth.New(mcp, &mcpoauth.Options{Endpoints: e}); !errors.As(err, &oe) || oe.Hint == "" {
+		if _, err := mcpoauth.New(mcp, &mcpoauth.Options{Server: mcpoauth.ServerOptions{Endpoints: e}}); !errors.As(err, &oe) || oe.Hint == "" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	p.refused(mcpoauth.Options{ClientID: p.client, Endpoints: mcpoauth.Endpoints{Authorization: "http://as.example.com/a", Token: p.token}}, "")
+	p.refused(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: p.client}, Server: mcpoauth.ServerOptions{Endpoints: mcpoauth.Endpoints{Authorization: "http://as.example.com/a", Token: p.token}}}, "")
 }
 
 // Options: ClientID, and CallbackHost since 127.0.0.1 is not taken; outside of a test CallbackPort as well, for the
 // redirect URI is compared whole. Tokens have no expires_in, and a refresh brings no refresh token.
-func TestFieldSalesforce(t *testing.T) {
+func TestSalesforce(t *testing.T) {
 	const mcp, issuer = "https://api.salesforce.com/platform/mcp/v1/sobject-all", "https://login.salesforce.com"
 	p := &provider{
 		t: t, mcp: mcp, authorize: issuer + "/services/oauth2/authorize", token: issuer + "/services/oauth2/token", client: "3MVG9.fake", method: "none",
@@ -470,14 +470,14 @@ func TestFieldSalesforce(t *testing.T) {
 			return "application/json;charset=UTF-8", fmt.Sprintf(`{"access_token":"access-%d",%s"signature":"x=","scope":"refresh_token api","instance_url":"https://x.my.salesforce.com","id":"https://login.salesforce.com/id/0/0","token_type":"Bearer","issued_at":"1278448384422"}`, n, refresh)
 		},
 	}
-	p.refused(mcpoauth.Options{ClientID: p.client}, "")
+	p.refused(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: p.client}}, "")
 	p.requests = nil
-	p.wants(p.use(mcpoauth.Options{ClientID: p.client, CallbackHost: "localhost"}), once)
+	p.wants(p.use(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: p.client}, Callback: mcpoauth.CallbackOptions{Host: "localhost"}}), once)
 }
 
 // Options: ClientID. Cognito has no registration and does not announce PKCE, which is known; its metadata is
 // OpenID Connect's, at the end of an issuer with a path, and its endpoints are on another domain.
-func TestFieldCognito(t *testing.T) {
+func TestCognito(t *testing.T) {
 	const mcp, issuer, domain = "https://tools.example.com/mcp", "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_Fake00000", "https://example.auth.eu-west-1.amazoncognito.com"
 	p := &provider{
 		t: t, mcp: mcp, authorize: domain + "/oauth2/authorize", token: domain + "/oauth2/token", client: "1example23456789", method: "none",
@@ -498,11 +498,11 @@ func TestFieldCognito(t *testing.T) {
 		},
 	}
 	p.refused(mcpoauth.Options{}, "--client-id")
-	p.wants(p.use(mcpoauth.Options{ClientID: p.client}), once)
+	p.wants(p.use(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: p.client}}), once)
 }
 
 // Options: none. The lists have values that no registry knows, and "none" is not among the methods.
-func TestFieldMethodsThatNobodyKnows(t *testing.T) {
+func TestMethodsThatNobodyKnows(t *testing.T) {
 	const mcp, origin = "https://mcp.paypal.com/mcp", "https://mcp.paypal.com"
 	p := &provider{
 		t: t, mcp: mcp, challenge: `Bearer realm="OAuth", resource_metadata="https://mcp.paypal.com/.well-known/oauth-protected-resource/mcp", error="invalid_token", error_description="Missing or invalid access token"`,
@@ -524,7 +524,7 @@ func TestFieldMethodsThatNobodyKnows(t *testing.T) {
 
 // Options: none. The issuer has a path, but its metadata lies at the root of the host only, and the resource's
 // at the root of the MCP server; whose they are is in them.
-func TestFieldMetadataOnlyAtTheOrigin(t *testing.T) {
+func TestMetadataOnlyAtTheOrigin(t *testing.T) {
 	const mcp, issuer = "https://mcp.example.com/v1/mcp", "https://login.example.com/realms/tools"
 	p := &provider{
 		t: t, mcp: mcp, authorize: issuer + "/authorize", token: issuer + "/token", register: issuer + "/register", method: "none", rotating: true, iss: issuer,
@@ -548,7 +548,7 @@ func TestFieldMetadataOnlyAtTheOrigin(t *testing.T) {
 
 // Options: ClientID and ClientSecret. Issuer and endpoints have paths that end in slashes, the endpoints
 // outside of the issuer's.
-func TestFieldIssuerWithAPath(t *testing.T) {
+func TestIssuerWithAPath(t *testing.T) {
 	const mcp, issuer, base = "https://tools.example.com/mcp", "https://authentik.example.com/application/o/hireling/", "https://authentik.example.com/application/o/"
 	p := &provider{
 		t: t, mcp: mcp, authorize: base + "authorize/", token: base + "token/", client: "hireling", secret: "p&p=1", method: "client_secret_basic", rotating: true, iss: issuer,
@@ -558,12 +558,12 @@ func TestFieldIssuerWithAPath(t *testing.T) {
 		},
 		answer: usualAnswer,
 	}
-	p.wants(p.use(mcpoauth.Options{ClientID: "hireling", ClientSecret: "p&p=1"}), once)
+	p.wants(p.use(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "hireling", Secret: "p&p=1"}}), once)
 }
 
 // Options: none. Every address that is nothing else is a page of an application; metadata is at one of those
 // that come last.
-func TestFieldPagesAtWellKnownAddresses(t *testing.T) {
+func TestPagesAtWellKnownAddresses(t *testing.T) {
 	const mcp, issuer = "https://app.example.com/mcp", "https://app.example.com/auth"
 	app := corpusFile(t, "outline-prm.html")
 	p := &provider{
@@ -587,7 +587,7 @@ func TestFieldPagesAtWellKnownAddresses(t *testing.T) {
 
 // Options: none for the authorization server that registers clients; ClientID and AuthServer for the
 // company's own, which comes first and does not.
-func TestFieldSeveralAuthorizationServers(t *testing.T) {
+func TestSeveralAuthorizationServers(t *testing.T) {
 	const mcp, company, public = "https://tools.example.com/mcp", "https://sso.example.com", "https://login.example.net"
 	server := func(issuer string) map[string]any {
 		return map[string]any{
@@ -612,5 +612,5 @@ func TestFieldSeveralAuthorizationServers(t *testing.T) {
 	p.wants(p.use(mcpoauth.Options{}), append([]string{"register"}, once...))
 	p = at(company)
 	p.client = "by-hand"
-	p.wants(p.use(mcpoauth.Options{ClientID: "by-hand", AuthServer: company}), once)
+	p.wants(p.use(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "by-hand"}, Server: mcpoauth.ServerOptions{Issuer: company}}), once)
 }

@@ -10,107 +10,172 @@ import (
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/grant"
-	"github.com/mcpoauth/mcpoauth/internal/loopback"
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/internal/registration"
 	"github.com/mcpoauth/mcpoauth/internal/secret"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 	"github.com/mcpoauth/mcpoauth/store"
 )
 
-// Where a client's identity comes from.
-const (
-	sourcePreRegistered = "pre-registered"
-	sourceDocument      = "metadata-document"
-	sourceDynamic       = "dynamic"
-	sourceImported      = "imported"
-)
+// registrar knows the client that a login uses at an authorization server: one that was registered by hand, a metadata
+// document, or a dynamic registration, which it makes, keeps in the store, changes and deletes.
+type registrar struct {
+	set     *settings
+	net     *network
+	trace   *tracer
+	store   store.Store
+	profile string
+}
 
-// identity is who we are at an authorization server.
-type identity struct {
-	reg    *store.Registration
-	rev    store.Revision
-	key    store.Key
+// clientRegistration is a client and where its registration is stored.
+type clientRegistration struct {
+	// reg is nil until there is one.
+	reg *record.Registration
+	rev store.Revision
+	// key is the zero value if it is not to be stored.
+	key store.Key
+	// reused means that reg was stored before this login.
 	reused bool
 }
 
-// registrationKey identifies a dynamic registration: issuer and redirect URI without port.
-func (c *Client) registrationKey(issuer, redirectURI string) store.Key {
+// clientNeed is what a login needs of its client.
+type clientNeed struct {
+	redirectURI string
+	scopes      []string
+	// fresh demands a new registration.
+	fresh bool
+}
+
+// keyOf identifies a dynamic registration: issuer and redirect URI without port.
+func (r *registrar) keyOf(issuer, redirectURI string) store.Key {
 	if u, err := url.Parse(redirectURI); err == nil {
 		u.Host = u.Hostname()
 		redirectURI = u.String()
 	}
-	return store.Key{Kind: store.KindRegistration, ID: issuer + " " + redirectURI, Profile: c.opts.Profile}
+	return store.Key{Kind: store.KindRegistration, ID: issuer + " " + redirectURI, Profile: r.profile}
 }
 
-// listenAndRegister opens the listener, on the port of the stored registration if there is one,
-// and returns it with the client to use. It listens first: a port is named only once it is held.
-func (c *Client) listenAndRegister(ctx context.Context, f *facts, w want) (*identity, *loopback.Listener, error) {
-	id := c.fixedIdentity(f)
-	if id == nil {
-		host := c.opts.CallbackHost
-		if strings.Contains(host, ":") {
-			host = "[" + host + "]"
+// fixed returns the pre-registered client or the metadata document, nil if neither applies.
+func (r *registrar) fixed(f *discovered) *clientRegistration {
+	methods, c := f.Server.TokenEndpointAuthMethodsSupported, r.set.client
+	switch {
+	case c.ID != "":
+		method := string(c.AuthMethod)
+		if method == "" && c.Key != nil {
+			method = string(AuthMethodPrivateKeyJWT)
 		}
-		id = c.storedIdentity(ctx, f, "http://"+host+c.opts.CallbackPath, w)
-	}
-	port := c.opts.CallbackPort
-	if port == 0 && id.reg != nil && id.reg.Source == sourceDynamic {
-		port = portOf(id.reg.RedirectURI)
-	}
-	cfg := loopback.Config{Host: c.opts.CallbackHost, Port: port, Path: c.opts.CallbackPath, ServerName: hostOf(c.id)}
-	l, err := loopback.Listen(cfg)
-	var busy *loopback.PortBusyError
-	if errors.As(err, &busy) && c.opts.CallbackPort == 0 {
-		// Somebody has the port of the registration.
-		cfg.Port = 0
-		l, err = loopback.Listen(cfg)
-	}
-	if err != nil {
-		return nil, nil, &AuthorizationError{Fact{
-			Message: "cannot listen for the browser's answer: " + err.Error(), Err: err,
-			Hint: "choose another port with --callback-port (Options.CallbackPort), or leave it out",
+		if method == "" {
+			method = chooseAuthMethod(methods, c.Secret)
+		}
+		return &clientRegistration{reg: &record.Registration{
+			Issuer: f.Issuer, ClientID: c.ID, ClientSecret: c.Secret, AuthMethod: method, Source: string(SourcePreRegistered),
 		}}
-	}
-	if old := id.reg; old != nil && old.Source == sourceDynamic && !c.suits(ctx, f, old, l, w) && !c.changeRegistration(ctx, f, id, l.RedirectURI(), w) {
-		id.reg, id.reused = nil, false
-	}
-	if id.reg == nil {
-		if err := c.register(ctx, f, id, l.RedirectURI(), w); err != nil {
-			_ = l.Close()
-			return nil, nil, err
+	case c.MetadataURL != "" && f.Server.ClientIDMetadataDocumentSupported:
+		method := string(AuthMethodNone)
+		if c.Key != nil {
+			method = string(AuthMethodPrivateKeyJWT)
+		}
+		if methods == nil || slices.Contains(methods, method) {
+			return &clientRegistration{reg: &record.Registration{Issuer: f.Issuer, ClientID: c.MetadataURL, AuthMethod: method, Source: string(SourceMetadataDocument)}}
 		}
 	}
-	if id.reused {
-		c.suspectRegistration(ctx, id)
-	}
-	return id, l, nil
+	return nil
 }
 
-// suits reports whether a registration has what a login needs. Scopes that it has not are the server's to judge
-// if it cannot be changed.
-func (c *Client) suits(ctx context.Context, f *facts, reg *store.Registration, l *loopback.Listener, w want) bool {
-	if portOf(reg.RedirectURI) != l.Port() {
+// checkKey refuses, before anything is sent, a client key whose signatures the server does not list. Lists can be wrong:
+// an algorithm that was chosen is used in any case.
+func (r *registrar) checkKey(f *discovered) error {
+	k, listed := r.set.client.Key, f.Server.TokenEndpointAuthSigningAlgValuesSupported
+	if k == nil || k.chosen || len(listed) == 0 || slices.Contains(listed, k.signer.Algorithm()) {
+		return nil
+	}
+	if c := r.fixed(f); c == nil || c.reg.AuthMethod != string(AuthMethodPrivateKeyJWT) {
+		return nil
+	}
+	hint := "register a key of a type that it lists; if the list is wrong, --client-key-alg " + k.signer.Algorithm() + " (NewClientKey) uses this one all the same"
+	if alg := k.signer.OneOf(listed); alg != "" {
+		hint = "this key can sign with " + alg + " as well: give --client-key-alg " + alg + " (NewClientKey)"
+	}
+	return optionError("Client.Key", fmt.Errorf("it signs with %s, and %s accepts %s", k.signer.Algorithm(), f.Issuer, wire.Clean(strings.Join(listed, ", "))), hint)
+}
+
+// stored returns the stored dynamic registration if it can serve a login, and a clientRegistration without one
+// otherwise.
+func (r *registrar) stored(ctx context.Context, issuer string, need clientNeed) *clientRegistration {
+	c := &clientRegistration{key: r.keyOf(issuer, need.redirectURI)}
+	reg, rev, err := r.load(ctx, c.key)
+	if errors.Is(err, store.ErrNotFound) {
+		return c
+	}
+	c.rev = rev
+	note := func(text string) { r.trace.note(ctx, NoteRegistration, text) }
+	switch {
+	case isCorrupt(err):
+		note("the stored registration cannot be read, registering anew: " + err.Error())
+		if derr := r.store.Delete(ctx, c.key, 0); derr == nil {
+			c.rev = 0
+		}
+	case err != nil:
+		// Another key sealed it, or a newer version wrote it: others can use it.
+		note("the stored registration cannot be read; one is made for this login alone: " + err.Error())
+		c.key = store.Key{}
+	case need.fresh, reg.Issuer != issuer:
+	case !reg.SecretExpiry.IsZero() && time.Now().After(reg.SecretExpiry):
+		note("the stored client's secret has expired, registering anew")
+	case reg.Unanswered:
+		note("the last login with the stored client did not come back, registering anew")
+	default:
+		c.reg, c.reused = reg, true
+	}
+	return c
+}
+
+func (r *registrar) load(ctx context.Context, key store.Key) (*record.Registration, store.Revision, error) {
+	data, rev, err := r.store.Load(ctx, key)
+	if err != nil {
+		return nil, 0, err
+	}
+	reg, err := record.DecodeRegistration(data)
+	return reg, rev, err
+}
+
+// serve makes c a client that can be used for a login, by changing its registration or by a new one.
+func (r *registrar) serve(ctx context.Context, f *discovered, c *clientRegistration, need clientNeed) error {
+	if old := c.reg; old != nil && RegistrationSource(old.Source) == SourceDynamic && !suits(old, need) && !r.change(ctx, c, need) {
+		c.reg, c.reused = nil, false
+	}
+	if c.reg == nil {
+		return r.register(ctx, f, c, need)
+	}
+	return nil
+}
+
+// suits reports whether a registration has what a login needs. Scopes that it lacks are the server's to judge if it
+// cannot be changed.
+func suits(reg *record.Registration, need clientNeed) bool {
+	if portOf(reg.RedirectURI) != portOf(need.redirectURI) {
 		return false
 	}
-	return reg.Scope == "" || reg.ClientURI == "" || covers(strings.Fields(reg.Scope), c.scopesFor(ctx, f, w))
+	return reg.Scope == "" || reg.ClientURI == "" || covers(strings.Fields(reg.Scope), need.scopes)
 }
 
-// changeRegistration adds to a stored registration what a login needs (RFC 7592 section 2.2), and reports whether
-// it serves now. The redirect URIs that it has stay: another process may be waiting at one.
-func (c *Client) changeRegistration(ctx context.Context, f *facts, id *identity, redirectURI string, w want) bool {
-	reg := *id.reg
-	if reg.ClientURI == "" || reg.AccessToken == "" || !c.manageable(&reg) {
-		return portOf(reg.RedirectURI) == portOf(redirectURI)
+// change adds to a stored registration what a login needs (RFC 7592 section 2.2), and reports whether it serves now. The
+// redirect URIs that it has stay: another process may be waiting at one.
+func (r *registrar) change(ctx context.Context, c *clientRegistration, need clientNeed) bool {
+	reg := *c.reg
+	serves := portOf(reg.RedirectURI) == portOf(need.redirectURI)
+	if !manageable(&reg) {
+		return serves
 	}
-	got, err := registration.Change(ctx, c.http, registration.Update{
+	got, err := registration.Change(ctx, r.net.guard(), registration.Update{
 		URI: reg.ClientURI, Token: secret.New(reg.AccessToken), ClientID: reg.ClientID,
-		RedirectURIs: redirectSpellings(redirectURI), Scopes: c.scopesFor(ctx, f, w),
+		RedirectURIs: redirectSpellings(need.redirectURI), Scopes: need.scopes,
 	})
-	if err != nil || got.AuthMethod != reg.AuthMethod || len(got.RedirectURIs) > 0 && !slices.Contains(got.RedirectURIs, redirectURI) {
-		c.note("the stored registration could not be changed")
-		return portOf(reg.RedirectURI) == portOf(redirectURI)
+	if err != nil || got.AuthMethod != reg.AuthMethod || len(got.RedirectURIs) > 0 && !slices.Contains(got.RedirectURIs, need.redirectURI) {
+		r.trace.note(ctx, NoteRegistration, "the stored registration could not be changed")
+		return serves
 	}
-	reg.RedirectURI, reg.RedirectURIs, reg.Scope = redirectURI, got.RedirectURIs, got.Scope
+	reg.RedirectURI, reg.RedirectURIs, reg.Scope = need.redirectURI, got.RedirectURIs, got.Scope
 	if !got.ClientSecret.IsZero() {
 		reg.ClientSecret, reg.SecretExpiry = got.ClientSecret.Reveal(), got.SecretExpiry
 	}
@@ -120,18 +185,59 @@ func (c *Client) changeRegistration(ctx context.Context, f *facts, id *identity,
 	if got.RegistrationClientURI != "" {
 		reg.ClientURI = got.RegistrationClientURI
 	}
-	id.reg = &reg
-	c.saveRegistration(ctx, id)
+	c.reg = &reg
+	r.save(ctx, c)
 	return true
 }
 
-// manageable reports whether the address that manages a registration is the server's own: the token that goes
-// there is a secret.
-func (c *Client) manageable(reg *store.Registration) bool {
-	return sameOrigin(reg.ClientURI, reg.Endpoint) || sameOrigin(reg.ClientURI, reg.Issuer)
+// manageable reports whether a registration can be managed (RFC 7592), and at an address of the server's own: the token
+// that goes there is a secret.
+func manageable(reg *record.Registration) bool {
+	return reg.ClientURI != "" && reg.AccessToken != "" && (sameOrigin(reg.ClientURI, reg.Endpoint) || sameOrigin(reg.ClientURI, reg.Issuer))
 }
 
-// chooseAuthMethod chooses how a client with this secret, if any, authenticates.
+// register registers a client dynamically (RFC 7591) and stores it before any browser opens, so that a login that is
+// aborted leaves it for the next.
+func (r *registrar) register(ctx context.Context, f *discovered, c *clientRegistration, need clientNeed) error {
+	endpoint := f.Server.RegistrationEndpoint
+	if endpoint == "" {
+		return r.noEndpoint(f, need.redirectURI)
+	}
+	applicationType := "native"
+	if strings.HasPrefix(need.redirectURI, "https:") {
+		applicationType = "web"
+	}
+	grants := []string{"authorization_code", "refresh_token"}
+	if r.set.device() {
+		grants = append(grants, grant.TypeDeviceCode)
+	}
+	o := r.set.client
+	method := string(o.AuthMethod)
+	if method == "" {
+		method = registration.AuthMethodWithoutSecret(f.Server.TokenEndpointAuthMethodsSupported)
+	}
+	got, err := registration.Register(ctx, r.net.guard(), registration.Request{
+		Endpoint: endpoint, RedirectURIs: redirectSpellings(need.redirectURI), ClientName: o.Name, ApplicationType: applicationType,
+		GrantTypes: grants, Scope: registeredScope(f, need.scopes), AuthMethod: method,
+		SoftwareID: "mcpoauth", SoftwareVersion: Version(), SoftwareStatement: o.SoftwareStatement,
+		InitialAccessToken: secret.New(o.InitialAccessToken), Extra: o.Metadata, AllowForeignEndpoints: r.set.allow.ForeignEndpoints,
+	})
+	if err != nil {
+		return publicError(err)
+	}
+	c.reg = &record.Registration{
+		Issuer: f.Issuer, ClientID: got.ClientID, ClientSecret: got.ClientSecret.Reveal(), AuthMethod: got.AuthMethod, Source: string(SourceDynamic),
+		RedirectURI: need.redirectURI, RedirectURIs: got.RedirectURIs, Endpoint: endpoint, Scope: got.Scope, SecretExpiry: got.SecretExpiry, CreatedAt: time.Now(),
+		AccessToken: got.RegistrationAccessToken.Reveal(), ClientURI: got.RegistrationClientURI, LoginUntil: time.Now().Add(r.set.loginTimeout),
+	}
+	for _, note := range got.Notes {
+		r.trace.note(ctx, NoteRegistration, note)
+	}
+	r.save(ctx, c)
+	return nil
+}
+
+// chooseAuthMethod chooses how a client with this secret, if it has one, authenticates.
 func chooseAuthMethod(supported []string, secret string) string {
 	if secret == "" {
 		return registration.AuthMethodWithoutSecret(supported)
@@ -139,159 +245,24 @@ func chooseAuthMethod(supported []string, secret string) string {
 	return registration.AuthMethodWithSecret(supported)
 }
 
-// fixedIdentity returns the pre-registered client or the metadata document, if one applies.
-func (c *Client) fixedIdentity(f *facts) *identity {
-	methods := f.Server.TokenEndpointAuthMethodsSupported
-	switch {
-	case c.opts.ClientID != "":
-		method := c.opts.ClientAuthMethod
-		if method == "" && c.opts.ClientKey != nil {
-			method = methodPrivateKey
-		}
-		if method == "" {
-			method = chooseAuthMethod(methods, c.opts.ClientSecret)
-		}
-		return &identity{reg: &store.Registration{
-			Issuer: f.Issuer, ClientID: c.opts.ClientID, ClientSecret: c.opts.ClientSecret, AuthMethod: method, Source: sourcePreRegistered,
-		}}
-	case c.opts.ClientMetadataURL != "" && f.Server.ClientIDMetadataDocumentSupported:
-		method := "none"
-		if c.opts.ClientKey != nil {
-			method = methodPrivateKey
-		}
-		if methods == nil || slices.Contains(methods, method) {
-			return &identity{reg: &store.Registration{Issuer: f.Issuer, ClientID: c.opts.ClientMetadataURL, AuthMethod: method, Source: sourceDocument}}
-		}
+// noEndpoint is the error of a server that registers no clients.
+func (r *registrar) noEndpoint(f *discovered, redirectURI string) error {
+	where, port := "there", ""
+	if f.Provider != nil {
+		where = "at " + f.Provider.Register
 	}
-	return nil
+	if n := portOf(redirectURI); r.set.callback.Port == 0 && n != 0 && strings.HasPrefix(redirectURI, "http:") {
+		// Most servers compare all of the redirect URI, the port included.
+		port = fmt.Sprintf(", --callback-port %d", n)
+	}
+	return &Error{
+		Op: OpRegistration, URL: f.Issuer, Message: "the authorization server " + f.Issuer + " does not register clients by itself",
+		Hint: "register a client " + where + " with the redirect URI " + redirectURI + ", then give --client-id" + port + " and, if it has a secret, --client-secret-env (Options.Client.ID, Options.Client.Secret)",
+	}
 }
 
-// checkKey refuses, before anything is sent, a client key whose signatures the server does not list. Lists can
-// be wrong: an algorithm that was asked for is used in any case.
-func (c *Client) checkKey(f *facts) error {
-	k, listed := c.opts.ClientKey, f.Server.TokenEndpointAuthSigningAlgValuesSupported
-	if k == nil || k.chosen || len(listed) == 0 || slices.Contains(listed, k.signer.Algorithm()) {
-		return nil
-	}
-	if id := c.fixedIdentity(f); id == nil || id.reg.AuthMethod != methodPrivateKey {
-		return nil
-	}
-	hint := "register a key of a type that it lists; if the list is wrong, --client-key-alg " + k.signer.Algorithm() + " (NewClientKey) uses this one all the same"
-	if alg := k.signer.OneOf(listed); alg != "" {
-		hint = "this key can sign with " + alg + " as well: give --client-key-alg " + alg + " (NewClientKey)"
-	}
-	return optionError("ClientKey", fmt.Errorf("it signs with %s, and %s takes %s", k.signer.Algorithm(), f.Issuer, wire.Clean(strings.Join(listed, ", "))), hint)
-}
-
-// storedIdentity returns the stored dynamic registration if it can serve this login, and an
-// identity without one otherwise.
-func (c *Client) storedIdentity(ctx context.Context, f *facts, redirectURI string, w want) *identity {
-	id := &identity{key: c.registrationKey(f.Issuer, redirectURI)}
-	data, rev, err := c.store.Load(ctx, id.key)
-	if errors.Is(err, store.ErrNotFound) {
-		return id
-	}
-	id.rev = rev
-	var reg *store.Registration
-	if err == nil {
-		reg, err = store.DecodeRegistration(data)
-	}
-	var damaged *store.CorruptError
-	switch {
-	case errors.As(err, &damaged):
-		c.note("the stored registration cannot be read, registering anew: " + err.Error())
-		if derr := c.store.Delete(ctx, id.key, 0); derr == nil {
-			id.rev = 0
-		}
-	case err != nil:
-		// Another key sealed it, or a newer version wrote it: it is of use to others.
-		c.note("the stored registration cannot be read; one is made for this login alone: " + err.Error())
-		id.key = store.Key{}
-	case w.newClient:
-	case reg.Issuer != f.Issuer:
-	case !reg.SecretExpiry.IsZero() && time.Now().After(reg.SecretExpiry):
-		c.note("the stored client's secret has expired, registering anew")
-	case reg.Unanswered:
-		c.note("the last login with the stored client did not come back, registering anew")
-	default:
-		id.reg, id.reused = reg, true
-	}
-	return id
-}
-
-// register registers a client dynamically (RFC 7591) and stores it before any browser opens, so
-// that an aborted login reuses it.
-func (c *Client) register(ctx context.Context, f *facts, id *identity, redirectURI string, w want) error {
-	endpoint := f.Server.RegistrationEndpoint
-	if endpoint == "" {
-		where := "there"
-		if f.Provider != nil {
-			where = "at " + f.Provider.Register
-		}
-		return &RegistrationError{Fact{
-			URL: f.Issuer, Message: "the authorization server " + f.Issuer + " does not register clients by itself",
-			Hint: "register a client " + where + " with the redirect URI " + redirectURI + ", then give --client-id" + c.portToKeep(redirectURI) + " and, if it has a secret, --client-secret-env (Options.ClientID, Options.ClientSecret)",
-		}}
-	}
-	applicationType := "native"
-	if strings.HasPrefix(redirectURI, "https:") {
-		applicationType = "web"
-	}
-	grants := []string{"authorization_code", "refresh_token"}
-	if c.device() {
-		grants = append(grants, grant.TypeDeviceCode)
-	}
-	r := registration.Request{
-		Endpoint: endpoint, RedirectURIs: redirectSpellings(redirectURI), ClientName: c.opts.ClientName, ApplicationType: applicationType,
-		GrantTypes: grants, Scope: c.registeredScope(ctx, f, w),
-		AuthMethod: registration.AuthMethodWithoutSecret(f.Server.TokenEndpointAuthMethodsSupported),
-		SoftwareID: "mcpoauth", SoftwareVersion: Version, SoftwareStatement: c.opts.SoftwareStatement,
-		InitialAccessToken: secret.New(c.opts.InitialAccessToken), Extra: c.opts.ClientMetadata,
-	}
-	r.AllowForeignEndpoints = c.opts.AllowForeignEndpoints
-	got, err := registration.Register(ctx, c.http, r)
-	if err != nil {
-		return publicError(err)
-	}
-	id.reg = &store.Registration{
-		Issuer: f.Issuer, ClientID: got.ClientID, ClientSecret: got.ClientSecret.Reveal(), AuthMethod: got.AuthMethod, Source: sourceDynamic,
-		RedirectURI: redirectURI, RedirectURIs: got.RedirectURIs, Endpoint: endpoint, Scope: got.Scope, SecretExpiry: got.SecretExpiry, CreatedAt: time.Now(),
-		AccessToken: got.RegistrationAccessToken.Reveal(), ClientURI: got.RegistrationClientURI, LoginUntil: time.Now().Add(c.opts.LoginTimeout),
-	}
-	c.notes(got.Notes)
-	c.saveRegistration(ctx, id)
-	return nil
-}
-
-// portToKeep is the flag that makes the next login use the redirect URI of this one, port included: most
-// servers compare all of it.
-func (c *Client) portToKeep(redirectURI string) string {
-	if c.opts.CallbackPort != 0 || portOf(redirectURI) == 0 || !strings.HasPrefix(redirectURI, "http:") {
-		return ""
-	}
-	return fmt.Sprintf(", --callback-port %d", portOf(redirectURI))
-}
-
-// registeredScope is what the client may ask for one day: a server may hold it to what it registered
-// with, so that a step-up to a scope left out here would need another client. What is asked for is
-// chosen at each login.
-func (c *Client) registeredScope(ctx context.Context, f *facts, w want) string {
-	scopes := c.scopesFor(ctx, f, w)
-	if all := f.Server.ScopesSupported; len(all) <= maxRegisteredScopes {
-		for _, s := range all {
-			if wire.ValidScope(s) && !slices.Contains(scopes, s) {
-				scopes = append(scopes, s)
-			}
-		}
-	}
-	return strings.Join(scopes, " ")
-}
-
-// maxRegisteredScopes: a server that lists more than this lists what nobody needs.
-const maxRegisteredScopes = 50
-
-// redirectSpellings returns the redirect URI and, for a loopback one, its other spelling, so
-// that the registration serves whichever of the two the server accepts later.
+// redirectSpellings returns the redirect URI and, for a loopback one, its other spelling, so that the registration
+// serves whichever of the two the server accepts later.
 func redirectSpellings(redirectURI string) []string {
 	for _, pair := range [][2]string{{"http://127.0.0.1:", "http://localhost:"}, {"http://localhost:", "http://127.0.0.1:"}} {
 		if rest, ok := strings.CutPrefix(redirectURI, pair[0]); ok {
@@ -301,45 +272,128 @@ func redirectSpellings(redirectURI string) []string {
 	return []string{redirectURI}
 }
 
-// saveRegistration stores a registration. That it cannot be stored is no reason to stop.
-func (c *Client) saveRegistration(ctx context.Context, id *identity) {
-	if id.key == (store.Key{}) {
+// save stores a registration. A failure is no reason to stop: the login itself holds a copy.
+func (r *registrar) save(ctx context.Context, c *clientRegistration) {
+	if c.key == (store.Key{}) {
 		return
 	}
-	data, err := id.reg.Encode()
+	data, err := c.reg.Encode()
 	if err == nil {
-		id.rev, err = c.store.Save(ctx, id.key, data, id.rev)
+		c.rev, err = r.store.Save(ctx, c.key, data, c.rev)
 	}
 	if err != nil {
-		c.log.Warn("the registration could not be saved", "issuer", id.reg.Issuer, "err", err)
+		r.trace.log.WarnContext(ctx, "the registration could not be saved", "issuer", c.reg.Issuer, "err", err)
 	}
 }
 
-// suspectRegistration notes that a login with a stored registration has begun. An authorization
-// server that has forgotten a client shows a page and never comes back, so a registration whose
-// last login did not come back is replaced at the next.
-func (c *Client) suspectRegistration(ctx context.Context, id *identity) {
-	id.reg.Unanswered, id.reg.LoginUntil = true, time.Now().Add(c.opts.LoginTimeout)
-	c.saveRegistration(ctx, id)
+// suspect notes that a login with a stored registration has begun. An authorization server that has forgotten a client
+// shows a page and never comes back, so a registration whose last login did not come back is replaced at the next.
+func (r *registrar) suspect(ctx context.Context, c *clientRegistration) {
+	c.reg.Unanswered, c.reg.LoginUntil = true, time.Now().Add(r.set.loginTimeout)
+	r.save(ctx, c)
 }
 
-func (c *Client) confirmRegistration(ctx context.Context, id *identity) {
-	id.reg.Unanswered, id.reg.LoginUntil = false, time.Time{}
-	c.saveRegistration(ctx, id)
+// confirm notes that the login has come back.
+func (r *registrar) confirm(ctx context.Context, c *clientRegistration) {
+	c.reg.Unanswered, c.reg.LoginUntil = false, time.Time{}
+	r.save(ctx, c)
 }
 
-// forgetRegistration removes the stored form of reg.
-func (c *Client) forgetRegistration(ctx context.Context, reg *store.Registration) {
-	key := c.registrationKey(reg.Issuer, reg.RedirectURI)
-	data, rev, err := c.store.Load(ctx, key)
-	if err != nil {
+// forget removes the stored form of reg, unless it is another one by now.
+func (r *registrar) forget(ctx context.Context, reg *record.Registration) {
+	key := r.keyOf(reg.Issuer, reg.RedirectURI)
+	stored, rev, err := r.load(ctx, key)
+	if err != nil && !isCorrupt(err) || err == nil && stored.ClientID != reg.ClientID {
 		return
 	}
-	var damaged *store.CorruptError
-	if stored, err := store.DecodeRegistration(data); err != nil && !errors.As(err, &damaged) || err == nil && stored.ClientID != reg.ClientID {
-		return // somebody registered anew
+	if err := r.store.Delete(ctx, key, rev); err != nil {
+		r.trace.log.WarnContext(ctx, "the registration could not be removed", "issuer", reg.Issuer, "err", err)
 	}
-	if err := c.store.Delete(ctx, key, rev); err != nil {
-		c.log.Warn("the registration could not be removed", "issuer", reg.Issuer, "err", err)
+}
+
+// deleteUnused deletes a dynamic registration that no stored login uses any more, and reports whether the server
+// confirmed that. Where that is in doubt it stays: the next login needs it.
+func (r *registrar) deleteUnused(ctx context.Context, reg *record.Registration) bool {
+	if RegistrationSource(reg.Source) != SourceDynamic || !manageable(reg) {
+		return false
 	}
+	key := r.keyOf(reg.Issuer, reg.RedirectURI)
+	stored, rev, err := r.load(ctx, key)
+	if err != nil || stored.ClientID != reg.ClientID || time.Now().Before(stored.LoginUntil) || r.used(ctx, reg) {
+		return false
+	}
+	// A login that begins now writes the registration first: then this fails.
+	if r.store.Delete(ctx, key, rev) != nil {
+		return false
+	}
+	if err := grant.DeleteClient(ctx, r.net.guard(), stored.ClientURI, secret.New(stored.AccessToken)); err != nil {
+		r.trace.note(ctx, NoteRegistration, "the registration could not be deleted at the server: "+publicError(err).Error())
+		return false
+	}
+	return true
+}
+
+// used reports whether a stored login uses a registration, or whether that cannot be known.
+func (r *registrar) used(ctx context.Context, reg *record.Registration) bool {
+	for login, err := range r.store.List(ctx, store.Filter{Kind: store.KindLogin, Profiles: []string{r.profile}}) {
+		if err != nil {
+			return true
+		}
+		data, _, err := r.store.Load(ctx, login)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return true
+		}
+		rec, err := record.DecodeLogin(data)
+		if err != nil || rec.Issuer == reg.Issuer && rec.Registration.ClientID == reg.ClientID {
+			return true
+		}
+	}
+	return false
+}
+
+// clear removes a dynamic registration from the store, and at the server where that allows it.
+func (r *registrar) clear(ctx context.Context, reg *record.Registration) error {
+	if RegistrationSource(reg.Source) != SourceDynamic {
+		return nil
+	}
+	// The token that manages it may have changed since the login.
+	if now, _, err := r.load(ctx, r.keyOf(reg.Issuer, reg.RedirectURI)); err == nil && now.ClientID == reg.ClientID {
+		reg = now
+	}
+	r.forget(ctx, reg)
+	if reg.ClientURI == "" || reg.AccessToken == "" {
+		return nil
+	}
+	if !manageable(reg) {
+		return &Error{Op: OpRegistration, URL: reg.ClientURI, Message: "the registration is forgotten here, but not deleted at the server: its management address is on another origin"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
+	defer cancel()
+	if err := grant.DeleteClient(ctx, r.net.guard(), reg.ClientURI, secret.New(reg.AccessToken)); err != nil {
+		return fmt.Errorf("mcpoauth: the registration is forgotten here, but the server could not be told: %w", publicError(err))
+	}
+	return nil
+}
+
+// replaceable reports whether err says that the authorization server does not know the client, or not for what is
+// requested.
+func replaceable(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Op != OpToken && e.Op != OpAuthorization {
+		return false
+	}
+	return e.Code == "invalid_client" || e.Code == "unauthorized_client" || e.Code == "invalid_scope"
+}
+
+// redirectHint is for servers that accept one spelling of this machine's name, one port or one path.
+func redirectHint(redirectURI string) string {
+	other := "localhost"
+	if u, err := url.Parse(redirectURI); err == nil && u.Hostname() == other {
+		other = "127.0.0.1"
+	}
+	return "the redirect URI was " + redirectURI + "; the server may accept another spelling: --callback-host " + other +
+		" (Options.Callback.Host), or the port and path registered there: --callback-port, --callback-path"
 }

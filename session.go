@@ -2,52 +2,76 @@ package mcpoauth
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/dpop"
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/store"
 )
 
 const (
-	// maxEarly and earlyPart bound how long before its end a token is renewed: renewing a token
-	// of half a minute five minutes early would renew it on every request.
+	// maxEarly and earlyPart limit how long before its end a token is renewed: renewing a token of half a
+	// minute five minutes early would renew it on every request.
 	maxEarly  = time.Minute
 	earlyPart = 10
-	// maxSkew and skewPart bound how long before its end a token is taken for ended, so that it
-	// does not end on the way.
+	// maxSkew and skewPart limit how long before its end a token counts as expired, so that it does not
+	// expire on the way.
 	maxSkew  = time.Second
 	skewPart = 20
-	// minUse is how long a token just received is used whatever its lifetime says: a server
-	// that says 0, or a clock that runs fast, must not cause a refresh per request.
+	// minUse is how long a token just received is used whatever its lifetime says: a server that says 0, or
+	// a clock that runs fast, must not cause a refresh per request.
 	minUse = time.Second
 )
 
-// session is what a Client believes about its login: an immutable snapshot of the record.
+// session is what a Client knows of its login between two looks into the store: an immutable summary of the
+// record, without what only a refresh needs.
 type session struct {
-	rec   *store.Record
 	rev   store.Revision
-	token *Token
+	token Token
+	// header is the value of Authorization, made once: every request shares it.
+	header [1]string
 	// binding is nil unless the token is bound to a key.
 	binding *binding
-	// header is the value of Authorization, made once: a request with a good token shares it.
-	header []string
-	// until is when the token is taken for ended, renewAt when a refresh starts ahead of that.
-	// The zero time is never.
-	until, renewAt time.Time
+	// until is when the token counts as expired, renewAt when a refresh starts ahead of that. The zero time is
+	// never.
+	until, renewAt, issuedAt time.Time
+	issuer, resource         string
+	// requested are the scopes that the login requested, which may be more than those granted.
+	requested []string
+	// required is what the server demands of the next login, nil if nothing.
+	required *record.Authentication
+	// ended is why the login cannot go on, "" while it can.
+	ended string
+	// refreshToken reports whether there is one; grant is the record's.
+	refreshToken bool
+	grant        string
 }
 
-func newSession(rec *store.Record, rev store.Revision) *session {
-	s := &session{rec: rec, rev: rev, token: newToken(rec)}
+// binding is what a bound token is sent with.
+type binding struct {
+	key *dpop.Key
+	// hash is the token's.
+	hash string
+}
+
+func newSession(rec *record.Login, rev store.Revision, set *settings) *session {
+	s := &session{
+		rev: rev, issuedAt: rec.IssuedAt, issuer: rec.Issuer, resource: rec.Resource, required: rec.Required,
+		ended: set.endedBecause(rec), refreshToken: rec.RefreshToken != "", grant: rec.Grant,
+	}
+	s.header[0] = rec.TokenType + " " + rec.AccessToken
+	s.token = newToken(rec, s.header[0][len(rec.TokenType)+1:])
+	if !slices.Equal(rec.RequestedScopes, rec.Scopes) {
+		s.requested = slices.Clone(rec.RequestedScopes)
+	}
 	if rec.DPoPKey != "" {
 		key, err := dpop.ParseKey(rec.DPoPKey)
-		if err != nil {
-			ended := *rec
-			ended.LoginRequired = err.Error()
-			s.rec = &ended
+		if err != nil && s.ended == "" {
+			s.ended = err.Error()
 		}
 		s.binding = &binding{key, dpop.Hash(rec.AccessToken)}
 	}
-	s.header = []string{s.token.Header()}
 	if rec.Expiry.IsZero() {
 		return s
 	}
@@ -66,15 +90,21 @@ func newSession(rec *store.Record, rev store.Revision) *session {
 	return s
 }
 
-// usable reports whether the token may be sent at now. Whoever ended the login ended its token.
+// access returns the access token, "" without a session.
+func (s *session) access() string {
+	if s == nil {
+		return ""
+	}
+	return s.token.AccessToken()
+}
+
+// usable reports whether the token may be sent at now. Ending a login ends its token.
 func (s *session) usable(now time.Time) bool {
-	return s != nil && s.rec.LoginRequired == "" && (s.until.IsZero() || now.Before(s.until))
+	return s != nil && s.ended == "" && (s.until.IsZero() || now.Before(s.until))
 }
 
 // renewable reports whether a refresh can be tried.
-func (s *session) renewable() bool {
-	return (s.rec.RefreshToken != "" || s.rec.Grant != "") && s.rec.LoginRequired == ""
-}
+func (s *session) renewable() bool { return s.ended == "" && (s.refreshToken || s.grant != "") }
 
 // due reports whether the token should be renewed ahead of its end.
 func (s *session) due(now time.Time) bool {
@@ -84,4 +114,17 @@ func (s *session) due(now time.Time) bool {
 // lasts reports whether the token stays usable for d after now.
 func (s *session) lasts(now time.Time, d time.Duration) bool {
 	return s.usable(now) && (s.until.IsZero() || !now.Add(d).After(s.until))
+}
+
+// asked reports whether the login was made for these scopes, whether the server granted them or not.
+func (s *session) asked(scopes []string) bool {
+	return covers(slices.Concat(s.token.scopes, s.requested), scopes)
+}
+
+// why returns why a person must log in.
+func (s *session) why() string {
+	if s.ended != "" {
+		return s.ended
+	}
+	return "the access token has expired and there is no refresh token"
 }

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/store"
-	"github.com/mcpoauth/mcpoauth/store/filestore"
 )
 
 // Status is what the store knows of a login.
@@ -16,8 +16,9 @@ type Status struct {
 	// ServerURL and Profile identify the login. Resource is the resource indicator sent.
 	ServerURL, Profile, Resource string
 	// Issuer is the authorization server, ClientID the client there, RegistrationSource where that
-	// comes from: "pre-registered", "metadata-document" or "dynamic".
-	Issuer, ClientID, RegistrationSource string
+	// comes from.
+	Issuer, ClientID   string
+	RegistrationSource RegistrationSource
 	// Scopes are those granted.
 	Scopes []string
 	// Expiry is when the access token ends; the zero time is unknown. LoggedInAt is when the token
@@ -51,50 +52,46 @@ const (
 	StateUnreadable State = "unreadable"
 )
 
-// Status returns what the store knows of this login, without asking the network. Without a login
-// the error is [ErrLoginRequired].
+// Status returns what the store knows of this login, without a request to any server. Without a login the error is
+// [ErrLoginRequired].
 func (c *Client) Status(ctx context.Context) (*Status, error) {
-	rec, _, err := c.loadRecord(ctx)
+	if c.closed.Load() {
+		return nil, errClosed
+	}
+	st, err := c.store.load(ctx)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, c.loginRequired("not logged in", nil)
+		return nil, c.store.loginRequired("not logged in", nil)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return statusOf(rec), nil
+	return statusOf(st.rec, st.session), nil
 }
 
-func statusOf(rec *store.Record) *Status {
-	s := newSession(rec, 0)
-	rec = s.rec
+func statusOf(rec *record.Login, s *session) *Status {
 	st := &Status{
 		ServerURL: rec.ServerURL, Profile: rec.Profile, Resource: rec.Resource, Issuer: rec.Issuer, ClientID: rec.Registration.ClientID,
-		RegistrationSource: rec.Registration.Source, Scopes: slices.Clone(rec.Scopes), Expiry: rec.Expiry, LoggedInAt: rec.IssuedAt,
-		CanRefresh: rec.RefreshToken != "" || rec.Grant != "", Reason: rec.LoginRequired,
-		Bound: s.binding != nil,
+		RegistrationSource: RegistrationSource(rec.Registration.Source), Scopes: slices.Clone(rec.Scopes), Expiry: rec.Expiry, LoggedInAt: rec.IssuedAt,
+		CanRefresh: rec.RefreshToken != "" || rec.Grant != "", Reason: s.ended, Bound: s.binding != nil,
 	}
 	switch {
-	case rec.LoginRequired != "":
+	case s.ended != "":
 		st.State = StateLoginRequired
 	case s.usable(time.Now()):
 		st.State = StateValid
 	case s.renewable():
 		st.State = StateRefreshable
 	default:
-		st.State, st.Reason = StateLoginRequired, endedBecause(rec)
+		st.State, st.Reason = StateLoginRequired, s.why()
 	}
 	return st
 }
 
-// List returns the logins of every profile in the store that opts name. A login that cannot be
-// read is listed with its error; an error of the listing itself ends it.
-func List(ctx context.Context, opts *Options) iter.Seq2[*Status, error] {
+// List yields the logins of every profile in st. A login that cannot be read is yielded with
+// [Status.Err]; an error of the listing itself is yielded without a Status, and the listing goes on if it
+// can.
+func List(ctx context.Context, st store.Store) iter.Seq2[*Status, error] {
 	return func(yield func(*Status, error) bool) {
-		st, err := storeOf(opts)
-		if err != nil {
-			yield(nil, err)
-			return
-		}
 		for _, kind := range []store.Kind{store.KindLogin, store.KindIdentityProvider} {
 			for key, err := range st.List(ctx, store.Filter{Kind: kind}) {
 				if err != nil {
@@ -116,31 +113,30 @@ func List(ctx context.Context, opts *Options) iter.Seq2[*Status, error] {
 	}
 }
 
+// plainSettings are those of a Client whose options set nothing.
+var plainSettings = &settings{client: noClient, callback: noCallback, scopes: noScopes, server: noServer, network: noNetwork, allow: noAllow}
+
 // listed returns the status of one login, nil if it has gone meanwhile.
 func listed(ctx context.Context, st store.Store, key store.Key) *Status {
 	data, _, err := st.Load(ctx, key)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
-	var rec *store.Record
+	var rec *record.Login
 	if err == nil {
-		rec, err = store.DecodeRecord(data)
+		rec, err = record.DecodeLogin(data)
 	}
 	if err != nil {
 		return &Status{ServerURL: key.ID, Profile: key.Profile, State: StateUnreadable, Err: storeError("read", err)}
 	}
-	return statusOf(rec)
+	return statusOf(rec, newSession(rec, 0, plainSettings))
 }
 
-// ClearAll forgets every login of the store, of every profile, and returns how many there were.
-// With [ClearOptions.Registration] it removes registrations too; no server is told.
-func ClearAll(ctx context.Context, opts *Options, clearOpts *ClearOptions) (int, error) {
-	st, err := storeOf(opts)
-	if err != nil {
-		return 0, err
-	}
+// ClearAll removes every login from st, of every profile, and returns how many there were. With
+// [ClearOptions.Registration] it removes registrations too; no server is told.
+func ClearAll(ctx context.Context, st store.Store, opts *ClearOptions) (int, error) {
 	kinds := []store.Kind{store.KindLogin, store.KindIdentityProvider, store.KindPending}
-	if clearOpts != nil && clearOpts.Registration {
+	if opts != nil && opts.Registration {
 		kinds = append(kinds, store.KindRegistration)
 	}
 	var n int
@@ -158,18 +154,4 @@ func ClearAll(ctx context.Context, opts *Options, clearOpts *ClearOptions) (int,
 		}
 	}
 	return n, errors.Join(failures...)
-}
-
-func storeOf(opts *Options) (store.Store, error) {
-	if opts == nil {
-		opts = &Options{}
-	}
-	if opts.Store != nil {
-		return opts.Store, nil
-	}
-	s, err := filestore.New(opts.CacheDir)
-	if err != nil {
-		return nil, optionError("CacheDir", err, "name the directory for logins with --store file:DIR or MCPOAUTH_DIR (Options.CacheDir)")
-	}
-	return s, nil
 }

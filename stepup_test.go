@@ -1,6 +1,7 @@
 package mcpoauth_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -76,9 +77,9 @@ func TestAPersonIsAskedOnceForAnotherKindOfLogin(t *testing.T) {
 			return true
 		}}
 	})
-	var refused *mcpoauth.AuthorizationError
+	var refused *mcpoauth.Error
 	for range 2 {
-		if _, err := tryPing(c); !errors.As(err, &refused) || !strings.Contains(err.Error(), "still asks") {
+		if _, err := tryPing(c); !errorAt(err, mcpoauth.OpAuthorization, &refused) || !strings.Contains(err.Error(), "still asks") {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -116,8 +117,8 @@ func TestChallengesThatAskForWhatCannotBeAsked(t *testing.T) {
 			if status := ping(t, c); status != http.StatusOK || srv.Count("refresh") != 1 || p.asked() != 1 {
 				t.Errorf("status %d, %d refreshes, %d logins", status, srv.Count("refresh"), p.asked())
 			}
-			if rec := stored(t, st, c); rec.Wanted != nil {
-				t.Errorf("noted: %+v", rec.Wanted)
+			if rec := stored(t, st, c); rec.Required != nil {
+				t.Errorf("noted: %+v", rec.Required)
 			}
 		})
 	}
@@ -129,7 +130,7 @@ func TestATokenThatIsRefusedBeforeItsEnd(t *testing.T) {
 	check := func(t *testing.T, st store.Store, srv *authtest.Server, end func(), p *person, reason string) {
 		t.Helper()
 		url := srv.MCPURL()
-		opts := mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt, OfflineAccess: mcpoauth.OfflineNever}
+		opts := mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt, Scopes: mcpoauth.ScopeOptions{OfflineAccess: mcpoauth.Never}}
 		if _, err := newClient(t, url, opts).Login(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
@@ -140,7 +141,7 @@ func TestATokenThatIsRefusedBeforeItsEnd(t *testing.T) {
 			t.Errorf("without a person: %v", err)
 		}
 		for range 2 {
-			if _, err := newClient(t, url, mcpoauth.Options{Store: st, Prompt: p.prompt, NoResource: true}).Login(t.Context(), nil); err != nil || p.asked() != 1 {
+			if _, err := newClient(t, url, mcpoauth.Options{Store: st, Prompt: p.prompt, Server: mcpoauth.ServerOptions{NoResource: true}}).Login(t.Context(), nil); err != nil || p.asked() != 1 {
 				t.Fatalf("%v, %d logins", err, p.asked())
 			}
 			if s := ping(t, quiet); s != http.StatusOK {
@@ -173,5 +174,51 @@ func TestATokenThatIsRefusedBeforeItsEnd(t *testing.T) {
 				}
 			}, &person{srv: next}, name)
 		})
+	}
+}
+
+func TestStepUpKeepsWhatWasGranted(t *testing.T) {
+	srv := authtest.New(t, nil)
+	p := &person{srv: srv}
+	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: p.prompt})
+	note := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"write_note"}}`
+	for range 3 {
+		ping(t, c)
+		if s, err := call(c, note); s != 200 || err != nil {
+			t.Fatalf("status %d, %v", s, err)
+		}
+	}
+	if p.asked() != 2 || srv.Count("refresh") != 0 {
+		t.Errorf("%d logins, %d refreshes", p.asked(), srv.Count("refresh"))
+	}
+	tok, err := c.Token(context.Background(), nil)
+	if err != nil || !slices.Contains(tok.Scopes(), "mcp:read") || !slices.Contains(tok.Scopes(), "mcp:write") {
+		t.Errorf("%v, %v", tok, err)
+	}
+}
+
+func TestAScopeThatIsNeverEnough(t *testing.T) {
+	srv := authtest.New(t, &authtest.Options{Scopes: []string{"mcp:read", "more"}})
+	p := &person{srv: srv}
+	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: p.prompt})
+	srv.Set(func(f *authtest.Faults) { f.AlwaysNeedScope = "impossible" })
+	_, err := tryPing(c)
+	if err == nil || p.asked() > 3 {
+		t.Errorf("%v after %d logins", err, p.asked())
+	}
+	srv.Set(func(f *authtest.Faults) { f.AlwaysNeedScope = "" })
+	silent := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: memstore.New(), Prompt: p.prompt})
+	ping(t, silent)
+}
+
+func TestMissingScopesAreNamed(t *testing.T) {
+	srv := authtest.New(t, nil)
+	st := memstore.New()
+	ping(t, newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt}))
+	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st})
+	_, err := call(c, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"write_note"}}`)
+	var se *mcpoauth.ScopeError
+	if !errors.As(err, &se) || !slices.Equal(se.Missing, []string{"mcp:write"}) {
+		t.Errorf("got %v", err)
 	}
 }

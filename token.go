@@ -7,12 +7,12 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/internal/secret"
-	"github.com/mcpoauth/mcpoauth/store"
 )
 
-// Token is an access token. It prints redacted; [Token.AccessToken] reveals it. A Token is
-// immutable and safe for concurrent use.
+// Token is an access token. It prints redacted; [Token.AccessToken] reveals it. A Token is immutable and safe
+// for concurrent use.
 type Token struct {
 	access secret.String
 	typ    string
@@ -20,14 +20,15 @@ type Token struct {
 	scopes []string
 }
 
-func newToken(r *store.Record) *Token {
-	return &Token{access: secret.New(r.AccessToken), typ: r.TokenType, expiry: r.Expiry, scopes: slices.Clone(r.Scopes)}
+// newToken returns the token of a record. access is its text, which may be shared with a longer string.
+func newToken(r *record.Login, access string) Token {
+	return Token{access: secret.New(access), typ: r.TokenType, expiry: r.Expiry, scopes: slices.Clone(r.Scopes)}
 }
 
 // AccessToken returns the secret itself.
 func (t *Token) AccessToken() string { return t.access.Reveal() }
 
-// Type returns the token type: "Bearer" (RFC 6750), or "DPoP" for a token that is of no use without the
+// Type returns the token type: "Bearer" (RFC 6750), or "DPoP" for a token that can be used only with the
 // proofs that [Client.HTTPClient] and [Transport] send with it (RFC 9449).
 func (t *Token) Type() string { return t.typ }
 
@@ -37,8 +38,8 @@ func (t *Token) Expiry() time.Time { return t.expiry }
 // Scopes returns the granted scopes.
 func (t *Token) Scopes() []string { return slices.Clone(t.scopes) }
 
-// Header returns the value of the Authorization header, secret included.
-func (t *Token) Header() string { return t.typ + " " + t.access.Reveal() }
+// Authorization returns the value of the Authorization header, secret included.
+func (t *Token) Authorization() string { return t.typ + " " + t.access.Reveal() }
 
 // String returns a description without the secret.
 func (t *Token) String() string {

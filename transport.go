@@ -2,35 +2,35 @@ package mcpoauth
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 
-	"github.com/mcpoauth/mcpoauth/internal/netguard"
+	wwwauth "github.com/mcpoauth/mcpoauth/internal/challenge"
+	"github.com/mcpoauth/mcpoauth/internal/dpop"
 	"github.com/mcpoauth/mcpoauth/internal/resource"
-	"github.com/mcpoauth/mcpoauth/store"
 )
 
 const (
-	// maxReplay is the largest body that is kept in memory for a retry when the request cannot
-	// give it again.
+	// maxReplay is the largest body that is kept in memory for a retry when the request cannot produce it again.
 	maxReplay = 64 << 10
+	// maxSends is how often one request is sent. It allows for a refusal, a refresh, a step-up and one more of each.
+	maxSends = 6
 )
 
-// Transport is an http.RoundTripper that authorizes requests to the Client's server. It is the main
-// way in: any HTTP library and any MCP SDK can use it.
+// Transport is an http.RoundTripper that authorizes requests to the Client's server. It is the main way in: any HTTP
+// library and any MCP SDK can use it.
 //
-// The token goes to the server's origin and nowhere else, redirects included. A request that
-// carries an Authorization header passes through. On 401 the token is renewed and the request sent
-// once more, if its body can be had again (GetBody, or at most 64 KiB); a server that needs a login
-// is logged in to where [Options.Prompt] allows it, and the error is [ErrLoginRequired] where not. A
-// 401 that offers no OAuth, and any 403 but insufficient_scope, is the caller's.
+// The token goes to the server's origin and nowhere else, redirects included. A request that carries an Authorization
+// header passes through. On 401 the token is renewed and the request sent again, if its body can be produced again
+// (GetBody, or at most 64 KiB); where the server demands a login or further scopes and [Options.Prompt] allows it, a
+// person logs in, and where not the error is [ErrLoginRequired] or a [ScopeError]. One request is sent six times at
+// most; then the last response is the caller's, as is a 401 that offers no OAuth and any 403 but insufficient_scope.
 type Transport struct {
 	// Client authorizes the requests. It must not be nil.
 	Client *Client
@@ -38,7 +38,7 @@ type Transport struct {
 	Base http.RoundTripper
 }
 
-// CloseIdleConnections closes the connections that Base keeps for requests to come.
+// CloseIdleConnections closes the connections that Base keeps for later requests.
 func (t *Transport) CloseIdleConnections() {
 	if b, ok := t.base().(interface{ CloseIdleConnections() }); ok {
 		b.CloseIdleConnections()
@@ -49,59 +49,64 @@ func (t *Transport) base() http.RoundTripper {
 	if t.Base != nil {
 		return t.Base
 	}
-	return t.Client.http.Transport()
+	return t.Client.net.guard().Transport()
 }
 
-// HTTPClient returns an http.Client whose requests are authorized. It follows redirects within the
-// server's origin only; others are returned as they are.
+// HTTPClient returns an http.Client whose requests are authorized. It follows redirects within the server's origin only;
+// others are returned as they are.
 func (c *Client) HTTPClient() *http.Client {
 	return &http.Client{Transport: &Transport{Client: c}, CheckRedirect: c.checkRedirect}
 }
 
 // checkRedirect stops at the border of an origin, so that the caller sees the redirect.
-func (c *Client) checkRedirect(req *http.Request, via []*http.Request) error {
+func (g *gate) checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) >= 10 {
 		return errors.New("stopped after 10 redirects")
 	}
-	if !c.mayFollow(req.URL, via[len(via)-1].URL) {
+	if !g.mayFollow(req.URL, via[len(via)-1].URL) {
 		return http.ErrUseLastResponse
 	}
 	return nil
 }
 
-// mayFollow reports whether a redirect from one URL to the other keeps the token's audience: the
-// server's origin, at its path or below.
-func (c *Client) mayFollow(to, from *url.URL) bool {
-	if !resource.SameOrigin(from, c.server) {
+// mayFollow reports whether a redirect from one URL to the other keeps the token's audience: the server's origin, at its
+// path or below.
+func (g *gate) mayFollow(to, from *url.URL) bool {
+	if !resource.SameOrigin(from, g.server) {
 		return resource.SameOrigin(to, from)
 	}
-	if !resource.SameOrigin(to, c.server) {
+	if !resource.SameOrigin(to, g.server) {
 		return false
 	}
-	return resource.Below(c.server, to) || resource.Below(from, to) || resource.Below(c.audience(), to)
+	return resource.Below(g.server, to) || resource.Below(from, to) || resource.Below(g.audience(), to)
 }
 
 // audience is the resource that the token was issued for, if it is a URL of the server's origin.
-func (c *Client) audience() *url.URL {
-	s := c.current.Load()
+func (g *gate) audience() *url.URL {
+	s := g.logins.current.Load()
 	if s == nil {
-		return c.server
+		return g.server
 	}
-	u, err := url.Parse(s.rec.Resource)
-	if err != nil || !resource.SameOrigin(u, c.server) {
-		return c.server
+	u, err := url.Parse(s.resource)
+	if err != nil || !resource.SameOrigin(u, g.server) {
+		return g.server
 	}
 	return u
 }
 
 // RoundTrip implements http.RoundTripper.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	c, base := t.Client, t.base()
+	g := &t.Client.gate
+	if g.closed.Load() {
+		closeBody(req)
+		return nil, errClosed
+	}
+	base := t.base()
 	if req.Header["Authorization"] != nil {
 		return base.RoundTrip(req)
 	}
-	if req.Response != nil || !(req.URL.Host == c.server.Host && req.URL.Scheme == c.server.Scheme) {
-		if pass, err := c.foreign(req); err != nil {
+	if req.Response != nil || !(req.URL.Host == g.server.Host && req.URL.Scheme == g.server.Scheme) {
+		if pass, err := g.otherOrigin(req); err != nil {
 			closeBody(req)
 			return nil, err
 		} else if pass {
@@ -109,26 +114,39 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	now := time.Now()
-	if s := c.current.Load(); s.usable(now) {
+	s := g.logins.current.Load()
+	trip := trip{gate: g, base: base, req: req}
+	if s.usable(now) {
 		if s.due(now) {
-			c.renewAhead(req.Context(), s)
+			g.refresh.ahead(req.Context(), s)
 		}
-		r, replay := prepare(req)
-		return c.finishTrip(base, req, r, replay, s)
+		return trip.run(s, "")
 	}
-	return c.firstTrip(base, req)
+	s, err := g.refresh.ensure(req.Context(), 0)
+	required, ok := errors.AsType[*LoginRequiredError](err)
+	if err != nil && !ok {
+		closeBody(req)
+		return nil, err
+	}
+	if ok {
+		return trip.run(nil, required.Reason)
+	}
+	return trip.run(s, "")
 }
 
-// foreign reports whether a request is none of ours. A redirect that left the server's origin
-// is an error: it must carry neither the token nor the body.
-func (c *Client) foreign(req *http.Request) (pass bool, err error) {
-	ours := resource.SameOrigin(req.URL, c.server)
+// errClosed is what a closed Client answers.
+var errClosed = fmt.Errorf("mcpoauth: %w", ErrClosed)
+
+// otherOrigin reports whether a request does not go to the server. A redirect that left the server's origin is an error:
+// it must carry neither the token nor the body.
+func (g *gate) otherOrigin(req *http.Request) (pass bool, err error) {
+	ours := resource.SameOrigin(req.URL, g.server)
 	if req.Response == nil {
 		return !ours, nil
 	}
 	to := req
 	for r := req.Response; r != nil && r.Request != nil; r = r.Request.Response {
-		if !c.mayFollow(to.URL, r.Request.URL) {
+		if !g.mayFollow(to.URL, r.Request.URL) {
 			return false, fmt.Errorf("mcpoauth: refused a redirect from %s to %s: a request keeps its token on the server's origin, at its path or below", plain(r.Request.URL), plain(to.URL))
 		}
 		to = r.Request
@@ -136,57 +154,89 @@ func (c *Client) foreign(req *http.Request) (pass bool, err error) {
 	return !ours, nil
 }
 
-func plain(u *url.URL) string { return u.Scheme + "://" + u.Host + u.EscapedPath() }
-
 func closeBody(req *http.Request) {
 	if req.Body != nil {
 		_ = req.Body.Close()
 	}
 }
 
-// firstTrip sends a request while there is no good token in memory.
-func (c *Client) firstTrip(base http.RoundTripper, req *http.Request) (*http.Response, error) {
-	s, err := c.obtain(req.Context(), 0)
-	if err != nil && !errors.Is(err, ErrLoginRequired) {
-		closeBody(req)
-		return nil, err
-	}
-	r, replay := prepare(req)
-	return c.finishTrip(base, req, r, replay, s)
+// trip is one request of the caller's, with all its retries.
+type trip struct {
+	*gate
+	base http.RoundTripper
+	// req is the caller's request, out the copy that is sent.
+	req, out *http.Request
+	// body produces the body again, nil if that is not possible.
+	body func() (io.ReadCloser, error)
 }
 
-// prepare returns a copy of req whose header may be changed, and a way to have its body again,
-// nil if there is none. A body without GetBody is read if it is small.
-func prepare(req *http.Request) (*http.Request, func() (io.ReadCloser, error)) {
-	r := *req
-	r.Header = maps.Clone(req.Header)
-	if r.Header == nil {
-		r.Header = make(http.Header, 1)
-	}
-	switch {
-	case req.Body == nil || req.Body == http.NoBody:
-		return &r, func() (io.ReadCloser, error) { return req.Body, nil }
-	case req.GetBody != nil:
-		return &r, req.GetBody
-	case req.ContentLength > 0 && req.ContentLength <= maxReplay:
-		b, err := io.ReadAll(io.LimitReader(req.Body, maxReplay+1))
-		rest := req.Body
-		if err != nil || int64(len(b)) != req.ContentLength {
-			r.Body = struct {
-				io.Reader
-				io.Closer
-			}{io.MultiReader(bytes.NewReader(b), errReader{err}, rest), rest}
-			return &r, nil
+// run sends the request with the token of s, nil for none, and deals with refusals until there is an answer or the
+// budget is spent. reason is why there is no token.
+func (t *trip) run(s *session, reason string) (*http.Response, error) {
+	t.prepare()
+	obtained := false
+	for sends := 1; ; sends++ {
+		resp, err := t.send(s)
+		if err != nil || !refused(resp.StatusCode) {
+			if err == nil && sends > 1 {
+				t.accepted()
+			}
+			return resp, err
 		}
-		_ = rest.Close()
-		again := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }
-		r.Body, _ = again()
-		return &r, again
+		if sends == maxSends {
+			return resp, nil
+		}
+		o, err := t.overcome(t.req.Context(), refusal{
+			status: resp.StatusCode, challenge: readChallenge(resp.Header, s), sent: s, reason: reason, obtained: obtained,
+		})
+		if err != nil {
+			discard(resp.Body)
+			return nil, err
+		}
+		if o.next == nil || !t.repeatable() {
+			return resp, nil
+		}
+		discard(resp.Body)
+		if err := t.again(); err != nil {
+			return nil, err
+		}
+		s, obtained = o.next, o.obtained
 	}
-	return &r, nil
 }
 
-// errReader hands an error on to whoever reads the body.
+// prepare makes the copy of the request whose header may be changed, and a way to produce its body again. A body without
+// GetBody is read if it is small.
+func (t *trip) prepare() {
+	r := *t.req
+	t.out = &r
+	r.Header = make(http.Header, len(t.req.Header)+1)
+	maps.Copy(r.Header, t.req.Header)
+	switch {
+	case t.req.Body == nil || t.req.Body == http.NoBody:
+	case t.req.GetBody != nil:
+		t.body = t.req.GetBody
+	case t.req.ContentLength > 0 && t.req.ContentLength <= maxReplay:
+		t.keepBody()
+	}
+}
+
+// keepBody reads a small body into memory.
+func (t *trip) keepBody() {
+	b, err := io.ReadAll(io.LimitReader(t.req.Body, maxReplay+1))
+	rest := t.req.Body
+	if err != nil || int64(len(b)) != t.req.ContentLength {
+		t.out.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.MultiReader(bytes.NewReader(b), errReader{err}, rest), rest}
+		return
+	}
+	_ = rest.Close()
+	t.body = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }
+	t.out.Body, _ = t.body()
+}
+
+// errReader returns an error to the reader of the body.
 type errReader struct{ err error }
 
 func (e errReader) Read([]byte) (int, error) {
@@ -196,277 +246,100 @@ func (e errReader) Read([]byte) (int, error) {
 	return 0, e.err
 }
 
-// finishTrip sends r with s's token and deals with a refusal. req is the caller's own request.
-func (c *Client) finishTrip(base http.RoundTripper, req, r *http.Request, replay func() (io.ReadCloser, error), s *session) (*http.Response, error) {
-	resp, err := c.send(base, r, s, replay)
-	if err != nil || !refusal(resp.StatusCode) {
-		return resp, err
-	}
-	d := demandOf(resp.Header, s)
-	next, err := c.answer(req.Context(), resp, d, s)
-	if next == nil || err != nil || replay == nil && req.Body != nil {
+// repeatable reports whether the request can be sent again.
+func (t *trip) repeatable() bool {
+	return t.body != nil || t.req.Body == nil || t.req.Body == http.NoBody
+}
+
+// again prepares another send: what still writes the first request must not see the body of the second.
+func (t *trip) again() error {
+	r := *t.out
+	r.Header = maps.Clone(t.out.Header)
+	if t.body != nil {
+		body, err := t.body()
 		if err != nil {
-			discard(resp.Body)
-			return nil, err
+			return fmt.Errorf("mcpoauth: the request's body cannot be produced again: %w", err)
 		}
-		return resp, nil
+		r.Body = body
 	}
-	discard(resp.Body)
-	for range 2 {
-		if r, err = again(r, replay); err != nil {
-			return nil, err
-		}
-		resp, err = c.send(base, r, next, replay)
-		if err != nil || !refusal(resp.StatusCode) {
-			if err == nil {
-				c.welcomed()
-			}
-			return resp, err
-		}
-		d = demandOf(resp.Header, next)
-		refused := next
-		if next, err = c.answerAgain(req.Context(), resp, d, refused); next == nil || err != nil {
-			if err != nil {
-				discard(resp.Body)
-				return nil, err
-			}
-			return resp, nil
-		}
-		discard(resp.Body)
-	}
-	return resp, nil
-}
-
-func refusal(status int) bool {
-	return status == http.StatusUnauthorized || status == http.StatusForbidden
-}
-
-// again returns a copy of a request that was sent, for another try. Whatever still writes the first one must
-// not see the body of the second.
-func again(r *http.Request, replay func() (io.ReadCloser, error)) (*http.Request, error) {
-	body, err := replay()
-	if err != nil {
-		return nil, fmt.Errorf("mcpoauth: the request's body cannot be had again: %w", err)
-	}
-	r2 := *r
-	r2.Header, r2.Body = maps.Clone(r.Header), body
-	return &r2, nil
+	t.out = &r
+	return nil
 }
 
 // send attaches the token and sends.
-func (c *Client) send(base http.RoundTripper, r *http.Request, s *session, replay func() (io.ReadCloser, error)) (*http.Response, error) {
-	leg := "mcp"
+func (t *trip) send(s *session) (*http.Response, error) {
+	if t.closed.Load() {
+		closeBody(t.out)
+		return nil, errClosed
+	}
 	switch {
 	case s == nil:
-		delete(r.Header, "Authorization")
-		leg = "challenge"
+		delete(t.out.Header, "Authorization")
+		return t.once(LegChallenge)
 	case s.binding != nil:
-		return c.sendBound(base, r, s, replay)
-	default:
-		r.Header["Authorization"] = s.header
+		return t.sendBound(s)
 	}
-	return c.sendOnce(base, r, leg)
+	t.out.Header["Authorization"] = s.header[:]
+	return t.once(LegMCP)
 }
 
-func (c *Client) sendOnce(base http.RoundTripper, r *http.Request, leg string) (*http.Response, error) {
-	if len(c.opts.Header) > 0 {
-		r = c.withHeader(r)
+func (t *trip) once(leg Leg) (*http.Response, error) {
+	r := t.net.withHeader(t.out)
+	if t.trace.hooks.Exchange == nil {
+		return t.base.RoundTrip(r)
 	}
-	if c.opts.Trace.Exchange == nil {
-		return base.RoundTrip(r)
-	}
-	return c.exchange(leg, base, r)
+	return t.net.exchange(leg, t.base, r)
 }
 
-// withHeader adds the configured headers where the request does not have them.
-func (c *Client) withHeader(r *http.Request) *http.Request {
-	if len(c.opts.Header) == 0 || !resource.SameOrigin(r.URL, c.server) {
-		return r
-	}
-	r2 := *r
-	r2.Header = r.Header.Clone()
-	for k, v := range c.opts.Header {
-		if _, ok := r2.Header[k]; !ok {
-			r2.Header[k] = slices.Clone(v)
+const (
+	// maxNonces is how often one request is repeated because of a nonce, patience how often at once, and nonceWait
+	// the longest pause after that.
+	maxNonces = 20
+	patience  = 3
+	nonceWait = 20 * time.Millisecond
+)
+
+// sendBound sends a request with a token that is bound. Where the server demands another nonce the request is repeated
+// with that (RFC 9449 section 9): nothing was done.
+func (t *trip) sendBound(s *session) (*http.Response, error) {
+	prover := &dpop.Prover{Key: s.binding.key, Nonces: t.nonces}
+	for try := 0; ; try++ {
+		r := t.out
+		proof, nonce, err := prover.Prove(r.Method, r.URL, s.binding.hash)
+		if err != nil {
+			closeBody(r)
+			return nil, fmt.Errorf("mcpoauth: the DPoP proof cannot be signed: %w", err)
+		}
+		r.Header["Authorization"], r.Header[dpop.Header] = s.header[:], []string{proof}
+		resp, err := t.once(LegMCP)
+		if err != nil {
+			return nil, err
+		}
+		another := t.nonces.Learn(r.URL, resp.Header, nonce)
+		if resp.StatusCode != http.StatusUnauthorized || !wwwauth.FindBearer(resp.Header).WantNonce {
+			return resp, nil
+		}
+		discard(resp.Body)
+		switch {
+		case !another || try == maxNonces:
+			return nil, &Error{
+				Op: OpToken, URL: t.trace.server, Status: resp.StatusCode, Code: dpop.WantNonce, Message: "the MCP server demands one DPoP nonce after the other",
+				Hint: "the server is at fault; --dpop never (Options.DPoP) does without at the next login, if it allows that",
+			}
+		case !t.repeatable():
+			return nil, &TemporaryError{Err: errors.New("the MCP server demands another DPoP nonce, and the request's body cannot be sent again: repeat the request")}
+		}
+		if err := t.again(); err != nil {
+			return nil, err
+		}
+		if try >= patience {
+			// Other requests use up each nonce: let them pass, not all at the same time.
+			select {
+			case <-time.After(rand.N(nonceWait)): //nolint:gosec // not a secret
+			case <-t.out.Context().Done():
+				closeBody(t.out)
+				return nil, t.out.Context().Err()
+			}
 		}
 	}
-	return &r2
-}
-
-// exchange sends r and reports it to the trace.
-func (c *Client) exchange(leg string, base http.RoundTripper, r *http.Request) (*http.Response, error) {
-	start := time.Now()
-	resp, err := base.RoundTrip(r)
-	e := netguard.Exchange{Leg: leg, Method: r.Method, URL: plain(r.URL), Start: start, Duration: time.Since(start)}
-	if err != nil {
-		e.Err = withoutURL(err)
-	} else {
-		e.Status = resp.StatusCode
-	}
-	c.traceExchange(e)
-	return resp, err
-}
-
-// withoutURL takes the URL out of an error of net/http: its query may hold what must not be
-// printed.
-func withoutURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
-}
-
-// answer decides what follows a first refusal: nil and no error hands the response to the caller.
-func (c *Client) answer(ctx context.Context, resp *http.Response, d *demand, s *session) (*session, error) {
-	if d.wanted != nil && s != nil {
-		return c.authenticateAgain(ctx, d, s)
-	}
-	if resp.StatusCode == http.StatusForbidden {
-		if d.code == "insufficient_scope" {
-			return c.stepUp(ctx, d, s)
-		}
-		if s == nil || s.rec.Expiry.IsZero() || time.Now().Before(s.rec.Expiry) {
-			return nil, nil
-		}
-	}
-	if s == nil {
-		return c.loginFor(ctx, d, c.whyNone(ctx), "")
-	}
-	if now, err := c.look(ctx); err == nil && now.rec.AccessToken != s.rec.AccessToken && now.usable(time.Now()) {
-		return now, nil
-	}
-	if err := c.calmed(); err != nil {
-		return nil, err
-	}
-	if d.dpop && s.binding == nil && c.opts.DPoP != DPoPNever {
-		return c.bind(ctx, d, s)
-	}
-	next, err := c.renew(ctx, s.rec.AccessToken)
-	if errors.Is(err, ErrLoginRequired) {
-		var lr *LoginRequiredError
-		reason := "the server no longer takes the access token"
-		if errors.As(err, &lr) {
-			reason = lr.Reason
-		}
-		if s.rec.LoginRequired == "" && s.rec.RefreshToken == "" && s.rec.Grant == "" {
-			reason = "the server no longer takes the access token, and there is no refresh token"
-		}
-		return c.loginFor(ctx, d, reason, s.rec.AccessToken)
-	}
-	return next, err
-}
-
-// whyNone says why there is no usable login.
-func (c *Client) whyNone(ctx context.Context) string {
-	var lr *LoginRequiredError
-	if _, err := c.look(ctx); errors.As(err, &lr) {
-		return lr.Reason
-	}
-	return "not logged in"
-}
-
-// answerAgain decides what follows the refusal of a token just received. A refreshed one may be
-// followed by a login, where somebody may be asked; after that the server is at fault.
-func (c *Client) answerAgain(ctx context.Context, resp *http.Response, d *demand, s *session) (*session, error) {
-	if d.wanted != nil {
-		return c.authenticateAgain(ctx, d, s)
-	}
-	if resp.StatusCode == http.StatusForbidden {
-		if d.code == "insufficient_scope" {
-			return c.stepUp(ctx, d, s)
-		}
-		return nil, nil
-	}
-	fresh := time.Since(s.rec.IssuedAt) < time.Minute
-	c.refused(fresh)
-	if s.rec.Issuer != "" && c.issuerMoved(ctx, d, s) {
-		return c.loginFor(ctx, d, "the server has moved to another authorization server", s.rec.AccessToken)
-	}
-	return nil, &TokenError{Fact{
-		URL: c.id, Status: resp.StatusCode, Code: d.code, Description: d.description,
-		Message: "the MCP server refuses an access token that was just issued for it",
-		Hint:    "the server is at fault, or the token is for another resource: compare --resource / --no-resource (Options.Resource, Options.NoResource) and the scopes with what its owner expects",
-	}}
-}
-
-// issuerMoved reports whether the server names another authorization server than the login's.
-func (c *Client) issuerMoved(ctx context.Context, d *demand, s *session) bool {
-	f, err := c.discover(ctx, d)
-	return err == nil && f.Issuer != s.rec.Issuer
-}
-
-// loginFor logs in because the server demands it, or says that a login is required. A server
-// that offers no OAuth gets its 401 handed to the caller.
-func (c *Client) loginFor(ctx context.Context, d *demand, reason, refused string) (*session, error) {
-	if !d.bearer && refused == "" && !c.offersOAuth(ctx, d) {
-		return nil, nil
-	}
-	if c.opts.Prompt == nil {
-		// The token may look good for long: the next login must not be content with it.
-		if s, err := c.look(ctx); err == nil && refused != "" && s.rec.AccessToken == refused && s.rec.Wanted == nil && !c.machine() {
-			c.noteWanted(ctx, s, &store.Authentication{})
-		}
-		return nil, c.loginRequired(reason, nil)
-	}
-	if err := c.calmed(); err != nil {
-		return nil, err
-	}
-	s, err := c.joinLogin(ctx, want{refused: refused, challenge: d, force: refused != ""}, nil)
-	if errors.Is(err, ErrNoOAuth) && refused == "" {
-		return nil, nil
-	}
-	return s, err
-}
-
-// offersOAuth finds out whether a bare 401 stands for OAuth. That it does not is remembered for
-// a minute.
-func (c *Client) offersOAuth(ctx context.Context, d *demand) bool {
-	c.mu.Lock()
-	known := time.Now().Before(c.noOAuth)
-	c.mu.Unlock()
-	if known {
-		return false
-	}
-	if c.opts.Prompt != nil {
-		return true // the login's own discovery says so
-	}
-	_, err := c.discover(ctx, d)
-	if errors.Is(err, ErrNoOAuth) {
-		c.mu.Lock()
-		c.noOAuth = time.Now().Add(time.Minute)
-		c.mu.Unlock()
-		return false
-	}
-	return true
-}
-
-// refused notes that the server took no token, not even a fresh one. Each time in a row it is left
-// alone for longer.
-func (c *Client) refused(fresh bool) {
-	if !fresh {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.calm = time.Now().Add(min(5*time.Second<<min(c.refusals, 6), time.Minute))
-	c.refusals++
-}
-
-// welcomed ends what refused began.
-func (c *Client) welcomed() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.refusals, c.calm, c.stepUps = 0, time.Time{}, nil
-}
-
-func (c *Client) calmed() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if wait := time.Until(c.calm); wait > 0 {
-		return &TemporaryError{RetryAfter: wait, Err: &TokenError{Fact{
-			URL: c.id, Message: "the MCP server refuses every access token, fresh ones too", Hint: "the server is at fault: ask its owner which audience and scopes it expects",
-		}}}
-	}
-	return nil
 }

@@ -159,13 +159,13 @@ func TestBridgeToAuthtest(t *testing.T) {
 
 func TestBridgeToFastMCP(t *testing.T) {
 	url := startFastMCP(t)
-	throughBridge(t, login(t, url, mcpoauth.Options{Scopes: []string{"mcp:read"}, Prompt: chromium(t)}), url, "now")
+	throughBridge(t, login(t, url, mcpoauth.Options{Scopes: mcpoauth.ScopeOptions{Request: []string{"mcp:read"}}, Prompt: chromium(t)}), url, "now")
 }
 
 func TestBridgeToFastMCPsOAuthProxy(t *testing.T) {
 	_, issuer := startOIDCProvider(t)
 	url := startFastMCP(t, "MODE=proxy", "OP="+issuer)
-	throughBridge(t, login(t, url, mcpoauth.Options{Scopes: []string{"mcp:read"}, Prompt: chromium(t)}), url, "now")
+	throughBridge(t, login(t, url, mcpoauth.Options{Scopes: mcpoauth.ScopeOptions{Request: []string{"mcp:read"}}, Prompt: chromium(t)}), url, "now")
 }
 
 func TestBridgeToTheTypeScriptSDKsServer(t *testing.T) {

@@ -20,7 +20,7 @@ import (
 	"github.com/mcpoauth/mcpoauth/authtest"
 )
 
-var _ auth.OAuthHandler = (*mcpoauth.Handler)(nil)
+var _ auth.OAuthHandler = (*mcpoauth.OAuthHandler)(nil)
 
 func connect(ctx context.Context, tr *mcp.StreamableClientTransport) (*mcp.ClientSession, error) {
 	tr.MaxRetries = -1
@@ -72,7 +72,7 @@ func TestGoSDKOverHTTPClient(t *testing.T) {
 func TestGoSDKOverHandler(t *testing.T) {
 	srv := authtest.New(t, nil)
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: player(srv)})
-	s, err := connect(t.Context(), &mcp.StreamableClientTransport{Endpoint: srv.MCPURL(), OAuthHandler: c.Handler()})
+	s, err := connect(t.Context(), &mcp.StreamableClientTransport{Endpoint: srv.MCPURL(), OAuthHandler: c.OAuthHandler()})
 	if err != nil {
 		t.Fatal(err)
 	}

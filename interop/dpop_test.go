@@ -22,7 +22,7 @@ func TestDPoPAtOIDCProvider(t *testing.T) {
 	if _, err := c.Login(ctx, nil); err != nil {
 		t.Fatalf("login: %v (%s)\n%v", err, mcpoauth.Hint(err), j)
 	}
-	before := record(t, st, c)
+	before := stored(t, st, c)
 	if before.TokenType != "DPoP" {
 		t.Errorf("the token is of the type %s", before.TokenType)
 	}
@@ -40,7 +40,7 @@ func TestDPoPAtOIDCProvider(t *testing.T) {
 	if n := listTools(ctx, t, restarted); n == 0 {
 		t.Errorf("no tools after a restart\n%v", j)
 	}
-	after := record(t, st, c)
+	after := stored(t, st, c)
 	if after.DPoPKey != before.DPoPKey || after.AccessToken == before.AccessToken {
 		t.Error("the refresh has another key, or no other token")
 	}

@@ -66,12 +66,12 @@ func TestClientCredentialsAtOIDCProvider(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, o := range map[string]mcpoauth.Options{
-		"a secret": {ClientID: "conf", ClientSecret: "conf-secret-0123456789abcdef0123456789"},
-		"a key":    {ClientID: "pkjwt", ClientKey: signing},
+		"a secret": {Client: mcpoauth.ClientOptions{ID: "conf", Secret: "conf-secret-0123456789abcdef0123456789"}},
+		"a key":    {Client: mcpoauth.ClientOptions{ID: "pkjwt", Key: signing}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := &journal{}
-			o.Store, o.Trace, o.Grant, o.Scopes = memstore.New(), j.trace(), mcpoauth.ClientCredentials{}, []string{"mcp:read"}
+			o.Store, o.Trace, o.Grant, o.Scopes.Request = memstore.New(), j.trace(), mcpoauth.ClientCredentials{}, []string{"mcp:read"}
 			c := newClient(t, mcpURL, o)
 			if n := listTools(t.Context(), t, c); n == 0 {
 				t.Errorf("no tools\n%v", j)
@@ -90,7 +90,7 @@ func TestClientCredentialsAtOIDCProvider(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newClient(t, mcpURL, mcpoauth.Options{Store: memstore.New(), ClientID: "pkjwt", ClientKey: bad, Grant: mcpoauth.ClientCredentials{}})
+	c := newClient(t, mcpURL, mcpoauth.Options{Store: memstore.New(), Client: mcpoauth.ClientOptions{ID: "pkjwt", Key: bad}, Grant: mcpoauth.ClientCredentials{}})
 	if _, err := c.Token(t.Context(), nil); !errors.Is(err, mcpoauth.ErrAccessDenied) {
 		t.Errorf("a wrong key: %v", err)
 	}

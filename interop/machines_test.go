@@ -209,8 +209,8 @@ func refused(t *testing.T, mcpURL string, o mcpoauth.Options, code string) {
 	j := &journal{}
 	o.Store, o.Trace = memstore.New(), j.trace()
 	_, err := newClient(t, mcpURL, o).Token(t.Context(), nil)
-	var te *mcpoauth.TokenError
-	if !errors.As(err, &te) || te.Code != code || !errors.Is(err, mcpoauth.ErrAccessDenied) || mcpoauth.Hint(err) == "" || j.count("token") != 1 {
+	var te *mcpoauth.Error
+	if !errors.As(err, &te) || te.Op != mcpoauth.OpToken || te.Code != code || !errors.Is(err, mcpoauth.ErrAccessDenied) || mcpoauth.Hint(err) == "" || j.count("token") != 1 {
 		t.Errorf("%v (%s), %d token requests", err, mcpoauth.Hint(err), j.count("token"))
 	}
 }
@@ -275,11 +275,11 @@ func rsaPlatform(t *testing.T) platform {
 
 func TestClientCredentialsAtZitadel(t *testing.T) {
 	mcpURL := startZitadel(t, rsaPlatform(t))
-	o := mcpoauth.Options{ClientID: "sid1", ClientSecret: "verysecret", Grant: mcpoauth.ClientCredentials{}}
+	o := mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "sid1", Secret: "verysecret"}, Grant: mcpoauth.ClientCredentials{}}
 	if who := whoami(t.Context(), t, newClient(t, mcpURL, o)); who != "sid1" {
 		t.Errorf("it is %q", who)
 	}
-	o.ClientSecret = "wrong"
+	o.Client.Secret = "wrong"
 	refused(t, mcpURL, o, "invalid_client")
 }
 
@@ -313,7 +313,7 @@ func TestDeviceCodeAtZitadel(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	j := &journal{}
-	c := newClient(t, mcpURL, mcpoauth.Options{ClientID: "device", ClientSecret: "secret", Grant: mcpoauth.DeviceCode{}, Prompt: chromium(t), Trace: j.trace()})
+	c := newClient(t, mcpURL, mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "device", Secret: "secret"}, Grant: mcpoauth.DeviceCode{}, Prompt: chromium(t), Trace: j.trace()})
 	if _, err := c.Login(ctx, nil); err != nil {
 		t.Fatalf("login: %v (%s)\n%v", err, mcpoauth.Hint(err), j)
 	}
@@ -344,8 +344,8 @@ func TestClientCredentialsAtFosite(t *testing.T) {
 	}
 	key.AudienceTokenEndpoint = true
 	for id, o := range map[string]mcpoauth.Options{
-		"robot":  {ClientID: "robot", ClientSecret: "secret"},
-		"signer": {ClientID: "signer", ClientKey: key},
+		"robot":  {Client: mcpoauth.ClientOptions{ID: "robot", Secret: "secret"}},
+		"signer": {Client: mcpoauth.ClientOptions{ID: "signer", Key: key}},
 	} {
 		t.Run(id, func(t *testing.T) {
 			j := &journal{}
@@ -373,11 +373,11 @@ func TestClientCredentialsAtFosite(t *testing.T) {
 		o    mcpoauth.Options
 		code string
 	}{
-		"a wrong secret":             {mcpoauth.Options{ClientID: "robot", ClientSecret: "wrong"}, "invalid_client"},
-		"a wrong key":                {mcpoauth.Options{ClientID: "signer", ClientKey: stranger}, "invalid_client"},
-		"the issuer as its audience": {mcpoauth.Options{ClientID: "signer", ClientKey: issuerOnly}, "invalid_client"},
-		"another grant's client":     {mcpoauth.Options{ClientID: "idle", ClientSecret: "secret"}, "unauthorized_client"},
-		"a scope that is not its":    {mcpoauth.Options{ClientID: "robot", ClientSecret: "secret", Scopes: []string{"mcp:admin"}}, "invalid_scope"},
+		"a wrong secret":             {mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "robot", Secret: "wrong"}}, "invalid_client"},
+		"a wrong key":                {mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "signer", Key: stranger}}, "invalid_client"},
+		"the issuer as its audience": {mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "signer", Key: issuerOnly}}, "invalid_client"},
+		"another grant's client":     {mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "idle", Secret: "secret"}}, "unauthorized_client"},
+		"a scope that is not its":    {mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "robot", Secret: "secret"}, Scopes: mcpoauth.ScopeOptions{Request: []string{"mcp:admin"}}}, "invalid_scope"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tc.o.Grant = mcpoauth.ClientCredentials{}

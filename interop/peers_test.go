@@ -223,16 +223,16 @@ type journal struct {
 func (j *journal) trace() *mcpoauth.Trace {
 	j.legs = map[string]int{}
 	return &mcpoauth.Trace{
-		Exchange: func(e mcpoauth.Exchange) {
+		Exchange: func(_ context.Context, e mcpoauth.Exchange) {
 			j.mu.Lock()
 			defer j.mu.Unlock()
-			j.legs[e.Leg]++
+			j.legs[string(e.Leg)]++
 			j.log = append(j.log, fmt.Sprint(e.Leg, " ", e.Method, " ", e.URL, " ", e.Status, " ", e.Err))
 		},
-		Note: func(text string) {
+		Note: func(_ context.Context, n mcpoauth.Note) {
 			j.mu.Lock()
 			defer j.mu.Unlock()
-			j.log = append(j.log, "note: "+text)
+			j.log = append(j.log, "note: "+n.Text)
 		},
 	}
 }

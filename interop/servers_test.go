@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mcpoauth/mcpoauth"
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/store"
 	"github.com/mcpoauth/mcpoauth/store/memstore"
 )
@@ -39,7 +40,7 @@ func life(t *testing.T, mcpURL string, o mcpoauth.Options, ttl time.Duration) {
 		t.Error("no tools")
 	}
 
-	before := record(t, st, c)
+	before := stored(t, st, c)
 	time.Sleep(time.Until(before.IssuedAt.Add(ttl)) + 500*time.Millisecond)
 	restarted := newClient(t, mcpURL, mcpoauth.Options{Store: st, Trace: o.Trace})
 	refreshes, others := j.count("refresh"), len(j.legs)
@@ -57,7 +58,7 @@ func life(t *testing.T, mcpURL string, o mcpoauth.Options, ttl time.Duration) {
 		t.Error("no tools after the refresh")
 	}
 
-	last := record(t, st, restarted)
+	last := stored(t, st, restarted)
 	res, err := restarted.Logout(ctx)
 	if err != nil || !res.Revoked {
 		t.Fatalf("logout: %+v, %v", res, err)
@@ -70,13 +71,13 @@ func life(t *testing.T, mcpURL string, o mcpoauth.Options, ttl time.Duration) {
 	}
 }
 
-func record(t *testing.T, st store.Store, c *mcpoauth.Client) *store.Record {
+func stored(t *testing.T, st store.Store, c *mcpoauth.Client) *record.Login {
 	t.Helper()
 	data, _, err := st.Load(t.Context(), store.Key{Kind: store.KindLogin, ID: c.ServerURL()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec, err := store.DecodeRecord(data)
+	rec, err := record.DecodeLogin(data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +85,7 @@ func record(t *testing.T, st store.Store, c *mcpoauth.Client) *store.Record {
 }
 
 // presentRefreshToken sends a refresh token by hand and returns the error code.
-func presentRefreshToken(t *testing.T, rec *store.Record) string {
+func presentRefreshToken(t *testing.T, rec *record.Login) string {
 	t.Helper()
 	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {rec.RefreshToken}, "client_id": {rec.Registration.ClientID}, "resource": {rec.Resource}}
 	if rec.Registration.ClientSecret != "" && rec.Registration.AuthMethod == "client_secret_post" {
@@ -127,7 +128,7 @@ func TestClientsAreManagedAtOIDCProvider(t *testing.T) {
 	if _, err := c.Login(ctx, nil); err != nil {
 		t.Fatalf("%v\n%v", err, j)
 	}
-	first := record(t, st, c).Registration
+	first := stored(t, st, c).Registration
 	u, err := url.Parse(first.RedirectURI)
 	if err != nil {
 		t.Fatal(err)
@@ -140,7 +141,7 @@ func TestClientsAreManagedAtOIDCProvider(t *testing.T) {
 	if _, err := c.Login(ctx, &mcpoauth.LoginOptions{Force: true}); err != nil {
 		t.Fatalf("%v\n%v", err, j)
 	}
-	if now := record(t, st, c).Registration; now.ClientID != first.ClientID || now.RedirectURI == first.RedirectURI {
+	if now := stored(t, st, c).Registration; now.ClientID != first.ClientID || now.RedirectURI == first.RedirectURI {
 		t.Errorf("the client was %s at %s, and is %s at %s", first.ClientID, first.RedirectURI, now.ClientID, now.RedirectURI)
 	}
 	if res, err := c.Logout(ctx); err != nil || !res.ClientDeleted {
@@ -154,13 +155,13 @@ func TestOIDCProviderThatInsistsOnPushedRequests(t *testing.T) {
 }
 
 func TestFastMCPInChromium(t *testing.T) {
-	life(t, startFastMCP(t, "AT_TTL=3"), mcpoauth.Options{Scopes: []string{"mcp:read"}}, 3*time.Second)
+	life(t, startFastMCP(t, "AT_TTL=3"), mcpoauth.Options{Scopes: mcpoauth.ScopeOptions{Request: []string{"mcp:read"}}}, 3*time.Second)
 }
 
 // FastMCP's OAuthProxy sits before another authorization server and has a consent page of its own.
 func TestFastMCPOAuthProxyInChromium(t *testing.T) {
 	_, issuer := startOIDCProvider(t, "AT_TTL=3")
-	life(t, startFastMCP(t, "MODE=proxy", "OP="+issuer), mcpoauth.Options{Scopes: []string{"mcp:read"}}, 3*time.Second)
+	life(t, startFastMCP(t, "MODE=proxy", "OP="+issuer), mcpoauth.Options{Scopes: mcpoauth.ScopeOptions{Request: []string{"mcp:read"}}}, 3*time.Second)
 }
 
 func TestStepUpAtOIDCProviderInChromium(t *testing.T) {

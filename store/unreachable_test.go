@@ -23,10 +23,3 @@ func TestWhatIsUnreachable(t *testing.T) {
 		t.Errorf("a refusal: %v", err)
 	}
 }
-
-func TestARecordThatCouldNotBeReadBackIsNotWritten(t *testing.T) {
-	r := &store.Record{AccessToken: strings.Repeat("<", 1<<18), TokenEndpoint: "https://as.example/token", Registration: store.Registration{ClientID: "c"}}
-	if _, err := r.Encode(); err == nil {
-		t.Error("it was encoded")
-	}
-}

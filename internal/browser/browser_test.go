@@ -153,8 +153,8 @@ func TestOpenStartsTheLauncherAndNothingElse(t *testing.T) {
 	}
 }
 
-// TestFieldHostileAddressesReachNoShell: the URL comes from a server that nobody has reason to trust.
-func TestFieldHostileAddressesReachNoShell(t *testing.T) {
+// TestHostileAddressesReachNoShell: the URL comes from a server that nobody has reason to trust.
+func TestHostileAddressesReachNoShell(t *testing.T) {
 	onLinux(t)
 	bin, launches := fakes(t, everyLauncher...)
 	t.Chdir(t.TempDir())

@@ -136,8 +136,8 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// TestFieldHeaders are challenges as servers send them.
-func TestFieldHeaders(t *testing.T) {
+// TestHeaders are challenges as servers send them.
+func TestHeaders(t *testing.T) {
 	b, err := os.ReadFile("../../testdata/challenges.json")
 	if err != nil {
 		t.Fatal(err)

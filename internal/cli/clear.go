@@ -38,7 +38,11 @@ deleted at the server where the server offers that.`,
 	cmd.RunE = f.run(true, func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
 		co := &mcpoauth.ClearOptions{Registration: client}
 		if all {
-			n, err := mcpoauth.ClearAll(ctx, o, co)
+			st, err := openStore(o)
+			if err != nil {
+				return err
+			}
+			n, err := mcpoauth.ClearAll(ctx, st, co)
 			if err == nil || n > 0 {
 				f.u.say("%s forgotten here", count(n, "login"))
 			}

@@ -37,9 +37,9 @@ var errInterrupted = errors.New("interrupted")
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	go watchSignals(ctx, cancel)
-
 	u := newUI(stdin, stdout, stderr)
+	u.watched = make(chan struct{})
+	go watchSignals(ctx, cancel, u.watched)
 	root := newRoot(u, args)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -62,11 +62,13 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 }
 
 // watchSignals cancels at the first signal and leaves the second one to its default effect. It has a
-// goroutine of its own because listening costs as much time as all flags together.
-func watchSignals(ctx context.Context, cancel context.CancelCauseFunc) {
+// goroutine of its own because listening costs as much time as all flags together. It closes watched when
+// it has begun.
+func watchSignals(ctx context.Context, cancel context.CancelCauseFunc, watched chan<- struct{}) {
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(c)
+	close(watched)
 	select {
 	case <-c:
 		cancel(errInterrupted)
@@ -239,16 +241,16 @@ func (f *flags) withClient(ctx context.Context, server string, o *mcpoauth.Optio
 
 // optionFlags are the flags that set options of the library whose values New may refuse.
 var optionFlags = map[string]string{
-	"AuthServer":        "--auth-server",
-	"CacheDir":          "--store",
-	"CallbackHost":      "--callback-host",
-	"CallbackPath":      "--callback-path",
-	"CallbackPort":      "--callback-port",
-	"ClientID":          "--client-id",
-	"ClientMetadataURL": "--client-metadata-url",
-	"ClientSecret":      "--client-secret-env",
-	"Resource":          "--resource",
-	"ScopeSeparator":    "--scope-separator",
+	"Server.Issuer":      "--auth-server",
+	"CacheDir":           "--store",
+	"Callback.Host":      "--callback-host",
+	"Callback.Path":      "--callback-path",
+	"Callback.Port":      "--callback-port",
+	"Client.ID":          "--client-id",
+	"Client.MetadataURL": "--client-metadata-url",
+	"Client.Secret":      "--client-secret-env",
+	"Server.Resource":    "--resource",
+	"Scopes.Separator":   "--scope-separator",
 }
 
 // newFailed tells a wrong URL or flag from a home directory that cannot be had.

@@ -48,7 +48,7 @@ same flags needs. Exit code 1 if logins with it fail, 5 if a fault that may pass
 	fs.StringArrayVar(&contacts, "contact", nil, "`ADDRESS` of who is responsible for it (repeatable)")
 	f.addAll(cmd)
 	cmd.RunE = f.run(true, func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
-		o.ClientMetadataURL, o.ClientMetadata = args[0], map[string]any{"client_uri": clientURI, "logo_uri": logoURI, "contacts": contacts}
+		o.Client.MetadataURL, o.Client.Metadata = args[0], map[string]any{"client_uri": clientURI, "logo_uri": logoURI, "contacts": contacts}
 		m, err := mcpoauth.NewClientMetadata(o)
 		if err != nil {
 			return newFailed(err)

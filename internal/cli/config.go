@@ -281,7 +281,7 @@ func covers(section, server string) (base string, n int, err error) {
 
 // canonical is the URL by which the library knows a server.
 func canonical(raw string) (string, error) {
-	c, err := mcpoauth.New(raw, &mcpoauth.Options{AllowInsecureHTTP: true, Store: memstore.New()})
+	c, err := mcpoauth.New(raw, &mcpoauth.Options{Allow: mcpoauth.Allow{InsecureHTTP: true}, Store: memstore.New()})
 	if err != nil {
 		return "", errors.New(strings.TrimPrefix(trimPrefix(err), "server URL: "))
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -139,6 +140,9 @@ func TestWhatTheFileMaySay(t *testing.T) {
 		{"a parameter that is no secret", `auth-param = ["audience=abc"]`, "", 0o644},
 		{"the password of a store", `store = "redis://ann:abc@h"`, "others may read", 0o644},
 		{"a store without one", `store = "redis://ann@h"`, "", 0o644},
+		{"the password of a store in its query", `store = "postgres://h/db?password=abc"`, "others may read", 0o644},
+		{"the password of a store that is no URL", `store = "redis://ann:abc@h:port"`, "others may read", 0o644},
+		{"the key of an address", `assertion-url = "https://h.example/token?api_key=abc"`, "others may read", 0o644},
 		{"a header for assertions", `assertion-header = ["Metadata-Secret: abc"]`, "others may read", 0o644},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -160,6 +164,92 @@ func TestWhatTheFileMaySay(t *testing.T) {
 				t.Errorf("the secret is in %v", err)
 			}
 		})
+	}
+}
+
+// TestAFileThatOthersCanChange is refused: it would turn logins elsewhere, and run programs.
+func TestAFileThatOthersCanChange(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("files have no such permissions")
+	}
+	for _, c := range []struct {
+		file, dir os.FileMode
+		want      string
+	}{
+		{0o644, 0o755, ""},
+		{0o620, 0o755, "others may write it"},
+		{0o602, 0o755, "others may write it"},
+		{0o600, 0o777, "others may put another file in its place"},
+		{0o600, 0o777 | os.ModeSticky, ""}, // as /tmp: only the owner can
+	} {
+		dir := filepath.Join(t.TempDir(), "d")
+		path := filepath.Join(dir, "c.toml")
+		if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(path, []byte("[defaults]\nclient-name = \"x\"\n"), 0o600), os.Chmod(path, c.file), os.Chmod(dir, c.dir)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := layers(path, true, "https://a.example/mcp", nil)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%v in %v: %v", c.file, c.dir, err)
+		}
+	}
+}
+
+// TestALongFile is refused, and not cut: what stands after the cut may be a safeguard.
+func TestALongFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.toml")
+	for extra, long := range map[int]bool{0: false, 1: true} {
+		text := "[defaults]\nclient-name = \"x\"\n#"
+		text += strings.Repeat("x", maxConfig-len(text)+extra)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := layers(path, true, "https://a.example/mcp", nil); (err != nil) != long || long && !strings.Contains(err.Error(), "too long") {
+			t.Errorf("%d bytes: %v", len(text), err)
+		}
+	}
+}
+
+// TestSettingsOfOneServerAreNotForAnother: import takes several, and what the file says of the first is not said of all.
+func TestSettingsOfOneServerAreNotForAnother(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.toml")
+	if err := os.WriteFile(path, []byte("[server.\"https://a.example\"]\nheader = [\"X-Key: ${KEY}\"]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		servers []string
+		headers int
+	}{{[]string{"https://a.example/mcp"}, 1}, {[]string{"https://a.example/mcp", "https://b.example/mcp"}, 0}, {[]string{"https://b.example/mcp"}, 0}} {
+		f := &flags{args: []string{"import"}}
+		cmd := newImport(f)
+		f.config = path
+		if _, err := f.fromFile(cmd, c.servers); err != nil || len(f.headers) != c.headers {
+			t.Errorf("%v: %v, %v", c.servers, f.headers, err)
+		}
+	}
+}
+
+// TestWhatIsShownOfASetting has no secret in it.
+func TestWhatIsShownOfASetting(t *testing.T) {
+	for _, c := range []struct{ name, value, want string }{
+		{"header", "X-Key: canary", "(not shown)"},
+		{"assertion-header", "X-Key: canary", "(not shown)"},
+		{"token-param", "audience=canary", "(not shown)"},
+		{"auth-param", "audience=canary", "(not shown)"},
+		{"assertion-command", "canary", "(not shown)"},
+		{"store", "keyring", "keyring"},
+		{"store", "file:/home/me/logins", "file:/home/me/logins"},
+		{"store", "redis:canary", "(not shown)"},
+		{"store", "redis://:canary@h:port", "(not shown)"},
+		{"store", "redis://ann:canary@h:1/2?password=canary", "redis://h:1/2"},
+		{"assertion-url", "https://ann:canary@h.example/t?key=canary#canary", "https://h.example/t"},
+		{"seal", "canary", "(not shown)"},
+		{"seal", "env:NAME", "env:NAME"},
+		{"seal", "keyring", "keyring"},
+		{"client-id", "me", "me"},
+	} {
+		if got := shown(c.name, c.value); got != c.want {
+			t.Errorf("%s %s is shown as %s, want %s", c.name, c.value, got, c.want)
+		}
 	}
 }
 
@@ -190,7 +280,7 @@ func TestASecretOfTheEnvironmentIsNotForTheFilesClient(t *testing.T) {
 			t.Fatal(err)
 		}
 		o, err := f.options(cmd, []string{c.server})
-		if err != nil || o.ClientID != c.id || o.ClientSecret != c.secret {
+		if err != nil || o.Client.ID != c.id || o.Client.Secret != c.secret {
 			t.Errorf("%+v: %v, %+v", c, err, o)
 		}
 	}

@@ -71,9 +71,9 @@ func runDemo(ctx context.Context, u *ui, realBrowser bool) (err error) {
 	d.layout()
 
 	o := &mcpoauth.Options{
-		Store:      memstore.New(), // never the person's own
-		ClientName: "mcpoauth demo",
-		Trace:      &mcpoauth.Trace{Exchange: d.exchange},
+		Store:  memstore.New(),
+		Client: mcpoauth.ClientOptions{Name: "mcpoauth demo"},
+		Trace:  &mcpoauth.Trace{Exchange: d.exchange},
 	}
 	show := d.play
 	if realBrowser {
@@ -236,11 +236,11 @@ var purposes = map[string]string{
 }
 
 // exchange shows one HTTP exchange of the client.
-func (d *demo) exchange(e mcpoauth.Exchange) {
+func (d *demo) exchange(_ context.Context, e mcpoauth.Exchange) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.browsed(e.Start, e.Leg == "token")
-	about := purposes[e.Leg]
+	about := purposes[string(e.Leg)]
 	if e.Leg == "mcp" {
 		about = d.about
 	}
@@ -248,7 +248,7 @@ func (d *demo) exchange(e mcpoauth.Exchange) {
 	if e.Err != nil {
 		status, about = "–", clean(e.Err.Error())
 	}
-	d.line(e.Start, e.Leg, e.Method, e.URL, status, about)
+	d.line(e.Start, string(e.Leg), e.Method, e.URL, status, about)
 }
 
 // browsed shows what the browser did meanwhile, of which only the server knows; the caller holds

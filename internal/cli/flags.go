@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -132,7 +133,7 @@ func (f *flags) addAll(cmd *cobra.Command) {
 		fs.StringVar(&f.dpop, "dpop", "auto", "`WHEN` tokens are bound to a key (DPoP): auto (where the server asks for it), always or never")
 		fs.StringVar(&f.assertionURL, "assertion-url", "", "`URL` that answers with the workload's token; {audience} is replaced")
 		fs.StringArrayVar(&f.assertionHeaders, "assertion-header", nil, "`\"Name: value\"` for it; ${VAR} is taken from the environment (repeatable)")
-		fs.StringVar(&f.assertionPlatform, "assertion-platform", "", "`NAME` of the platform to ask for the workload's token: "+strings.Join(mcpoauth.Platforms(), ", "))
+		fs.StringVar(&f.assertionPlatform, "assertion-platform", "", "`NAME` of the platform to ask for the workload's token: "+"github-actions, google, azure")
 		fs.StringVar(&f.assertionAudience, "assertion-audience", "", "`WHO` the workload's token must be for (the authorization server unless given)")
 		fs.StringVar(&f.clientIssuer, "client-issuer", "", "`ISSUER` that the client is for, and no other")
 		fs.StringVar(&f.clientMetadataURL, "client-metadata-url", "", "`URL` of a hosted client metadata document")
@@ -229,33 +230,13 @@ func (f *flags) options(cmd *cobra.Command, args []string) (*mcpoauth.Options, e
 		return nil, err
 	}
 	o := &mcpoauth.Options{
-		Profile:                  f.profile,
-		Scopes:                   words(f.scopes),
-		DropScopes:               words(f.dropScopes),
-		ScopeSeparator:           f.scopeSeparator,
-		ClientName:               f.clientName,
-		ClientMetadata:           f.clientMetadata,
-		ClientID:                 f.clientID,
-		ClientAuthMethod:         f.clientAuthMethod,
-		ClientIssuer:             f.clientIssuer,
-		ClientMetadataURL:        f.clientMetadataURL,
-		CallbackHost:             f.callbackHost,
-		CallbackPort:             f.callbackPort,
-		CallbackPath:             f.callbackPath,
-		Resource:                 f.resource,
-		NoResource:               f.noResource,
-		AuthServer:               f.authServer,
-		Endpoints:                f.endpoints,
-		IgnoreProviders:          f.ignoreProviders,
-		HeaderOrigins:            f.headerOrigins,
-		AllowPrivateNetwork:      f.allowPrivateNetwork,
-		AllowInsecureHTTP:        f.allowInsecureHTTP,
-		AllowGuessedEndpoints:    f.allowGuessedEndpoints,
-		AllowCrossOriginMetadata: f.allowCrossOriginMetadata,
-		AllowMissingPKCE:         f.allowMissingPKCE,
-		AllowForeignEndpoints:    f.allowForeignEndpoints,
-		TokenMember:              f.tokenMember,
-		AllowTokenType:           f.tokenType,
+		Profile:  f.profile,
+		Scopes:   mcpoauth.ScopeOptions{Request: words(f.scopes), Drop: words(f.dropScopes), Separator: mcpoauth.ScopeSeparator(f.scopeSeparator)},
+		Client:   mcpoauth.ClientOptions{Name: f.clientName, Metadata: f.clientMetadata, ID: f.clientID, AuthMethod: mcpoauth.AuthMethod(f.clientAuthMethod), Issuer: f.clientIssuer, MetadataURL: f.clientMetadataURL},
+		Callback: mcpoauth.CallbackOptions{Host: f.callbackHost, Port: f.callbackPort, Path: f.callbackPath},
+		Server:   mcpoauth.ServerOptions{Resource: f.resource, NoResource: f.noResource, Issuer: f.authServer, Endpoints: f.endpoints, IgnoreProviders: f.ignoreProviders, TokenMember: f.tokenMember},
+		Network:  mcpoauth.NetworkOptions{HeaderOrigins: f.headerOrigins},
+		Allow:    mcpoauth.Allow{PrivateNetwork: f.allowPrivateNetwork, InsecureHTTP: f.allowInsecureHTTP, GuessedEndpoints: f.allowGuessedEndpoints, CrossOriginMetadata: f.allowCrossOriginMetadata, MissingPKCE: f.allowMissingPKCE, ForeignEndpoints: f.allowForeignEndpoints, TokenType: f.tokenType},
 	}
 	if f.timeout < 0 {
 		return nil, &usageError{"--timeout is negative", "give a duration such as 30s or 5m"}
@@ -273,7 +254,7 @@ func (f *flags) options(cmd *cobra.Command, args []string) (*mcpoauth.Options, e
 	}
 	o.Trace = &mcpoauth.Trace{
 		Waiting: f.waiting,
-		SaveFailed: func(_ mcpoauth.LoginEvent, err error) {
+		SaveFailed: func(_ context.Context, _ mcpoauth.LoginEvent, err error) {
 			f.u.warn("the new token could not be saved and will be lost when this program ends: %s", err)
 		},
 	}
@@ -284,9 +265,9 @@ func (f *flags) setOffline(o *mcpoauth.Options) error {
 	switch f.offline {
 	case "", "auto":
 	case "always":
-		o.OfflineAccess = mcpoauth.OfflineAlways
+		o.Scopes.OfflineAccess = mcpoauth.Always
 	case "never":
-		o.OfflineAccess = mcpoauth.OfflineNever
+		o.Scopes.OfflineAccess = mcpoauth.Never
 	default:
 		return &usageError{"--offline-access does not know " + quote(f.offline), "use auto, always or never"}
 	}
@@ -297,9 +278,9 @@ func (f *flags) setDPoP(o *mcpoauth.Options) error {
 	switch f.dpop {
 	case "", "auto":
 	case "always":
-		o.DPoP = mcpoauth.DPoPAlways
+		o.DPoP = mcpoauth.Always
 	case "never":
-		o.DPoP = mcpoauth.DPoPNever
+		o.DPoP = mcpoauth.Never
 	default:
 		return &usageError{"--dpop does not know " + quote(f.dpop), "use auto, always or never"}
 	}
@@ -310,27 +291,27 @@ func (f *flags) setDPoP(o *mcpoauth.Options) error {
 func (f *flags) setSecrets(o *mcpoauth.Options) (err error) {
 	switch {
 	case f.clientSecret != "":
-		o.ClientSecret = f.clientSecret
+		o.Client.Secret = f.clientSecret
 	case f.clientSecretEnv != "" && f.clientSecretFile != "":
 		return &usageError{"--client-secret-env and --client-secret-file exclude each other", "give one of them"}
 	case f.clientSecretEnv != "":
-		if o.ClientSecret = os.Getenv(f.clientSecretEnv); o.ClientSecret == "" {
+		if o.Client.Secret = os.Getenv(f.clientSecretEnv); o.Client.Secret == "" {
 			return &usageError{"--client-secret-env: the environment variable " + quote(f.clientSecretEnv) + " is not set", "give the name of the variable, not the secret"}
 		}
 	case f.clientSecretFile != "":
-		o.ClientSecret, err = readSecret("--client-secret-file", f.clientSecretFile)
+		o.Client.Secret, err = readSecret("--client-secret-file", f.clientSecretFile)
 	case f.clientID != "" && !f.clientOfFile:
 		// It is the secret of MCPOAUTH_CLIENT_ID or --client-id: a server of the file must not be shown it.
-		o.ClientSecret = os.Getenv("MCPOAUTH_CLIENT_SECRET")
+		o.Client.Secret = os.Getenv("MCPOAUTH_CLIENT_SECRET")
 	}
-	if err == nil && o.ClientSecret != "" && f.clientID == "" {
+	if err == nil && o.Client.Secret != "" && f.clientID == "" {
 		err = &usageError{"a client secret needs the client it belongs to", "add --client-id"}
 	}
 	if err == nil && f.initialTokenFile != "" {
-		o.InitialAccessToken, err = readSecret("--initial-access-token-file", f.initialTokenFile)
+		o.Client.InitialAccessToken, err = readSecret("--initial-access-token-file", f.initialTokenFile)
 	}
 	if err == nil && f.softwareStatementFile != "" {
-		o.SoftwareStatement, err = readSecret("--software-statement-file", f.softwareStatementFile)
+		o.Client.SoftwareStatement, err = readSecret("--software-statement-file", f.softwareStatementFile)
 	}
 	return err
 }
@@ -342,13 +323,13 @@ func (f *flags) setGrant(o *mcpoauth.Options) error {
 		if err != nil {
 			return err
 		}
-		if o.ClientKey, err = mcpoauth.ParseClientKey(b, "", f.clientKeyAlg); err != nil {
+		if o.Client.Key, err = mcpoauth.ParseClientKey(b, "", f.clientKeyAlg); err != nil {
 			return &usageError{"--client-key-file " + quote(f.clientKeyFile) + ": " + strings.TrimPrefix(trimPrefix(err), "client key: "), "give an EC, RSA or Ed25519 private key in PEM, or a private JWK"}
 		}
 		switch f.clientKeyAudience {
 		case "issuer":
 		case "token-endpoint":
-			o.ClientKey.AudienceTokenEndpoint = true
+			o.Client.Key.AudienceTokenEndpoint = true
 		default:
 			return &usageError{"--client-key-audience does not know " + quote(f.clientKeyAudience), "use issuer or token-endpoint"}
 		}
@@ -374,7 +355,7 @@ func (f *flags) setGrant(o *mcpoauth.Options) error {
 		sources = append(sources, mcpoauth.AssertionURL(f.assertionURL, header))
 	}
 	if f.assertionPlatform != "" {
-		source, err := mcpoauth.AssertionPlatform(f.assertionPlatform)
+		source, err := mcpoauth.AssertionPlatform(mcpoauth.Platform(f.assertionPlatform))
 		if err != nil {
 			return newFailed(err)
 		}
@@ -447,10 +428,10 @@ func readSecret(flag, name string) (string, error) {
 }
 
 func (f *flags) setParams(o *mcpoauth.Options) (err error) {
-	if o.AuthorizeParams, err = params("--auth-param", f.authParams); err != nil {
+	if o.Server.AuthorizeParams, err = params("--auth-param", f.authParams); err != nil {
 		return err
 	}
-	o.TokenParams, err = params("--token-param", f.tokenParams)
+	o.Server.TokenParams, err = params("--token-param", f.tokenParams)
 	return err
 }
 
@@ -470,7 +451,7 @@ func params(flag string, list []string) (url.Values, error) {
 }
 
 func (f *flags) setHeaders(o *mcpoauth.Options) (err error) {
-	o.Header, err = parseHeaders("--header", f.headers)
+	o.Network.Header, err = parseHeaders("--header", f.headers)
 	return err
 }
 
@@ -527,7 +508,7 @@ func (f *flags) setTLS(o *mcpoauth.Options) error {
 		if !pool.AppendCertsFromPEM(b) {
 			return &usageError{"--ca-file " + quote(f.caFile) + " holds no certificate", "it must be a PEM file (-----BEGIN CERTIFICATE-----)"}
 		}
-		o.RootCAs = pool
+		o.Network.RootCAs = pool
 	}
 	if f.clientKey != "" && f.clientCert == "" {
 		return &usageError{"--client-key needs --client-cert", "give the certificate as well"}
@@ -547,7 +528,7 @@ func (f *flags) setTLS(o *mcpoauth.Options) error {
 		if err != nil {
 			return &usageError{"--client-cert " + quote(f.clientCert) + ": " + trimPrefix(err), "certificate and key must be PEM and belong together; --client-key names a separate key file"}
 		}
-		o.ClientCertificates = []tls.Certificate{pair}
+		o.Network.ClientCertificates = []tls.Certificate{pair}
 	}
 	return nil
 }
@@ -572,11 +553,11 @@ func (f *flags) setLogger(o *mcpoauth.Options) error {
 }
 
 // waiting shows the waits that are not the person's; login shows those itself.
-func (f *flags) waiting(w mcpoauth.Waiting) {
+func (f *flags) waiting(_ context.Context, w mcpoauth.Waiting) {
 	switch w.For {
-	case "login-elsewhere":
+	case mcpoauth.WaitLoginElsewhere:
 		f.u.startWait("another process is logging in to this server; waiting for it", w.Deadline, 0, true)
-	case "refresh-elsewhere":
+	case mcpoauth.WaitRefreshElsewhere:
 		f.u.startWait("another process is refreshing this login; waiting for it", w.Deadline, time.Second, true)
 	}
 }

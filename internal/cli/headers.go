@@ -28,7 +28,7 @@ usable login the exit code is 3.`,
 		return f.withToken(ctx, args[0], o, minValidity, func(t *mcpoauth.Token) error {
 			e := json.NewEncoder(f.u.out)
 			e.SetEscapeHTML(false)
-			return e.Encode(map[string]string{"Authorization": t.Header()})
+			return e.Encode(map[string]string{"Authorization": t.Authorization()})
 		})
 	})
 	return cmd

@@ -18,10 +18,14 @@ func (f *flags) complete(cmd *cobra.Command, args []string, _ string) ([]string,
 	if err != nil || len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
+	logins, err := openStore(o)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	var urls []string
-	for st, err := range mcpoauth.List(ctx, o) {
+	for st, err := range mcpoauth.List(ctx, logins) {
 		if err == nil && (f.profile == "" || st.Profile == f.profile) {
 			urls = append(urls, clean(st.ServerURL))
 		}

@@ -104,9 +104,7 @@ func (i *importing) survey(places []takeover.Place) error {
 func (i *importing) problems(list []error) {
 	for _, p := range list {
 		i.f.u.warn("%s", p)
-		if hint := mcpoauth.Hint(p); hint != "" {
-			i.f.u.say("hint: %s", hint)
-		}
+		i.f.u.hint(mcpoauth.Hint(p))
 	}
 }
 
@@ -221,7 +219,7 @@ func (i *importing) one(ctx context.Context, c candidate, o *mcpoauth.Options) e
 		l := c.login
 		_, err := client.Import(ctx, &mcpoauth.ImportedLogin{
 			AccessToken: l.AccessToken, RefreshToken: l.RefreshToken, TokenType: l.TokenType, Expiry: l.Expiry, Scopes: strings.Fields(l.Scope),
-			Issuer: l.Issuer, ClientID: l.ClientID, ClientSecret: l.ClientSecret, ClientSecretExpiry: l.SecretExpiry, ClientAuthMethod: l.AuthMethod,
+			Issuer: l.Issuer, ClientID: l.ClientID, ClientSecret: l.ClientSecret, ClientSecretExpiry: l.SecretExpiry, ClientAuthMethod: mcpoauth.AuthMethod(l.AuthMethod),
 		}, &mcpoauth.ImportOptions{Force: i.force, DryRun: i.dryRun})
 		switch {
 		case errors.Is(err, mcpoauth.ErrLoginExists):

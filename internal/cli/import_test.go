@@ -10,6 +10,7 @@ import (
 
 	"github.com/mcpoauth/mcpoauth"
 	"github.com/mcpoauth/mcpoauth/authtest"
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/store"
 	"github.com/mcpoauth/mcpoauth/store/memstore"
 )
@@ -32,7 +33,7 @@ func fastmcpCache(t *testing.T, srv *authtest.Server, home string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec, err := store.DecodeRecord(data)
+	rec, err := record.DecodeLogin(data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,6 +98,14 @@ func TestImport(t *testing.T) {
 	}
 	if code, errs := run("import", "https://other.example/mcp", srv.MCPURL(), "--yes", "--force"); code != exitFailed || !strings.Contains(errs, "no login to https://other.example/mcp") || !strings.Contains(errs, "took over") {
 		t.Errorf("one of two: %d, %s", code, errs)
+	}
+	for _, from := range []string{filepath.Join(home, "none"), filepath.Join(home, "a file")} {
+		if err := os.WriteFile(filepath.Join(home, "a file"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if code, errs := run("import", srv.MCPURL(), "--from", from, "--yes"); code != exitUsage || !strings.Contains(errs, "is not a directory") {
+			t.Errorf("--from %s: %d, %s", from, code, errs)
+		}
 	}
 	if after := tree(t, filepath.Join(home, ".fastmcp")); after != before {
 		t.Error("the other program's files were changed")

@@ -52,9 +52,13 @@ func newList(f *flags) *cobra.Command {
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the list as JSON")
 	f.addStore(cmd)
 	cmd.RunE = f.run(true, func(ctx context.Context, cmd *cobra.Command, _ []string, o *mcpoauth.Options) error {
+		logins, err := openStore(o)
+		if err != nil {
+			return err
+		}
 		var found []*mcpoauth.Status
 		var problems []error
-		for st, err := range mcpoauth.List(ctx, o) {
+		for st, err := range mcpoauth.List(ctx, logins) {
 			switch {
 			case err != nil:
 				problems = append(problems, err)
@@ -86,7 +90,7 @@ func (u *ui) printList(found []*mcpoauth.Status, problems []error, asJSON bool) 
 		for _, st := range found {
 			doc.Logins = append(doc.Logins, entryJSON{
 				Server: clean(st.ServerURL), Profile: clean(st.Profile), State: string(st.State), Reason: clean(reason(st)),
-				Issuer: clean(st.Issuer), Resource: clean(st.Resource), ClientID: clean(st.ClientID), Registration: st.RegistrationSource,
+				Issuer: clean(st.Issuer), Resource: clean(st.Resource), ClientID: clean(st.ClientID), Registration: string(st.RegistrationSource),
 				Scopes: cleanAll(st.Scopes), ExpiresAt: timeJSON(st.Expiry), LoggedInAt: timeJSON(st.LoggedInAt), CanRefresh: st.CanRefresh, Bound: st.Bound, Provider: st.IdentityProvider,
 			})
 		}

@@ -52,7 +52,7 @@ pasted here instead. A login that is still usable is kept, see --force.`,
 		}
 		var fresh atomic.Bool
 		o.LoginTimeout = f.timeout
-		o.Trace.LoggedIn = func(mcpoauth.LoginEvent) { fresh.Store(true) }
+		o.Trace.LoggedIn = func(context.Context, mcpoauth.LoginEvent) { fresh.Store(true) }
 		o.Prompt = (&prompter{u: f.u, noBrowser: noBrowser, qr: qr}).prompt
 		return f.withClient(ctx, args[0], o, func(c *mcpoauth.Client) error {
 			tok, err := c.Login(ctx, &mcpoauth.LoginOptions{Force: force, NewClient: newClient, Scopes: words(f.addScopes)})

@@ -241,7 +241,7 @@ func (b *bridging) run(ctx context.Context, _ *cobra.Command, args []string, o *
 					return err
 				},
 			}
-			if auth := o.Header.Get("Authorization"); auth != "" || b.alias.auth == "none" {
+			if auth := o.Network.Header.Get("Authorization"); auth != "" || b.alias.auth == "none" {
 				// Whoever brings credentials of their own wants no others.
 				opt.Header, opt.HTTP, opt.Login = http.Header{}, quiet.HTTPClient(), nil
 				if auth != "" {
@@ -269,9 +269,7 @@ func (b *bridging) login(ctx context.Context, c *mcpoauth.Client, cause error) e
 	_, err := c.Login(ctx, opts)
 	if err != nil && ctx.Err() == nil {
 		b.f.u.warn("%s", trimPrefix(err))
-		if hint := hintFor(err); hint != "" {
-			b.f.u.say("hint: %s", hint)
-		}
+		b.f.u.hint(hintFor(err))
 	}
 	return err
 }
@@ -311,17 +309,11 @@ func classify(err error) proxy.Failure {
 	var f proxy.Failure
 	var scope *mcpoauth.ScopeError
 	var temporary *mcpoauth.TemporaryError
-	var a *mcpoauth.AuthorizationError
-	var t *mcpoauth.TokenError
-	var d *mcpoauth.DiscoveryError
-	var r *mcpoauth.RegistrationError
+	var step *mcpoauth.Error
 	var damaged *store.CorruptError
 	var path *fs.PathError
-	switch {
-	case errors.As(err, &a):
-		f.Code = a.Code
-	case errors.As(err, &t):
-		f.Code = t.Code
+	if errors.As(err, &step) && (step.Op == mcpoauth.OpAuthorization || step.Op == mcpoauth.OpToken) {
+		f.Code = step.Code
 	}
 	switch {
 	case errors.Is(err, mcpoauth.ErrAccessDenied):
@@ -332,7 +324,7 @@ func classify(err error) proxy.Failure {
 		f.Kind = proxy.FailedLogin
 	case errors.As(err, &temporary):
 		f.Kind, f.RetryAfter = proxy.FailedTemporary, temporary.RetryAfter
-	case errors.As(err, &a), errors.As(err, &t), errors.As(err, &d), errors.As(err, &r), errors.As(err, &path), mcpoauth.Hint(err) != "", errors.Is(err, mcpoauth.ErrClosed):
+	case step != nil, errors.As(err, &path), mcpoauth.Hint(err) != "", errors.Is(err, mcpoauth.ErrClosed):
 		// A store that cannot be read, a key that is missing, a setting: what the network says comes without a hint.
 		f.Kind = proxy.FailedOther
 	}

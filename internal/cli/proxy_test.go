@@ -180,6 +180,9 @@ func TestOtherProgramsArgumentsAreTaken(t *testing.T) {
 	}
 	for _, args := range [][]string{
 		{"proxy", srv.MCPURL(), "port"},
+		{"proxy", srv.MCPURL(), "0"},
+		{"proxy", srv.MCPURL(), "65536"},
+		{"proxy", srv.MCPURL(), "--verify", "/no/such/authority.pem"},
 		{"proxy", srv.MCPURL(), "--transport", "pigeon"},
 		{"proxy", srv.MCPURL(), "--verify", "false"},
 		{"proxy", srv.MCPURL(), "--static-oauth-client-info", "{}"},
@@ -193,7 +196,73 @@ func TestOtherProgramsArgumentsAreTaken(t *testing.T) {
 	}
 }
 
-func TestFieldCredentialsOfYourOwn(t *testing.T) {
+// TestASecretOnACommandLineIsWarnedOf, since every user of the machine can read it; not one in a file.
+func TestASecretOnACommandLineIsWarnedOf(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "client.json")
+	const client = `{"client_id":"me","client_secret":"canary"}`
+	if err := os.WriteFile(file, []byte(client), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for value, warned := range map[string]bool{client: true, "@" + file: false, `{"client_id":"me"}`: false} {
+		var errs strings.Builder
+		b := &bridging{f: &flags{u: newUI(nil, nil, &errs)}, alias: aliases{staticClient: value}}
+		if err := b.translateClient(); err != nil || b.f.clientID != "me" {
+			t.Errorf("%s: %v", value, err)
+		}
+		if got := strings.Contains(errs.String(), "warning: a secret on a command line can be read"); got != warned || strings.Contains(errs.String(), "canary") {
+			t.Errorf("%s: %s", value, errs.String())
+		}
+	}
+}
+
+func TestTransports(t *testing.T) {
+	for name, want := range map[string]proxy.Mode{
+		"": proxy.HTTPFirst, "http-first": proxy.HTTPFirst, "sse-first": proxy.SSEFirst, "http-only": proxy.HTTPOnly, "http": proxy.HTTPOnly, "sse-only": proxy.SSEOnly, "sse": proxy.SSEOnly,
+	} {
+		if got, err := (&bridging{transport: name}).mode(); got != want || err != nil {
+			t.Errorf("%q: %v, %v", name, got, err)
+		}
+	}
+}
+
+// TestTheCommandForAPersonIsQuoted: it is copied into a shell, and the URL may have anything in it.
+func TestTheCommandForAPersonIsQuoted(t *testing.T) {
+	bridgeHome(t)
+	srv := authtest.New(t, nil)
+	h := bridge(t, srv.MCPURL()+"?a=1&b=$(x)", "--no-browser", "--login-wait", "100ms")
+	m := h.ask(initialize)
+	e, _ := m["error"].(map[string]any)
+	if text, _ := e["message"].(string); !strings.Contains(text, "mcpoauth login '"+srv.MCPURL()+"?a=1&b=$(x)'") {
+		t.Errorf("got %v", m)
+	}
+}
+
+// TestNobodyIsAskedWithAuthNone, as with fastmcp-remote.
+func TestNobodyIsAskedWithAuthNone(t *testing.T) {
+	bridgeHome(t)
+	srv := authtest.New(t, nil)
+	h := bridge(t, srv.MCPURL(), "--auth", "none")
+	if m := h.ask(initialize); m["error"] == nil {
+		t.Errorf("got %v", m)
+	}
+	if srv.Count("authorize")+srv.Count("registration") != 0 {
+		t.Error("a login was begun")
+	}
+}
+
+// TestVerifyFalseIsNotAFile: the other programs switch the check of certificates off by it.
+func TestVerifyFalseIsNotAFile(t *testing.T) {
+	bridgeHome(t)
+	for _, off := range []string{"false", "False", "0", "no", "off"} {
+		var errs strings.Builder
+		code := Main([]string{"proxy", "https://mcp.example/mcp", "--verify", off}, strings.NewReader(""), io.Discard, &errs)
+		if code != exitUsage || !strings.Contains(errs.String(), "--verify false is not supported") || !strings.Contains(errs.String(), "--ca-file") {
+			t.Errorf("--verify %s: %d, %s", off, code, errs.String())
+		}
+	}
+}
+
+func TestCredentialsOfYourOwn(t *testing.T) {
 	bridgeHome(t)
 	srv := authtest.New(t, nil)
 	t.Setenv("KEY", "mine")
@@ -208,14 +277,14 @@ func TestFieldCredentialsOfYourOwn(t *testing.T) {
 
 func TestClassify(t *testing.T) {
 	for err, want := range map[error]proxy.Failure{
-		io.ErrUnexpectedEOF:                                               {Kind: proxy.FailedNetwork},
-		&mcpoauth.LoginRequiredError{}:                                    {Kind: proxy.FailedLogin},
-		&mcpoauth.ScopeError{Asked: true}:                                 {Kind: proxy.FailedDenied, Code: "insufficient_scope"},
-		&mcpoauth.TemporaryError{RetryAfter: time.Second, Err: io.EOF}:    {Kind: proxy.FailedTemporary, RetryAfter: time.Second},
-		&mcpoauth.TokenError{Fact: mcpoauth.Fact{Code: "invalid_client"}}: {Kind: proxy.FailedOther, Code: "invalid_client"},
-		&mcpoauth.AuthorizationError{Fact: mcpoauth.Fact{Code: "access_denied", Err: mcpoauth.ErrAccessDenied}}: {Kind: proxy.FailedDenied, Code: "access_denied"},
-		&mcpoauth.DiscoveryError{}: {Kind: proxy.FailedOther},
-		fmt.Errorf("cannot read it: %w", &store.CorruptError{Err: io.EOF}): {Kind: proxy.FailedLogin},
+		io.ErrUnexpectedEOF:                                            {Kind: proxy.FailedNetwork},
+		&mcpoauth.LoginRequiredError{}:                                 {Kind: proxy.FailedLogin},
+		&mcpoauth.ScopeError{Asked: true}:                              {Kind: proxy.FailedDenied, Code: "insufficient_scope"},
+		&mcpoauth.TemporaryError{RetryAfter: time.Second, Err: io.EOF}: {Kind: proxy.FailedTemporary, RetryAfter: time.Second},
+		&mcpoauth.Error{Op: mcpoauth.OpToken, Code: "invalid_client"}:  {Kind: proxy.FailedOther, Code: "invalid_client"},
+		&mcpoauth.Error{Op: mcpoauth.OpAuthorization, Code: "access_denied", Err: mcpoauth.ErrAccessDenied}: {Kind: proxy.FailedDenied, Code: "access_denied"},
+		&mcpoauth.Error{Op: mcpoauth.OpDiscovery}:                                                           {Kind: proxy.FailedOther},
+		fmt.Errorf("cannot read it: %w", &store.CorruptError{Err: io.EOF}):                                  {Kind: proxy.FailedLogin},
 		&store.VersionError{}: {Kind: proxy.FailedOther},
 		&store.SealedError{}:  {Kind: proxy.FailedOther},
 		fmt.Errorf("cannot read it: %w", &fs.PathError{Op: "open", Path: "x", Err: fs.ErrPermission}): {Kind: proxy.FailedOther},

@@ -87,7 +87,7 @@ func TestWaitOnATerminalIsOneLineRewrittenAndTakenAway(t *testing.T) {
 	}
 }
 
-func TestFieldBrowserAndPasteAtOnce(t *testing.T) {
+func TestBrowserAndPasteAtOnce(t *testing.T) {
 	srv := authtest.New(t, nil)
 	tty, keyboard, closed := terminal(t)
 	env := []string{"MCPOAUTH_DIR=" + t.TempDir(), "BROWSER=" + asBrowser(t), "TESTBROWSER=never"}
@@ -124,6 +124,27 @@ func TestFieldBrowserAndPasteAtOnce(t *testing.T) {
 	closed()
 	if !strings.Contains(stderr.String(), "logged in to ") {
 		t.Errorf("not logged in:\n%s", stderr.String())
+	}
+}
+
+// TestAnImportNeedsAYes: who only presses Enter has not said it.
+func TestAnImportNeedsAYes(t *testing.T) {
+	srv := authtest.New(t, nil)
+	home := t.TempDir()
+	fastmcpCache(t, srv, home)
+	env := []string{"MCPOAUTH_DIR=" + t.TempDir(), "HOME=" + home}
+	for _, c := range []struct {
+		answer string
+		code   int
+	}{{"", exitFailed}, {"n", exitFailed}, {"yep", exitFailed}, {"Y", exitDone}} {
+		tty, keyboard, closed := terminal(t)
+		fmt.Fprintln(keyboard, c.answer)
+		var errs bytes.Buffer
+		code := run(t, env, tty, nil, &errs, "import", srv.MCPURL())
+		closed()
+		if code != c.code || !strings.Contains(errs.String(), "Take over? [y/N]") || strings.Contains(errs.String(), "took over") != (code == exitDone) {
+			t.Errorf("%q: exit code %d\n%s", c.answer, code, errs.String())
+		}
 	}
 }
 
@@ -174,6 +195,11 @@ func TestACodeForAnotherDevice(t *testing.T) {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is missing in\n%s", want, out)
 		}
+	}
+	tty, _, closed = terminal(t)
+	show(tty, "never")
+	if out := closed(); strings.Contains(out, "█") || !strings.Contains(out, "WDJB-MJHT") {
+		t.Errorf("never:\n%s", out)
 	}
 	var pipe bytes.Buffer
 	show(&pipe, "auto")

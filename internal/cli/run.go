@@ -90,6 +90,9 @@ func (f *flags) runProgram(ctx context.Context, c *mcpoauth.Client, argv []strin
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = f.u.in, f.u.out, f.u.raw()
 	cmd.Env = append(programEnv(os.Environ()), "MCPOAUTH_URL="+g.url())
+	if f.u.watched != nil {
+		<-f.u.watched // a signal before that would end only us and leave the program behind
+	}
 	if err := cmd.Start(); err != nil {
 		return &usageError{"the program cannot be started: " + trimPrefix(err), "give its name or path after --"}
 	}
@@ -182,9 +185,7 @@ func (g *gate) failed(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	g.u.warn("%s", trimPrefix(err))
-	if hint := hintFor(err); hint != "" {
-		g.u.say("hint: %s", hint)
-	}
+	g.u.hint(hintFor(err))
 	status, text := http.StatusBadGateway, "mcpoauth: the server cannot be reached"
 	switch {
 	case errors.Is(err, mcpoauth.ErrLoginRequired), errors.As(err, new(*mcpoauth.ScopeError)):

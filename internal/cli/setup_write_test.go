@@ -1,14 +1,19 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 const newEntry = `{
@@ -95,6 +100,9 @@ func TestFilesThatAreNotEdited(t *testing.T) {
 			if code != exitUsage || err != nil || string(b) != before || !strings.Contains(out, "/opt/mcpoauth") || !strings.Contains(errs, "nothing was written") {
 				t.Errorf("%d, %s, %v, %q", code, errs, err, b)
 			}
+			if comments := name == "comments" || name == "a comma"; comments != strings.Contains(errs, "not strict JSON") {
+				t.Errorf("the reason: %s", errs)
+			}
 			if left, _ := filepath.Glob(file + "*"); len(left) != 1 {
 				t.Errorf("there are %v", left)
 			}
@@ -110,6 +118,69 @@ func TestFilesThatAreNotEdited(t *testing.T) {
 	}
 	if code, _, errs := setupWrite(t, file); code != exitUsage || !strings.Contains(errs, "read-only") {
 		t.Errorf("a read-only file: %d, %s", code, errs)
+	}
+}
+
+// TestWhatIsNoHostsFile is neither read nor replaced.
+func TestWhatIsNoHostsFile(t *testing.T) {
+	dir := t.TempDir()
+	large := filepath.Join(dir, "large.json")
+	text := append([]byte("{}"), bytes.Repeat([]byte(" "), maxHostFile)...)
+	if err := os.WriteFile(large, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, path := range map[string]string{"a directory": dir, "a large file": large} {
+		if code, out, errs := setupWrite(t, path); code != exitUsage || !strings.Contains(errs, "not a file that can be edited") || !strings.Contains(out, "/opt/mcpoauth") {
+			t.Errorf("%s: %d, %s", name, code, errs)
+		}
+	}
+	if b, err := os.ReadFile(large); err != nil || !bytes.Equal(b, text) {
+		t.Errorf("the large file is %d bytes long, %v", len(b), err)
+	}
+	// A host whose configuration is TOML gets no JSON document, and no new file.
+	toml := filepath.Join(dir, "config.toml")
+	var out, errs strings.Builder
+	code := Main([]string{"setup", "codex", "https://mcp.example.com/mcp", "--file", toml}, strings.NewReader(""), &out, &errs)
+	if _, err := os.Stat(toml); code != exitUsage || !errors.Is(err, fs.ErrNotExist) || !strings.Contains(out.String(), "[mcp_servers.") {
+		t.Errorf("TOML: %d, %v, %s", code, err, errs.String())
+	}
+}
+
+// TestACopyIsAsSecretAsTheFile: a host's file may hold tokens of other servers.
+func TestACopyIsAsSecretAsTheFile(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("files have no such permissions")
+	}
+	dir := filepath.Join(t.TempDir(), "made")
+	file := filepath.Join(dir, "mcp.json")
+	for range 3 {
+		if code, _, errs := setupWrite(t, file); code != exitDone {
+			t.Fatalf("%d, %s", code, errs)
+		}
+	}
+	for path, want := range map[string]os.FileMode{dir: 0o700, file: 0o600, file + ".bak": 0o600, file + ".bak.1": 0o600} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v", path, info, err)
+		}
+	}
+}
+
+// TestAnEditThatWasCutShort is in nobody's way a minute later.
+func TestAnEditThatWasCutShort(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "mcp.json")
+	left := file + ".mcpoauth-new"
+	if err := os.WriteFile(left, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	then := time.Now().Add(-2 * time.Minute)
+	if err := os.Chtimes(left, then, then); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := setupWrite(t, file); code != exitDone {
+		t.Errorf("%d, %s", code, errs)
+	}
+	if _, err := os.Stat(left); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is still there: %v", err)
 	}
 }
 

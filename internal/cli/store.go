@@ -252,3 +252,15 @@ func (m *migrating) Probe(ctx context.Context) error {
 	}
 	return err
 }
+
+// openStore returns the store that the options name.
+func openStore(o *mcpoauth.Options) (store.Store, error) {
+	if o.Store != nil {
+		return o.Store, nil
+	}
+	st, err := mcpoauth.OpenDefaultStore(o.CacheDir)
+	if err != nil {
+		return nil, newFailed(err)
+	}
+	return st, nil
+}

@@ -61,8 +61,12 @@ func (f *flags) otherProfiles(ctx context.Context, o *mcpoauth.Options, c *mcpoa
 	if !errors.As(err, &missing) {
 		return err
 	}
+	logins, serr := openStore(o)
+	if serr != nil {
+		return err
+	}
 	var others []string
-	for st, lerr := range mcpoauth.List(ctx, o) {
+	for st, lerr := range mcpoauth.List(ctx, logins) {
 		switch {
 		case lerr != nil || st.Err != nil || st.ServerURL != c.ServerURL():
 		case st.Profile == o.Profile:

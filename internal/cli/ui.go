@@ -35,6 +35,8 @@ const maxMessage = 1000
 type ui struct {
 	in       io.Reader
 	out, err io.Writer
+	// watched is closed once a signal ends the command in order; nil if nothing watches for signals.
+	watched chan struct{}
 
 	mu   sync.Mutex // guards err while a wait is shown
 	wait *waiting
@@ -76,8 +78,13 @@ func (u *ui) warn(format string, args ...any) {
 // fail writes an error and what to do about it.
 func (u *ui) fail(err error) {
 	u.say("mcpoauth: %s", wire.CleanN(trimPrefix(err), maxMessage))
-	if hint := hintFor(err); hint != "" {
-		u.say("hint: %s", wire.CleanN(hint, maxMessage))
+	u.hint(hintFor(err))
+}
+
+// hint writes what to do about an error, if that is known. It may name what a server said.
+func (u *ui) hint(text string) {
+	if text != "" {
+		u.say("hint: %s", wire.CleanN(text, maxMessage))
 	}
 }
 

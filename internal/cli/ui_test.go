@@ -3,8 +3,16 @@ package cli
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -79,10 +87,11 @@ func TestExitCodes(t *testing.T) {
 		{&mcpoauth.LoginRequiredError{ServerURL: "https://a.example", Reason: "none"}, 3},
 		{fmt.Errorf("x: %w", &mcpoauth.ScopeError{Missing: []string{"a"}}), 3},
 		{&mcpoauth.LoginRequiredError{Err: &mcpoauth.TemporaryError{Err: errors.New("dns")}}, 3},
-		{&mcpoauth.AuthorizationError{Fact: mcpoauth.Fact{Err: mcpoauth.ErrAccessDenied}}, 4},
+		{&mcpoauth.Error{Op: mcpoauth.OpAuthorization, Err: mcpoauth.ErrAccessDenied}, 4},
 		{&mcpoauth.TemporaryError{Err: errors.New("503")}, 5},
 		{withHint(errTimeout, ""), 5},
 		{mcpoauth.ErrNoOAuth, 1},
+		{fmt.Errorf("x: %w", &mcpoauth.OptionError{Option: "Resource", Err: errors.New("wrong")}), 2},
 	} {
 		if got := exitCode(c.err); got != c.want {
 			t.Errorf("exit code of %v is %d, want %d", c.err, got, c.want)
@@ -96,15 +105,17 @@ func TestEveryClassOfErrorHasAHint(t *testing.T) {
 		want string
 	}{
 		{&mcpoauth.LoginRequiredError{ServerURL: "https://a.example/mcp", Profile: "my work"}, "mcpoauth login https://a.example/mcp --profile 'my work'"},
+		{&mcpoauth.LoginRequiredError{ServerURL: "https://a.example/$(x)?a&b"}, "mcpoauth login 'https://a.example/$(x)?a&b'"},
 		{&mcpoauth.ScopeError{ServerURL: "https://a.example", Missing: []string{"a", "b"}}, "--add-scope 'a b'"},
+		{&mcpoauth.ScopeError{ServerURL: "https://a.example/$(x)", Missing: []string{"$(y)"}}, "login 'https://a.example/$(x)' --add-scope '$(y)'"},
 		{fmt.Errorf("x: %w", mcpoauth.ErrAccessDenied), "allow"},
 		{&mcpoauth.TemporaryError{RetryAfter: 30 * time.Second, Err: errors.New("429")}, "30s"},
 		{&mcpoauth.TemporaryError{Err: errors.New("dns")}, "network"},
 		{mcpoauth.ErrNoOAuth, "URL"},
 		{&store.CorruptError{}, "log in again"},
 		{&store.VersionError{}, "newer"},
-		{&mcpoauth.TokenError{Fact: mcpoauth.Fact{Hint: "the library's own"}}, "the library's own"},
-		{withHint(&mcpoauth.TokenError{Fact: mcpoauth.Fact{Hint: "inner"}}, "outer"), "outer"},
+		{&mcpoauth.Error{Op: mcpoauth.OpToken, Hint: "the library's own"}, "the library's own"},
+		{withHint(&mcpoauth.Error{Op: mcpoauth.OpToken, Hint: "inner"}, "outer"), "outer"},
 	} {
 		if got := hintFor(c.err); !strings.Contains(got, c.want) {
 			t.Errorf("hint for %T: %q, want it to have %q", c.err, got, c.want)
@@ -120,6 +131,15 @@ func TestErrorsAreTwoCleanLines(t *testing.T) {
 		!strings.HasPrefix(lines[0], "mcpoauth: token endpoint") || !strings.HasPrefix(lines[1], "hint: look") {
 		t.Errorf("not two lines: %q", b.String())
 	}
+	mustBePlain(t, b.String())
+	b.Reset()
+	u.warn("the server said %s", "\x1b[2Jevil\r\nmcpoauth: logged in")
+	if !strings.HasPrefix(b.String(), "mcpoauth: warning: the server said ") || strings.Count(b.String(), "\n") != 1 {
+		t.Errorf("not one line: %q", b.String())
+	}
+	mustBePlain(t, b.String())
+	b.Reset()
+	showCode(u, &mcpoauth.LoginPrompt{URL: "https://d.example/a", VerificationURL: "https://d.example/a", UserCode: "WDJB\x1b[2J\u202e-MJHT"})
 	mustBePlain(t, b.String())
 }
 
@@ -211,6 +231,9 @@ func TestSSHTarget(t *testing.T) {
 	if got != "ann@198.51.100.7 -p 2222" {
 		t.Errorf("got %q", got)
 	}
+	if got := sshTarget(env(map[string]string{"SSH_CONNECTION": "192.0.2.1 5000 198.51.100.7 22", "USER": "$(x)"})); got != "'$(x)@198.51.100.7'" {
+		t.Errorf("got %q", got)
+	}
 	if got := sshLine("http://[::1]:8910/callback"); !strings.HasPrefix(got, "ssh -L 8910:[::1]:8910 ") {
 		t.Errorf("got %q", got)
 	}
@@ -236,23 +259,23 @@ func TestFlagsAndEnvironment(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if o.Profile != "flag" || strings.Join(o.Scopes, "|") != "a|b" || !o.NoResource || o.AuthorizeParams.Get("audience") != "x y" || o.AuthorizeParams.Get("prompt") != "consent" {
+		if o.Profile != "flag" || strings.Join(o.Scopes.Request, "|") != "a|b" || !o.Server.NoResource || o.Server.AuthorizeParams.Get("audience") != "x y" || o.Server.AuthorizeParams.Get("prompt") != "consent" {
 			t.Errorf("got %+v", o)
 		}
 	})
 	t.Run("the client secret from the environment belongs to a client", func(t *testing.T) {
 		t.Setenv("MCPOAUTH_CLIENT_SECRET", "s3cret")
-		if o, err := options(t); err != nil || o.ClientSecret != "" {
+		if o, err := options(t); err != nil || o.Client.Secret != "" {
 			t.Errorf("%v %v", o, err)
 		}
-		if o, err := options(t, "--client-id", "me"); err != nil || o.ClientSecret != "s3cret" {
+		if o, err := options(t, "--client-id", "me"); err != nil || o.Client.Secret != "s3cret" {
 			t.Errorf("%v %v", o, err)
 		}
 	})
 	t.Run("headers take the environment's values", func(t *testing.T) {
 		t.Setenv("API_KEY", "k: 1")
 		o, err := options(t, "--header", "X-Key: pre-${API_KEY}", "--header", "X-Two:2")
-		if err != nil || o.Header.Get("X-Key") != "pre-k: 1" || o.Header.Get("X-Two") != "2" {
+		if err != nil || o.Network.Header.Get("X-Key") != "pre-k: 1" || o.Network.Header.Get("X-Two") != "2" {
 			t.Errorf("%v %v", o, err)
 		}
 	})
@@ -296,9 +319,39 @@ func TestFlagsAndEnvironment(t *testing.T) {
 			}
 		}
 	})
+	t.Run("a secret file is one line, however it ends", func(t *testing.T) {
+		for text, want := range map[string]string{"s3cret": "s3cret", "s3cret\n": "s3cret", "s3cret\r\n": "s3cret", " s 3 ": " s 3 ", "": "", "\n": "", "s3cret\nmore": "", "s3cret\x00": ""} {
+			file := filepath.Join(t.TempDir(), "secret")
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			o, err := options(t, "--client-id", "me", "--client-secret-file", file)
+			var usage *usageError
+			if want != "" && (err != nil || o.Client.Secret != want) || want == "" && !errors.As(err, &usage) {
+				t.Errorf("%q: %v", text, err)
+			}
+			if err != nil && strings.Contains(err.Error(), "s3cret") {
+				t.Errorf("the secret is in %v", err)
+			}
+		}
+	})
 	t.Run("refused", func(t *testing.T) {
 		dir := t.TempDir()
 		t.Setenv("EMPTY", "")
+		noCert, long, key := filepath.Join(dir, "no.pem"), filepath.Join(dir, "long"), filepath.Join(dir, "key.pem")
+		priv, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		der, err := x509.MarshalPKCS8PrivateKey(priv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, b := range map[string][]byte{noCert: []byte("no certificate"), long: bytes.Repeat([]byte("x"), maxFile+1), key: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})} {
+			if err := os.WriteFile(name, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
 		for _, args := range [][]string{
 			{"--resource", "https://a", "--no-resource"},
 			{"--offline-access", "perhaps"},
@@ -317,6 +370,18 @@ func TestFlagsAndEnvironment(t *testing.T) {
 			{"--client-secret-env", "PATH"},
 			{"--client-secret-env", "PATH", "--client-secret-file", "x"},
 			{"--initial-access-token-file", "/dev/null"},
+			{"--client-secret-env", "PATH", "--client-secret-file", noCert, "--client-id", "x"},
+			{"--client-secret-file", long, "--client-id", "x"},
+			{"--header", "X Y: 1"},
+			{"--header", ": 1"},
+			{"--header", "X: ${PATH"},
+			{"--ca-file", noCert},
+			{"--client-key-file", key},
+			{"--client-key-file", noCert, "--client-id", "x"},
+			{"--client-key-file", key, "--client-id", "x", "--client-key-audience", "both"},
+			{"--assertion-env", "PATH", "--assertion-file", noCert},
+			{"--assertion-env", "PATH", "--grant", "client-credentials"},
+			{"--assertion-env", "PATH", "--grant", "device-code"},
 		} {
 			_, err := options(t, args...)
 			var usage *usageError
@@ -371,6 +436,46 @@ func TestPromptAsksAgainAfterAWrongPaste(t *testing.T) {
 	}
 	if n := strings.Count(b.String(), "that is not it"); n != 2 {
 		t.Errorf("%d refusals shown, want 2:\n%s", n, b.String())
+	}
+}
+
+// TestNoBrowserMeansNone, for login and for the bridge: the address is printed, and nothing is started.
+func TestNoBrowserMeansNone(t *testing.T) {
+	started := filepath.Join(t.TempDir(), "started")
+	script := filepath.Join(t.TempDir(), "browser")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\n: > "+started+"\n"), 0o700); err != nil { //nolint:gosec // a program
+		t.Fatal(err)
+	}
+	t.Setenv("BROWSER", script)
+	lp := &mcpoauth.LoginPrompt{URL: "https://as.example/a?x=y", RedirectURI: "http://127.0.0.1:8910/callback", ServerURL: "https://mcp.example/mcp", Issuer: "https://as.example"}
+	for _, noBrowser := range []bool{true, false} {
+		for name, prompt := range map[string]func(*ui) mcpoauth.Prompt{
+			"login": func(u *ui) mcpoauth.Prompt { return (&prompter{u: u, noBrowser: noBrowser}).prompt },
+			"proxy": func(u *ui) mcpoauth.Prompt { return (&bridging{f: &flags{u: u}, noBrowser: noBrowser}).prompt },
+		} {
+			_ = os.Remove(started)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			if noBrowser {
+				ctx, cancel = context.WithTimeout(t.Context(), 200*time.Millisecond)
+			}
+			seen := make(chan bool, 1)
+			go func() {
+				defer cancel()
+				for ctx.Err() == nil {
+					if _, err := os.Stat(started); err == nil {
+						seen <- true
+						return
+					}
+					time.Sleep(5 * time.Millisecond)
+				}
+				seen <- false
+			}()
+			var b syncBuffer
+			_, _ = prompt(newUI(strings.NewReader(""), io.Discard, &b))(ctx, lp)
+			if got := <-seen; got == noBrowser || !strings.Contains(b.String(), lp.URL) {
+				t.Errorf("%s, --no-browser=%t: a browser was started: %t; %s", name, noBrowser, got, b.String())
+			}
+		}
 	}
 }
 

@@ -25,7 +25,7 @@ func newVersion(f *flags) *cobra.Command {
 
 // versionLine is version, commit (where the build knows it), Go version and platform.
 func versionLine(info *debug.BuildInfo) string {
-	line := "mcpoauth " + mcpoauth.Version
+	line := "mcpoauth " + mcpoauth.Version()
 	if info != nil {
 		commit, modified := "", ""
 		for _, s := range info.Settings {

@@ -79,7 +79,7 @@ func (d *run) checkPKCE(m *wire.ServerMetadata, at string) (fault, pkce *wire.Fa
 	d.mark("read, but it does not mention PKCE")
 	return nil, &wire.Fault{
 		URL: wire.PlainURL(at), Message: "the authorization server does not say that it supports PKCE with S256",
-		Hint: "if its owner confirms that it does, set --allow-missing-pkce (Options.AllowMissingPKCE)",
+		Hint: "if its owner confirms that it does, set --allow-missing-pkce (Options.Allow.MissingPKCE)",
 	}
 }
 
@@ -88,7 +88,7 @@ type errPolicy struct{ error }
 
 func endpointHint(err error) string {
 	if errors.As(err, new(errPolicy)) {
-		return "--allow-private-network (Options.AllowPrivateNetwork) allows private addresses, --allow-insecure-http (Options.AllowInsecureHTTP) plain http"
+		return "--allow-private-network (Options.Allow.PrivateNetwork) allows private addresses, --allow-insecure-http (Options.Allow.InsecureHTTP) plain http"
 	}
 	return ""
 }
@@ -140,7 +140,7 @@ func (d *run) checkSite(m *wire.ServerMetadata, at string) *wire.Fault {
 		return nil
 	}
 	return d.wrong(at, fmt.Sprintf("the authorization server's endpoints lie on unrelated hosts: %s", wire.Clean(strings.Join(hosts, ", "))),
-		"if its owner confirms them, set --allow-foreign-endpoints (Options.AllowForeignEndpoints)")
+		"if its owner confirms them, set --allow-foreign-endpoints (Options.Allow.ForeignEndpoints)")
 }
 
 // Endpoint is an endpoint of an authorization server's metadata.
@@ -179,7 +179,7 @@ func (d *run) withhold(m *wire.ServerMetadata) {
 // lists, so the login goes on.
 func (d *run) remarkServer(m *wire.ServerMetadata) {
 	for _, e := range d.withheld {
-		d.note(fmt.Sprintf("the authorization server's %s %s is on another site than its token endpoint and is not used; --allow-foreign-endpoints (Options.AllowForeignEndpoints) uses it", e.Name, e.URL))
+		d.note(fmt.Sprintf("the authorization server's %s %s is on another site than its token endpoint and is not used; --allow-foreign-endpoints (Options.Allow.ForeignEndpoints) uses it", e.Name, e.URL))
 	}
 	needed := ""
 	switch {

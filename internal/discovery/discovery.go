@@ -127,7 +127,7 @@ func Discover(ctx context.Context, c *netguard.Client, r Request) (*Result, erro
 	case r.NoResource:
 		res.Resource = ""
 	case res.Provider != nil && res.Provider.NoResource && r.ResourceOverride == "":
-		d.note(res.Provider.Name + " refuses the resource indicator, so none is sent; --resource (Options.Resource) sends one all the same")
+		d.note(res.Provider.Name + " refuses the resource indicator, so none is sent; --resource (Options.Server.Resource) sends one all the same")
 		res.Resource = ""
 	case r.ResourceOverride != "":
 		res.Resource = r.ResourceOverride

@@ -101,7 +101,7 @@ func (d *run) named(raw string) (*url.URL, error) {
 	if !d.r.AllowCrossOriginMetadata {
 		return nil, &wire.Fault{
 			URL: wire.PlainURL(raw), Message: fmt.Sprintf("the challenge sends us for metadata to another origin, %s", wire.Clean(resource.Origin(u))),
-			Hint: "if you trust that origin, set --allow-cross-origin-metadata (Options.AllowCrossOriginMetadata)",
+			Hint: "if you trust that origin, set --allow-cross-origin-metadata (Options.Allow.CrossOriginMetadata)",
 		}
 	}
 	if u.Scheme != "https" && !resource.IsLoopbackHost(u.Hostname()) {
@@ -142,7 +142,7 @@ func (d *run) checkResource(m *wire.ResourceMetadata, at string) *wire.Fault {
 			return nil
 		}
 		return d.wrong(at, "the protected resource metadata names no resource (RFC 9728 section 2)",
-			"tell the server's owner; until it is repaired give the resource with --resource (Options.Resource)")
+			"tell the server's owner; until it is repaired give the resource with --resource (Options.Server.Resource)")
 	}
 	covers := resource.Same
 	switch u, err := url.Parse(at); {
@@ -155,7 +155,7 @@ func (d *run) checkResource(m *wire.ResourceMetadata, at string) *wire.Fault {
 		return nil
 	}
 	return d.wrong(at, fmt.Sprintf("the protected resource metadata is about %q, not about %s", wire.Clean(m.Resource), wire.PlainURL(d.r.ServerURL)),
-		"check the URL for a typing error; if the server's owner confirms the other name, give it with --resource (Options.Resource)")
+		"check the URL for a typing error; if the server's owner confirms the other name, give it with --resource (Options.Server.Resource)")
 }
 
 // isParent reports whether a document at a well-known address for a path is about a parent of the server.
@@ -193,7 +193,7 @@ func (d *run) servers(m *wire.ResourceMetadata) ([]string, error) {
 	if len(list) == 0 {
 		return nil, &wire.Fault{
 			Message: "the protected resource metadata announces no authorization server",
-			Hint:    "the server is at fault; if its owner tells you the issuer, give it with --auth-server (Options.AuthServer)",
+			Hint:    "the server is at fault; if its owner tells you the issuer, give it with --auth-server (Options.Server.Issuer)",
 		}
 	}
 	if pin == "" {

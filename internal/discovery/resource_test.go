@@ -83,7 +83,7 @@ func TestWhereResourceMetadataIsSought(t *testing.T) {
 	}
 }
 
-func TestFieldPlacesOfResourceMetadata(t *testing.T) {
+func TestPlacesOfResourceMetadata(t *testing.T) {
 	const header = mcpOrigin + "/meta"
 	all := []string{header, atPath, atRoot}
 	for i, at := range all {
@@ -431,7 +431,7 @@ func TestCrossOriginMetadataOnLoopback(t *testing.T) {
 }
 
 // The challenge promised a document. If there is none, somebody may be keeping it from us.
-func TestFieldMetadataThatTheChallengeNamesIsGone(t *testing.T) {
+func TestMetadataThatTheChallengeNamesIsGone(t *testing.T) {
 	w := newWeb(t, pages{mcpOrigin + oauthName: asm(mcpOrigin, nil)})
 	w.refused(Request{MetadataURL: mcpOrigin + "/meta", AllowGuessedEndpoints: true}, "challenge names")
 	w.only(mcpOrigin+"/meta", atPath, atRoot)
@@ -463,7 +463,7 @@ func TestRedirectsOfMetadata(t *testing.T) {
 }
 
 // Some servers gate on the version of MCP and do not know ours.
-func TestFieldTheProtocolVersion(t *testing.T) {
+func TestTheProtocolVersion(t *testing.T) {
 	const version = "2026-07-28"
 	w := newWeb(t, usual())
 	w.found(Request{ProtocolVersion: version})

@@ -68,7 +68,7 @@ type serverSearch struct {
 // and cannot be used.
 func (d *run) serverMetadata(announced string) (*wire.ServerMetadata, string, *wire.Fault) {
 	if !isIssuer(announced) {
-		return nil, "", &wire.Fault{Message: fmt.Sprintf("%q is no issuer", wire.Clean(announced)), Hint: "check --auth-server (Options.AuthServer)"}
+		return nil, "", &wire.Fault{Message: fmt.Sprintf("%q is no issuer", wire.Clean(announced)), Hint: "check --auth-server (Options.Server.Issuer)"}
 	}
 	u, err := url.Parse(announced)
 	if err != nil {
@@ -99,7 +99,7 @@ func (s *serverSearch) search(u *url.URL) (*wire.ServerMetadata, string, *wire.F
 	hint := atServer
 	if strings.Contains(u.Path, wellKnown) {
 		// Some servers announce where the metadata is instead of whose it is.
-		hint = "that is an address of metadata, not an issuer; if the server's owner confirms the issuer, pin it with --auth-server " + wire.ShellWord(resource.Origin(u)) + " (Options.AuthServer)"
+		hint = "that is an address of metadata, not an issuer; if the server's owner confirms the issuer, pin it with --auth-server " + wire.ShellWord(resource.Origin(u)) + " (Options.Server.Issuer)"
 	}
 	return nil, "", &wire.Fault{
 		NotOffered: true, URL: wire.PlainURL(s.announced), Message: fmt.Sprintf("the authorization server %s publishes no metadata", wire.Clean(s.announced)), Hint: hint,
@@ -165,10 +165,10 @@ func isOther(body []byte) bool {
 func (d *run) otherIssuer(at, announced, documented string) *wire.Fault {
 	if pin := d.r.PinnedIssuer; pin != "" {
 		return d.wrong(at, fmt.Sprintf("the authorization server's metadata is of the issuer %q, but %q is pinned", wire.Clean(documented), wire.Clean(pin)),
-			"check --auth-server (Options.AuthServer)")
+			"check --auth-server (Options.Server.Issuer)")
 	}
 	return d.wrong(at, fmt.Sprintf("the metadata for the issuer %q says that it is of %q", wire.Clean(announced), wire.Clean(documented)),
-		"if the server's owner confirms the second, pin it with --auth-server "+wire.ShellWord(documented)+" (Options.AuthServer)")
+		"if the server's owner confirms the second, pin it with --auth-server "+wire.ShellWord(documented)+" (Options.Server.Issuer)")
 }
 
 // legacy discovers a server without protected resource metadata: its origin is the
@@ -200,7 +200,7 @@ func (d *run) legacy() (*Result, error) {
 	default:
 		return nil, &wire.Fault{
 			NotOffered: true, URL: wire.PlainURL(d.r.ServerURL), Message: "the server offers no OAuth: there is no metadata at any of the addresses where it could be",
-			Hint: "check the URL; for a server of MCP 2025-03-26 without metadata set --allow-guessed-endpoints (Options.AllowGuessedEndpoints)",
+			Hint: "check the URL; for a server of MCP 2025-03-26 without metadata set --allow-guessed-endpoints (Options.Allow.GuessedEndpoints)",
 		}
 	}
 	return &Result{Resource: d.r.ServerURL, Legacy: true, Announced: announced, Issuer: m.Issuer, Server: m, ServerMetadataURL: at}, nil

@@ -19,7 +19,7 @@ import (
 // announced is a server whose resource metadata names these issuers.
 func announced(issuers ...string) pages { return pages{atPath: prm(mcp, issuers...)} }
 
-func TestFieldIssuersWithASlash(t *testing.T) {
+func TestIssuersWithASlash(t *testing.T) {
 	const (
 		oauth = issuer + oauthName
 		oidc  = issuer + oidcName
@@ -54,7 +54,7 @@ func TestFieldIssuersWithASlash(t *testing.T) {
 	}
 }
 
-func TestFieldErrorsAtMetadataAddresses(t *testing.T) {
+func TestErrorsAtMetadataAddresses(t *testing.T) {
 	for name, page := range notThere {
 		t.Run(name, func(t *testing.T) {
 			w := newWeb(t, announced(issuer).with(pages{issuer + oauthName: page, issuer + oidcName: asm(issuer, nil)}))
@@ -69,7 +69,7 @@ func TestFieldErrorsAtMetadataAddresses(t *testing.T) {
 	}
 }
 
-func TestFieldAnAuthorizationServerInTrouble(t *testing.T) {
+func TestAnAuthorizationServerInTrouble(t *testing.T) {
 	for name, page := range mayBeThere {
 		t.Run(name, func(t *testing.T) {
 			w := newWeb(t, announced(issuer).with(pages{issuer + oauthName: page}))

@@ -49,7 +49,7 @@ func (w *web) client() *netguard.Client {
 		DialTLSContext:    w.dial("https"),
 		DialContext:       w.dial("http"),
 	}
-	c, err := netguard.New(netguard.Config{Policy: w.policy, HTTPClient: &http.Client{Transport: transport}, UserAgent: "test", Trace: func(e netguard.Exchange) { w.legs = append(w.legs, e.Leg) }})
+	c, err := netguard.New(netguard.Config{Policy: w.policy, HTTPClient: &http.Client{Transport: transport}, UserAgent: "test", Trace: func(_ context.Context, e netguard.Exchange) { w.legs = append(w.legs, e.Leg) }})
 	if err != nil {
 		w.tb.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -36,33 +37,198 @@ func TestManyCallersShareOneFlight(t *testing.T) {
 	})
 }
 
-func TestALeaderWhoLeavesFailsNobody(t *testing.T) {
+// join starts a caller of key in a goroutine and returns once it waits. Its result arrives on the channel.
+func join(t *testing.T, g *Group[string], ctx context.Context, key string, fn func(context.Context) (string, error)) <-chan result {
+	t.Helper()
+	out := make(chan result, 1)
+	go func() {
+		v, err := g.Do(ctx, key, fn)
+		out <- result{v, err}
+	}()
+	synctest.Wait()
+	return out
+}
+
+type result struct {
+	v   string
+	err error
+}
+
+// lands returns after a second, or when its context ends.
+func lands(ctx context.Context) (string, error) {
+	select {
+	case <-time.After(time.Second):
+		return "landed", nil
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+func never(context.Context) (string, error) { return "another call", nil }
+
+func TestEachCallerLeavesByItsOwnContext(t *testing.T) {
+	for name, leader := range map[string]bool{"the leader leaves": true, "a follower leaves": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var g Group[string]
+				leaving, cancel := context.WithCancel(t.Context())
+				first, second := t.Context(), leaving
+				if leader {
+					first, second = leaving, t.Context()
+				}
+				a, b := join(t, &g, first, "k", lands), join(t, &g, second, "k", never)
+				if leader {
+					a, b = b, a
+				}
+				cancel()
+				synctest.Wait()
+				if r := <-b; !errors.Is(r.err, context.Canceled) {
+					t.Errorf("who left got %+v", r)
+				}
+				if r := <-a; r.v != "landed" || r.err != nil {
+					t.Errorf("who stayed got %+v", r)
+				}
+			})
+		})
+	}
+}
+
+func TestTheLastOneToLeaveCancelsTheCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Group[string]
-		ctx, cancel := context.WithCancel(context.Background())
-		fn := func(ctx context.Context) (string, error) {
-			select {
-			case <-time.After(time.Second):
-				return "landed", nil
-			case <-ctx.Done():
-				return "", ctx.Err()
-			}
+		ended := false
+		release := make(chan struct{})
+		stubborn := func(ctx context.Context) (string, error) {
+			<-ctx.Done()
+			ended = true
+			<-release
+			return "late", nil
 		}
-		left := make(chan error, 1)
-		go func() {
-			_, err := g.Do(ctx, "k", fn)
-			left <- err
-		}()
+		one, cancelOne := context.WithCancel(t.Context())
+		two, cancelTwo := context.WithCancel(t.Context())
+		join(t, &g, one, "k", stubborn)
+		join(t, &g, two, "k", stubborn)
+		cancelOne()
 		synctest.Wait()
-		cancel()
-		if err := <-left; !errors.Is(err, context.Canceled) {
-			t.Errorf("the leader got %v", err)
+		if ended {
+			t.Fatal("the call was cancelled while somebody waited")
 		}
-		v, err := g.Do(context.Background(), "k", func(context.Context) (string, error) { return "another", nil })
-		if v != "landed" || err != nil {
-			t.Errorf("the follower got %q, %v", v, err)
+		cancelTwo()
+		synctest.Wait()
+		if !ended {
+			t.Fatal("the call goes on for nobody")
+		}
+		// The cancelled call is still running: its result is for nobody who comes now.
+		if v, err := g.Do(t.Context(), "k", never); v != "another call" || err != nil {
+			t.Errorf("got %q, %v", v, err)
+		}
+		waited := make(chan error, 1)
+		go func() { waited <- g.Wait(t.Context()) }()
+		synctest.Wait()
+		select {
+		case <-waited:
+			t.Error("Wait did not wait for the cancelled call")
+		default:
+		}
+		close(release)
+		if err := <-waited; err != nil {
+			t.Error(err)
 		}
 	})
+}
+
+func TestAStartedCallNeedsNoCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Group[string]
+		ctx, cancel := context.WithCancel(t.Context())
+		got := make(chan error, 1)
+		g.Start(ctx, "k", func(ctx context.Context) (string, error) {
+			_, err := lands(ctx)
+			got <- err
+			return "", err
+		})
+		joined := join(t, &g, ctx, "k", never)
+		cancel()
+		if r := <-joined; !errors.Is(r.err, context.Canceled) {
+			t.Errorf("the caller got %+v", r)
+		}
+		if err := <-got; err != nil {
+			t.Errorf("the started call was cancelled: %v", err)
+		}
+	})
+}
+
+func TestAnEmptyKeyIsNotShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Group[string]
+		a, b := join(t, &g, t.Context(), "", lands), join(t, &g, t.Context(), "", never)
+		if r := <-b; r.v != "another call" {
+			t.Errorf("got %+v", r)
+		}
+		if r := <-a; r.v != "landed" {
+			t.Errorf("got %+v", r)
+		}
+	})
+}
+
+func TestAContextThatHasEndedStartsNothing(t *testing.T) {
+	var g Group[string]
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := g.Do(ctx, "k", func(context.Context) (string, error) {
+		t.Error("it was called")
+		return "", nil
+	}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAClosedGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Group[string]
+		over := errors.New("over")
+		running := join(t, &g, t.Context(), "k", lands)
+		g.Close(over)
+		g.Close(errors.New("closed twice"))
+		if r := <-running; r.err != over { //nolint:errorlint // the very error
+			t.Errorf("the running call got %+v", r)
+		}
+		if _, err := g.Do(t.Context(), "k", never); err != over { //nolint:errorlint // the very error
+			t.Errorf("Do: %v", err)
+		}
+		g.Start(t.Context(), "k", func(context.Context) (string, error) {
+			t.Error("a closed group started a call")
+			return "", nil
+		})
+		if err := g.Wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if g.calls != nil {
+			t.Error("a group without calls keeps its map")
+		}
+	})
+}
+
+// TestDoBesideWait is for the race detector: calls that begin and end while others wait for none.
+func TestDoBesideWait(t *testing.T) {
+	var g Group[int]
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 2000 {
+				_, _ = g.Do(t.Context(), "k", func(context.Context) (int, error) { return 1, nil })
+			}
+		})
+		wg.Go(func() {
+			for range 2000 {
+				if err := g.Wait(t.Context()); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestAPanicIsAnErrorForAll(t *testing.T) {

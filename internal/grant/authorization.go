@@ -87,7 +87,7 @@ func AuthorizationURL(r AuthorizationRequest) (string, error) {
 	u.RawQuery = q.Encode()
 	s := u.String()
 	if len(s) > maxAuthorizationURL {
-		return "", &wire.Fault{Stage: wire.StageAuthorization, URL: wire.PlainURL(r.Endpoint), Message: "the authorization URL is too long for a browser", Hint: "ask for fewer scopes with --scope (Options.Scopes)"}
+		return "", &wire.Fault{Stage: wire.StageAuthorization, URL: wire.PlainURL(r.Endpoint), Message: "the authorization URL is too long for a browser", Hint: "ask for fewer scopes with --scope (Options.Scopes.Request)"}
 	}
 	return s, nil
 }

@@ -74,7 +74,7 @@ func TestWhatIsEmptyIsLeftOut(t *testing.T) {
 	}
 }
 
-func TestFieldAnEndpointWithAQuery(t *testing.T) {
+func TestAnEndpointWithAQuery(t *testing.T) {
 	r := usual()
 	r.Endpoint += "?tenant=1&x=a%20b&x=c&audience=old"
 	r.Extra = url.Values{"audience": {"new"}}
@@ -300,7 +300,7 @@ func TestACallbackIsNotChanged(t *testing.T) {
 
 // RFC 9207 section 2.4, which holds for errors too: an error response is read like a code, so that whoever reads it
 // can look at state and iss before anything else of it.
-func TestFieldIssInTheCallback(t *testing.T) {
+func TestIssInTheCallback(t *testing.T) {
 	for _, answer := range []string{"code=a", "error=access_denied&error_description=EVIL"} {
 		for _, c := range []struct {
 			iss      string

@@ -178,7 +178,7 @@ func Machine(ctx context.Context, c *netguard.Client, r MachineRequest) (*wire.T
 	case f.Code == "unauthorized_client", f.Code == "unsupported_grant_type":
 		f.Message, f.Hint = "the server does not allow this client the grant "+r.Type, "ask its owner to allow it"
 	case f.Code == "invalid_scope":
-		f.Message, f.Hint = "the server does not grant these scopes", "choose others with --scope (Options.Scopes)"
+		f.Message, f.Hint = "the server does not grant these scopes", "choose others with --scope (Options.Scopes.Request)"
 	}
 	return nil, f
 }

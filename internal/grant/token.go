@@ -103,7 +103,7 @@ func explain(f *wire.Fault, form url.Values) *wire.Fault {
 		f.Message = "the server does not accept " + what
 	case "invalid_client", "unauthorized_client":
 		f.Message = "the server does not accept this client"
-		hint = "check --client-id and its secret (Options.ClientID, Options.ClientSecret, Options.ClientAuthMethod), or register anew with login --new-client"
+		hint = "check --client-id and its secret (Options.Client.ID, Options.Client.Secret, Options.Client.AuthMethod), or register anew with login --new-client"
 	default:
 		hint = codeHint(f.Code)
 		if f.Message == "the server refused" {
@@ -122,7 +122,7 @@ func codeHint(code string) string {
 	case "invalid_request":
 		return "the server's description says which parameter it does not accept or misses; --token-param (Options.TokenParams) adds one"
 	case "invalid_scope", "insufficient_scope":
-		return "ask for other scopes with --scope (Options.Scopes)"
+		return "ask for other scopes with --scope (Options.Scopes.Request)"
 	case "unsupported_grant_type":
 		return "the server does not support this grant: ask its owner to allow it"
 	case "access_denied":

@@ -476,7 +476,7 @@ func TestRevocation(t *testing.T) {
 }
 
 // Some servers want the field from clients that have no secret.
-func TestFieldRevocationWantsASecretField(t *testing.T) {
+func TestRevocationWantsASecretField(t *testing.T) {
 	wants := asJSON(400, `{"error":"invalid_request","error_description":"The client_secret field is required"}`)
 	ok := answer(200, "", "")
 	revoke := func(s *server, auth ClientAuth) error {
@@ -619,7 +619,7 @@ func TestPushedRequestsThatAreRefused(t *testing.T) {
 func TestTheRequestsHaveNames(t *testing.T) {
 	s := newServer(t, asJSON(401, `{"error":"invalid_client"}`))
 	var legs []string
-	c, err := netguard.New(netguard.Config{Policy: netguard.Policy{Class: netguard.Loopback}, Trace: func(e netguard.Exchange) { legs = append(legs, e.Leg) }})
+	c, err := netguard.New(netguard.Config{Policy: netguard.Policy{Class: netguard.Loopback}, Trace: func(_ context.Context, e netguard.Exchange) { legs = append(legs, e.Leg) }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -188,8 +188,8 @@ func TestNoOtherHostIsBound(t *testing.T) {
 	}
 }
 
-// TestFieldTheListenerIsNotOnTheNetwork: nobody in the network can reach the login.
-func TestFieldTheListenerIsNotOnTheNetwork(t *testing.T) {
+// TestTheListenerIsNotOnTheNetwork: nobody in the network can reach the login.
+func TestTheListenerIsNotOnTheNetwork(t *testing.T) {
 	t.Parallel()
 	l := armed(t, Config{Host: "localhost"})
 	addresses, err := net.InterfaceAddrs()
@@ -402,8 +402,8 @@ func TestStrayRequests(t *testing.T) {
 	}
 }
 
-// TestFieldStrayRequestsBeforeTheCallback on one listener.
-func TestFieldStrayRequestsBeforeTheCallback(t *testing.T) {
+// TestStrayRequestsBeforeTheCallback on one listener.
+func TestStrayRequestsBeforeTheCallback(t *testing.T) {
 	t.Parallel()
 	l := armed(t, Config{})
 	for i := range 100 {
@@ -916,8 +916,8 @@ var vectors = []string{
 	"<!--", "&lt;script&gt;", "{style}{title}{server}", "\x1b[31mred\x1b]0;title\x07", "\u202egpj.exe", "a\u0000b\u0085c\u2028d", "CALL 1-800-EVIL", strings.Repeat("<b>", 300),
 }
 
-// TestFieldHostileTextOnTheCallbackPage: pages are fixed, byte for byte, whatever the request says.
-func TestFieldHostileTextOnTheCallbackPage(t *testing.T) {
+// TestHostileTextOnTheCallbackPage: pages are fixed, byte for byte, whatever the request says.
+func TestHostileTextOnTheCallbackPage(t *testing.T) {
 	t.Parallel()
 	plain := shown(t, armed(t, Config{ServerName: "mcp.example.com"}))
 	for _, text := range vectors {
@@ -1109,9 +1109,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// TestFieldThePagePromisesNothing: a browser closes no tab that it did not open by a script, so no page says that
+// TestThePagePromisesNothing: a browser closes no tab that it did not open by a script, so no page says that
 // it will.
-func TestFieldThePagePromisesNothing(t *testing.T) {
+func TestThePagePromisesNothing(t *testing.T) {
 	t.Parallel()
 	for name, p := range shown(t, armed(t, Config{ServerName: "mcp.example.com"})) {
 		text := strings.ToLower(p.body)

@@ -49,7 +49,7 @@ type Config struct {
 	Header        http.Header
 	HeaderOrigins []string
 	// Trace hears of every exchange.
-	Trace func(Exchange)
+	Trace func(context.Context, Exchange)
 }
 
 // Exchange is one HTTP exchange.
@@ -260,7 +260,7 @@ func (c *Client) do(ctx context.Context, r Request, what content) (*Answer, erro
 		e.Status = a.Status
 	}
 	if c.cfg.Trace != nil {
-		c.cfg.Trace(e)
+		c.cfg.Trace(ctx, e)
 	}
 	return a, err
 }

@@ -231,9 +231,9 @@ func TestNameThatResolvesToThisMachine(t *testing.T) {
 	}
 }
 
-// TestFieldANameThatRebinds: the first answer is one that may be dialled, the next is not; and the
+// TestANameThatRebinds: the first answer is one that may be dialled, the next is not; and the
 // other way round. What counts is the address of each connection.
-func TestFieldANameThatRebinds(t *testing.T) {
+func TestANameThatRebinds(t *testing.T) {
 	internal := startCanary(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Connection", "close")
 		_, _ = io.WriteString(w, `{}`)
@@ -451,9 +451,9 @@ func TestRequestsCarryWhatTheyShould(t *testing.T) {
 	}
 }
 
-// TestFieldHeadersStayWithTheirOrigins: what is configured for the MCP server is no business of others, which
+// TestHeadersStayWithTheirOrigins: what is configured for the MCP server is no business of others, which
 // differ from it by no more than a port.
-func TestFieldHeadersStayWithTheirOrigins(t *testing.T) {
+func TestHeadersStayWithTheirOrigins(t *testing.T) {
 	var mu sync.Mutex
 	seen := map[string]string{}
 	h := func(_ http.ResponseWriter, r *http.Request) {
@@ -1012,7 +1012,7 @@ func TestFaultsSayWhatHappened(t *testing.T) {
 		}
 		var heard []Exchange
 		c := newClient(t, Config{
-			Policy: Policy{Class: Loopback, AllowInsecureHTTP: true}, Trace: func(e Exchange) { heard = append(heard, e) },
+			Policy: Policy{Class: Loopback, AllowInsecureHTTP: true}, Trace: func(_ context.Context, e Exchange) { heard = append(heard, e) },
 			HTTPClient: &http.Client{Timeout: limit},
 		})
 		_, err := c.PostForm(t.Context(), Request{Leg: "token", URL: k.target + "?code=SECRET"}, url.Values{"refresh_token": {"SECRET"}})
@@ -1041,7 +1041,7 @@ func TestTraceHearsEveryHop(t *testing.T) {
 		}
 	})
 	var heard []string
-	c := newClient(t, Config{Policy: Policy{Class: Loopback}, Trace: func(e Exchange) {
+	c := newClient(t, Config{Policy: Policy{Class: Loopback}, Trace: func(_ context.Context, e Exchange) {
 		heard = append(heard, fmt.Sprintf("%s %s %s %d %v", e.Leg, e.Method, e.URL, e.Status, e.Err))
 		if e.Start.IsZero() || e.Duration <= 0 {
 			t.Errorf("no time in %+v", e)
@@ -1119,7 +1119,7 @@ func TestTimeLimits(t *testing.T) {
 // TestManyAtOnce is for the race detector.
 func TestManyAtOnce(t *testing.T) {
 	s := startCanary(t, nil)
-	c := newClient(t, Config{Policy: Policy{Class: Loopback}, Header: http.Header{"X-Key": {"v"}}, HeaderOrigins: []string{s.URL}, Trace: func(Exchange) {}})
+	c := newClient(t, Config{Policy: Policy{Class: Loopback}, Header: http.Header{"X-Key": {"v"}}, HeaderOrigins: []string{s.URL}, Trace: func(context.Context, Exchange) {}})
 	extra := http.Header{"X-Extra": {"v"}}
 	var wg sync.WaitGroup
 	for range 16 {
@@ -1157,8 +1157,8 @@ func TestTheDefaultTransportIsChecked(t *testing.T) {
 	}
 }
 
-// TestFieldCompressedDocuments: a server compresses whatever it can.
-func TestFieldCompressedDocuments(t *testing.T) {
+// TestCompressedDocuments: a server compresses whatever it can.
+func TestCompressedDocuments(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {

@@ -45,7 +45,7 @@ func explainRefusal(f *wire.Fault, err error) bool {
 	if guard, ok := errors.AsType[*refused](err); ok {
 		f.Unsent = true
 		f.Message = f.URL + " is not requested: " + guard.err.Error()
-		f.Hint = "--allow-private-network (Options.AllowPrivateNetwork) allows private addresses, --allow-insecure-http (Options.AllowInsecureHTTP) plain http"
+		f.Hint = "--allow-private-network (Options.Allow.PrivateNetwork) allows private addresses, --allow-insecure-http (Options.Allow.InsecureHTTP) plain http"
 		return true
 	}
 	if answer, ok := errors.AsType[*unusable](err); ok {
@@ -94,15 +94,15 @@ func certificateHint(err error) string {
 	if _, ok := errors.AsType[x509.HostnameError](err); ok {
 		return "check the host in the URL: another server answers there, or its certificate lacks the name"
 	}
-	return "for a private certificate authority give its certificate with --ca-file (Options.RootCAs)"
+	return "for a private certificate authority give its certificate with --ca-file (Options.Network.RootCAs)"
 }
 
 func refusalHint(r wire.TLSRefusal) string {
 	switch r {
 	case wire.WantsCertificate:
-		return "it asks for a certificate of yours: give one that it knows with --client-cert and --client-key (Options.ClientCertificates)"
+		return "it asks for a certificate of yours: give one that it knows with --client-cert and --client-key (Options.Network.ClientCertificates)"
 	case wire.NoHandshake:
-		return "it knows neither TLS 1.2 nor a cipher that is safe today, or it asks for a certificate of yours: give one with --client-cert and --client-key (Options.ClientCertificates)"
+		return "it knows neither TLS 1.2 nor a cipher that is safe today, or it asks for a certificate of yours: give one with --client-cert and --client-key (Options.Network.ClientCertificates)"
 	case wire.UnknownName:
 		return "check the host in the URL: the server does not know this name"
 	case wire.NotRefused, wire.NoCommonTLS:

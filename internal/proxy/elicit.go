@@ -1,21 +1,34 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"sync"
 )
 
-// askKey is the context key under which Login finds its bridge.
-type askKey struct{}
+// questions are the bridge's own requests to the host.
+type questions struct {
+	conn *connection
+	out  *output
+
+	mu sync.Mutex
+	// asked has the ids of all that were asked. One that waits for no answer any more is nil: what comes late is
+	// not the server's.
+	asked map[string]chan<- []byte
+}
+
+// questionsKey is the context key under which AskHost finds the questions of its bridge.
+type questionsKey struct{}
 
 // AskHost asks the person to open an address, by way of the host (URL mode elicitation, MCP 2025-11-25). ctx is that
 // of [Options.Login] or comes from it. It returns what the person did, accept, decline or cancel; ok is false if
 // the host cannot be asked: it has not declared that it can, or there is no session yet. done tells the host that
-// what the address is for is over.
+// the purpose of the address is fulfilled.
 func AskHost(ctx context.Context, message, address string) (action string, done func(), ok bool) {
-	b, _ := ctx.Value(askKey{}).(*bridge)
-	if b == nil || !b.elicits() {
+	q, _ := ctx.Value(questionsKey{}).(*questions)
+	if q == nil || !q.conn.opensAddresses() {
 		return "", nil, false
 	}
 	id := "mcpoauth-" + rand.Text()
@@ -26,25 +39,14 @@ func AskHost(ctx context.Context, message, address string) (action string, done 
 	if err != nil {
 		return "", nil, false
 	}
-	answer := make(chan []byte, 1)
-	key := idKey([]byte(`"` + id + `"`))
-	b.mu.Lock()
-	if b.asked == nil {
-		b.asked = make(map[string]chan<- []byte)
-	}
-	b.asked[key] = answer
-	b.mu.Unlock()
-	defer func() {
-		b.mu.Lock()
-		b.asked[key] = nil // what comes now comes too late, and is not the server's
-		b.mu.Unlock()
-	}()
+	answer, forget := q.await(idKey([]byte(`"` + id + `"`)))
+	defer forget()
 	done = func() {
 		if note, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "method": "notifications/elicitation/complete", "params": map[string]any{"elicitationId": id}}); err == nil {
-			b.out.line(note)
+			q.out.line(note)
 		}
 	}
-	b.out.line(request)
+	q.out.line(request)
 	select {
 	case p := <-answer:
 		result := member(p, "result")
@@ -59,31 +61,28 @@ func AskHost(ctx context.Context, message, address string) (action string, done 
 	return action, done, true
 }
 
-// elicits reports whether the host takes requests to open an address now: it said so, and its session has begun.
-func (b *bridge) elicits() bool {
-	b.mu.Lock()
-	m, begun := b.host.initialize, b.host.initialized != nil
-	if m != nil {
-		retain(m)
-	}
-	b.mu.Unlock()
-	if m == nil {
-		return false
-	}
-	defer m.free()
-	p, err := m.bytes()
-	if err != nil || !begun {
-		return false
-	}
-	return member(member(member(member(p, "params"), "capabilities"), "elicitation"), "url") != nil
+// await registers a question. Its answer comes on the channel until forget is called.
+func (q *questions) await(key string) (answer <-chan []byte, forget func()) {
+	ch := make(chan []byte, 1)
+	q.set(key, ch)
+	return ch, func() { q.set(key, nil) }
 }
 
-// ours hands a response of the host's to whoever asked, and reports whether it was a question of the bridge's.
-func (b *bridge) ours(m *message) bool {
-	b.mu.Lock()
-	answer, ours := b.asked[idKey(m.top.raw(fieldID))]
-	b.mu.Unlock()
-	if !ours {
+func (q *questions) set(key string, answer chan<- []byte) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.asked == nil {
+		q.asked = make(map[string]chan<- []byte)
+	}
+	q.asked[key] = answer
+}
+
+// takeAnswer passes a response of the host's on, and reports whether it answers a question of the bridge's.
+func (q *questions) takeAnswer(m *message) bool {
+	q.mu.Lock()
+	answer, asked := q.asked[idKey(m.top.raw(fieldID))]
+	q.mu.Unlock()
+	if !asked {
 		return false
 	}
 	p, err := m.bytes()
@@ -91,7 +90,7 @@ func (b *bridge) ours(m *message) bool {
 		p = nil
 	}
 	select {
-	case answer <- append([]byte(nil), p...):
+	case answer <- bytes.Clone(p):
 	default: // answered twice, or too late
 	}
 	return true

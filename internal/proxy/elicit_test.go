@@ -12,6 +12,7 @@ import (
 // TestAHostAsksForTheLogin: one that takes addresses is asked to open the login's, and hears when it is over. What
 // it answers is not the server's.
 func TestAHostAsksForTheLogin(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		capabilities, answer string
 		action               string
@@ -84,6 +85,7 @@ func TestAHostAsksForTheLogin(t *testing.T) {
 
 // TestALoginThatIsFasterThanTheHost: it is over before the host has said that the person has the address.
 func TestALoginThatIsFasterThanTheHost(t *testing.T) {
+	t.Parallel()
 	f := &far{loggedIn: true}
 	o := Options{HTTP: f, Login: func(ctx context.Context, _ error) error {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // sseServer is a server of 2024-11-05.
@@ -93,6 +94,7 @@ func (s *sseServer) seen() string {
 }
 
 func TestTheOldTransportIsDetected(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		mode   Mode
 		refuse int
@@ -138,6 +140,7 @@ func TestTheOldTransportIsDetected(t *testing.T) {
 }
 
 func TestTheNewTransportIsFoundAfterTheOld(t *testing.T) {
+	t.Parallel()
 	s := newMCP(t, old)
 	h := start(t, Options{URL: s.URL, Mode: SSEFirst})
 	s.sessions = false
@@ -147,6 +150,7 @@ func TestTheNewTransportIsFoundAfterTheOld(t *testing.T) {
 }
 
 func TestAServerThatIsNeitherIsAnError(t *testing.T) {
+	t.Parallel()
 	s := newMCP(t, old)
 	s.post = func(w http.ResponseWriter, _ *http.Request, m rpc) bool {
 		http.Error(w, "secret", http.StatusNotFound)
@@ -170,6 +174,7 @@ func TestAServerThatIsNeitherIsAnError(t *testing.T) {
 }
 
 func TestAnEndpointElsewhereIsRefused(t *testing.T) {
+	t.Parallel()
 	hits := 0
 	evil := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hits++ }))
 	defer evil.Close()
@@ -194,6 +199,7 @@ func TestAnEndpointElsewhereIsRefused(t *testing.T) {
 }
 
 func TestTheOldTransportsStreamBreaks(t *testing.T) {
+	t.Parallel()
 	s := newSSEServer(t)
 	s.handle = func(stream string, m rpc) (string, bool) {
 		if stream == "1" && (m.Method == "tools/call" || m.Method == "tools/list") {
@@ -215,4 +221,24 @@ func TestTheOldTransportsStreamBreaks(t *testing.T) {
 	h.refused("5", "connection_lost")
 	h.send(toolCall(6, "x"))
 	h.expect(`{"jsonrpc":"2.0","id":6,"result":{"method":"tools/call"}}`)
+}
+
+// TestAStreamThatIsNotHTTPAndSSE: the server refuses messages, and has a stream on which nothing comes.
+func TestAStreamThatIsNotHTTPAndSSE(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, c := newPipeMCP(t, old)
+		s.get = func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			_, _ = io.WriteString(w, ": wait\n\n")
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}
+		s.post = func(w http.ResponseWriter, _ *http.Request, _ rpc) bool {
+			http.Error(w, "not here", http.StatusNotFound)
+			return true
+		}
+		h := start(t, Options{HTTP: c, URL: s.URL, Patience: 100 * time.Millisecond})
+		h.send(fmt.Sprintf(initRequest, old))
+		h.refused("0", "http_error")
+	})
 }

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +11,7 @@ import (
 
 const chunkSize = 16 << 10
 
-// softChunks is how much of one message stays in memory when the memory for all is used up.
+// softChunks is how many chunks of a message stay in memory when the memory for all messages is used up.
 const softChunks = 4
 
 var (
@@ -22,7 +21,7 @@ var (
 
 var chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
 
-// budget is what the messages of one bridge may use.
+// budget is the memory that the messages of one bridge may use.
 type budget struct {
 	maxMessage int64
 	spoolAbove int64
@@ -32,8 +31,8 @@ type budget struct {
 	spooled    atomic.Int64 // files open, for tests
 }
 
-// message is the text of one JSON-RPC message, or of a batch: in pieces of memory, or in a file when
-// it is large. It is filled once and then read only.
+// message is the text of one JSON-RPC message, or of a batch: in chunks of memory, or in a file if it is large. It
+// is filled once and then only read.
 type message struct {
 	scanner
 	b      *budget
@@ -41,10 +40,10 @@ type message struct {
 	file   *os.File
 	name   string // of a file that could not be unlinked while open
 	size   int64
-	read   int64 // what was written, line breaks and all
+	read   int64 // how much was written, line breaks included
 	raw    bool  // not JSON: not scanned
-	over   bool  // too large: scanned to its end, not kept
-	broken error // it could not be kept
+	over   bool  // too large: it is scanned to its end, but not kept
+	broken error // why it could not be kept
 
 	refs atomic.Int32
 }
@@ -74,7 +73,7 @@ func (m *message) room() []byte {
 	return c[len(c):chunkSize]
 }
 
-// added takes the first n bytes of room into the message.
+// added makes the first n bytes of room part of the message.
 func (m *message) added(n int) {
 	last := &m.chunks[len(m.chunks)-1]
 	start := len(*last)
@@ -86,7 +85,7 @@ func (m *message) added(n int) {
 		m.over = true
 	}
 	if m.over || m.err != nil {
-		m.drop() // nobody will want the text
+		m.drop() // the text is not used any more
 		return
 	}
 	*last = (*last)[:start+len(got)]
@@ -124,7 +123,7 @@ func (m *message) fill(r io.Reader) error {
 	return nil
 }
 
-// end is called when all was written. It says what is wrong with the message.
+// end is called when all was written. It returns why the message cannot be used.
 func (m *message) end() error {
 	if m.file != nil {
 		m.spool()
@@ -186,8 +185,7 @@ func (m *message) drop() {
 	}
 }
 
-// free is called once by whoever holds the message. A body that a transport has not closed yet keeps
-// it alive.
+// free gives up one reference to the message. A body that a transport has not closed yet holds another.
 func (m *message) free() {
 	if m != nil && m.refs.Add(-1) == 0 {
 		m.drop()
@@ -234,40 +232,4 @@ func (r *chunkReader) Read(p []byte) (n int, err error) {
 		return 0, io.EOF
 	}
 	return n, nil
-}
-
-// body returns a request body. The message stays until the body is closed, which a transport may do
-// long after the response is there, and from another goroutine than the one that reads. A short one is
-// copied: what net/http knows to be in memory it sends together with the header, in one write.
-func (m *message) body() io.ReadCloser {
-	if m.file == nil && len(m.chunks) == 1 {
-		return io.NopCloser(bytes.NewReader(bytes.Clone(m.chunks[0])))
-	}
-	m.refs.Add(1)
-	return &body{m: m, r: m.reader()}
-}
-
-type body struct {
-	mu sync.Mutex
-	m  *message
-	r  io.Reader
-}
-
-func (b *body) Read(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.m == nil {
-		return 0, errors.New("the body is closed")
-	}
-	return b.r.Read(p)
-}
-
-func (b *body) Close() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.m != nil {
-		b.m.free()
-		b.m = nil
-	}
-	return nil
 }

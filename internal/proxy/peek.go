@@ -2,7 +2,7 @@ package proxy
 
 import "bytes"
 
-// The functions here read a text that the scanner found to be JSON, so they check nothing and never
+// The functions in this file read a text that the scanner found to be JSON, so they check nothing. They never
 // recurse.
 
 // skipSpace returns the first byte from i on that is no white space.
@@ -55,15 +55,15 @@ func skipValue(p []byte, i int) int {
 	return len(p)
 }
 
-// item is a member of an object or an element of an array.
+// item is a member of an object, or a value in an array.
 type item struct {
 	name  []byte // quoted; nil in an array
 	value []byte
-	// start and end are where it lies in what was read, its name included.
+	// start and end are its place in the text, its name included.
 	start, end int
 }
 
-// items yields what a container holds.
+// items yields the members of an object or the values of an array.
 func items(p []byte, yield func(item) bool) {
 	i := skipSpace(p, 0)
 	if i >= len(p) || p[i] != '{' && p[i] != '[' {

@@ -22,6 +22,7 @@ func scanned(text string, n int) (*scanner, string, error) {
 }
 
 func TestScanFindsWhatTheBridgeNeeds(t *testing.T) {
+	t.Parallel()
 	const version = `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}`
 	for name, c := range map[string]struct {
 		text string
@@ -79,6 +80,7 @@ func TestScanFindsWhatTheBridgeNeeds(t *testing.T) {
 }
 
 func TestScanRemovesLineBreaksBetweenTokensOnly(t *testing.T) {
+	t.Parallel()
 	in := "\r\n{\r\n  \"a\" :\n[ 1\n,\r2 ,\"x\\ny\"\n]\n}\n"
 	want := `{  "a" :[ 1,2 ,"x\ny"]}`
 	for n := 1; n < len(in)+1; n++ {
@@ -89,6 +91,7 @@ func TestScanRemovesLineBreaksBetweenTokensOnly(t *testing.T) {
 }
 
 func TestScanKeepsNumbersAndTextAsTheyAre(t *testing.T) {
+	t.Parallel()
 	for _, v := range []string{
 		"1.0", "1e400", "-0", "123456789012345678901234567890", "0.1E+2", `"\ud800"`, `"\u00e9 é \/"`, "[ ]", "{ }", `{"a":1,"a":2}`, "null", "true", "false",
 	} {
@@ -100,6 +103,7 @@ func TestScanKeepsNumbersAndTextAsTheyAre(t *testing.T) {
 }
 
 func TestScanRefuses(t *testing.T) {
+	t.Parallel()
 	deep := strings.Repeat("[", 4_000_000)
 	for name, c := range map[string]struct {
 		text string
@@ -148,6 +152,7 @@ func TestScanRefuses(t *testing.T) {
 }
 
 func TestScanFindsTheIDOfWhatIsNotUTF8(t *testing.T) {
+	t.Parallel()
 	s, _, err := scanned("{\"params\":\"\xff\",\"id\":5,\"method\":\"x\"}", 4)
 	if !errors.Is(err, errUTF8) || string(s.top.raw(fieldID)) != "5" {
 		t.Errorf("%v, %s", err, s.top.raw(fieldID))
@@ -155,6 +160,7 @@ func TestScanFindsTheIDOfWhatIsNotUTF8(t *testing.T) {
 }
 
 func TestScanSplitsBatches(t *testing.T) {
+	t.Parallel()
 	in := "[ {\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\",\"params\":{\"name\":\"n\"}},\n{\"jsonrpc\":\"2.0\",\"method\":\"b\"} , 5, [1], {\"jsonrpc\":\"2.0\",\"id\":\"x\",\"result\":{}} ]"
 	for n := 1; n < 50; n++ {
 		s, out, err := scanned(in, n)
@@ -177,59 +183,6 @@ func TestScanSplitsBatches(t *testing.T) {
 	}
 	if _, _, err := scanned("["+strings.Repeat("{},", maxElements)+"{}]", 100); !errors.Is(err, errElements) {
 		t.Errorf("a batch without end: %v", err)
-	}
-}
-
-func TestWhatIsAMessage(t *testing.T) {
-	for text, want := range map[string]bool{
-		`{"jsonrpc":"2.0","id":1,"method":"x"}`:                                       true,
-		`{"jsonrpc":"2.0","method":"x"}`:                                              true,
-		`{"jsonrpc":"2.0","id":"x","result":null}`:                                    true,
-		`{"jsonrpc":"2.0","id":null,"error":{}}`:                                      true,
-		`{"jsonrpc":"2.0","error":{}}`:                                                true,
-		`{"id":1,"method":"x"}`:                                                       false,
-		`{"jsonrpc":"1.0","id":1,"method":"x"}`:                                       false,
-		`{"jsonrpc":2.0,"id":1,"method":"x"}`:                                         false,
-		`{"jsonrpc":"2.0","id":null,"method":"x"}`:                                    false,
-		`{"jsonrpc":"2.0","id":{},"method":"x"}`:                                      false,
-		`{"jsonrpc":"2.0","id":true,"method":"x"}`:                                    false,
-		`{"jsonrpc":"2.0","id":1,"method":5}`:                                         false,
-		`{"jsonrpc":"2.0","id":1}`:                                                    false,
-		`{"jsonrpc":"2.0","id":"` + strings.Repeat("x", maxField) + `","method":"x"}`: false,
-	} {
-		s, _, err := scanned(text, 1000)
-		if err != nil || s.top.valid() != want {
-			t.Errorf("%.80s: valid = %t, %v", text, s.top.valid(), err)
-		}
-	}
-}
-
-func TestIDsAreTheSameHoweverTheyAreWritten(t *testing.T) {
-	for _, same := range [][2]string{{"1", "1.0"}, {"1", "1e0"}, {"-5", "-5.0"}, {`"é"`, `"\u00e9"`}, {`"a"`, `"\u0061"`}} {
-		if idKey([]byte(same[0])) != idKey([]byte(same[1])) {
-			t.Errorf("%s and %s differ", same[0], same[1])
-		}
-	}
-	for _, other := range [][2]string{{"1", `"1"`}, {"1", "2"}, {"9007199254740993", "9007199254740992"}, {`"a"`, `"A"`}, {"1.5", "1"}, {`"n1"`, "1"}} {
-		if idKey([]byte(other[0])) == idKey([]byte(other[1])) {
-			t.Errorf("%s and %s are the same", other[0], other[1])
-		}
-	}
-	for _, none := range []string{"", "null", "true", "{}"} {
-		if idKey([]byte(none)) != "" {
-			t.Errorf("%s is an id", none)
-		}
-	}
-}
-
-func TestMember(t *testing.T) {
-	p := []byte(` { "a" : { "b\u0063" : [ 1 , { "x" : "}" } ] , "b" : "\"" , "b" : 2 , "C" : 3 } , "d" : {} } `)
-	for path, want := range map[string]string{
-		"a/b": "2", "a/bc": `[ 1 , { "x" : "}" } ]`, "d": "{}", "a/c": "", "d/x": "", "a/bc/x": "", "x": "", "a/b/c": "",
-	} {
-		if got := string(member(p, strings.Split(path, "/")...)); got != want {
-			t.Errorf("%s: %q, want %q", path, got, want)
-		}
 	}
 }
 

@@ -36,6 +36,7 @@ func eventsOf(text string, n int, limit int64) ([]event, *events, error) {
 }
 
 func TestEventStreams(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		text  string
 		want  []event
@@ -79,6 +80,7 @@ func TestEventStreams(t *testing.T) {
 }
 
 func TestEventsWaitForNothing(t *testing.T) {
+	t.Parallel()
 	// An event is there with its blank line's CR, not with the byte after it.
 	r, w := io.Pipe()
 	defer w.Close()
@@ -107,6 +109,7 @@ func (e *endless) Read(p []byte) (int, error) {
 }
 
 func TestALineWithoutEndEnds(t *testing.T) {
+	t.Parallel()
 	b := &budget{maxMessage: 1 << 20, spoolAbove: 1 << 18, memory: 1 << 18, dir: t.TempDir()}
 	x := strings.Repeat("x", 1000)
 	m := b.message()

@@ -135,7 +135,7 @@ func leaveOut(m map[string]any, f *wire.Fault) bool {
 func register(ctx context.Context, c *netguard.Client, r Request, m map[string]any) (*wire.Registration, *wire.Fault) {
 	body, err := json.Marshal(m)
 	if err != nil {
-		return nil, &wire.Fault{Stage: wire.StageRegistration, Message: "the client metadata cannot be written as JSON: " + err.Error(), Err: err, Hint: "check Options.ClientMetadata"}
+		return nil, &wire.Fault{Stage: wire.StageRegistration, Message: "the client metadata cannot be written as JSON: " + err.Error(), Err: err, Hint: "check Options.Client.Metadata"}
 	}
 	h := http.Header{}
 	if !r.InitialAccessToken.IsZero() {
@@ -162,7 +162,7 @@ func register(ctx context.Context, c *netguard.Client, r Request, m map[string]a
 	if err := check(reg, a.Received); err != nil {
 		return nil, r.fault(&wire.Fault{
 			Status: a.Status, Message: "the registered client cannot be used: " + err.Error(),
-			Hint: "register a client by hand and give it with --client-id (Options.ClientID)",
+			Hint: "register a client by hand and give it with --client-id (Options.Client.ID)",
 		})
 	}
 	r.remark(reg)
@@ -178,7 +178,7 @@ func (r *Request) remark(reg *wire.Registration) {
 		reg.Notes = append(reg.Notes, "the server registered other redirect URIs than the one that this login uses, "+uri+", so it may refuse the login: "+wire.Clean(strings.Join(reg.RedirectURIs, " ")))
 	}
 	if reg.RegistrationClientURI != "" && !r.AllowForeignEndpoints && !resource.SameSite(resource.Hostname(reg.RegistrationClientURI), resource.Hostname(r.Endpoint)) {
-		reg.Notes = append(reg.Notes, "the server names "+wire.PlainURL(reg.RegistrationClientURI)+" to manage the registration, which is on another site and is not used; --allow-foreign-endpoints (Options.AllowForeignEndpoints) uses it")
+		reg.Notes = append(reg.Notes, "the server names "+wire.PlainURL(reg.RegistrationClientURI)+" to manage the registration, which is on another site and is not used; --allow-foreign-endpoints (Options.Allow.ForeignEndpoints) uses it")
 		reg.RegistrationClientURI, reg.RegistrationAccessToken = "", secret.String{}
 	}
 }
@@ -212,16 +212,16 @@ func (r *Request) refused(f *wire.Fault) *wire.Fault {
 }
 
 func (r *Request) hint(f *wire.Fault) string {
-	byHand := "register a client by hand with the redirect URI " + r.RedirectURIs[0] + " and give it with --client-id (Options.ClientID)"
+	byHand := "register a client by hand with the redirect URI " + r.RedirectURIs[0] + " and give it with --client-id (Options.Client.ID)"
 	switch {
 	case strings.Contains(strings.ToLower(f.Code+" "+f.Description), "redirect"):
 		other := "localhost"
 		if u, err := url.Parse(r.RedirectURIs[0]); err == nil && u.Hostname() == other {
 			other = "127.0.0.1"
 		}
-		return "the server may accept another spelling: try --callback-host " + other + " (Options.CallbackHost), or " + byHand
+		return "the server may accept another spelling: try --callback-host " + other + " (Options.Callback.Host), or " + byHand
 	case f.Status == http.StatusUnauthorized || f.Status == http.StatusForbidden:
-		return "the server may want a token for registrations: --initial-access-token-file (Options.InitialAccessToken); or " + byHand
+		return "the server may want a token for registrations: --initial-access-token-file (Options.Client.InitialAccessToken); or " + byHand
 	}
 	return byHand
 }

@@ -209,7 +209,7 @@ func TestWhatIsSent(t *testing.T) {
 func TestTheRequestHasAName(t *testing.T) {
 	s := newServer(t, asJSON(201, good))
 	var legs []string
-	c, err := netguard.New(netguard.Config{Policy: netguard.Policy{Class: netguard.Loopback}, Trace: func(e netguard.Exchange) { legs = append(legs, e.Leg) }})
+	c, err := netguard.New(netguard.Config{Policy: netguard.Policy{Class: netguard.Loopback}, Trace: func(_ context.Context, e netguard.Exchange) { legs = append(legs, e.Leg) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +240,7 @@ func TestNothingIsSentThatCannotWork(t *testing.T) {
 	}
 }
 
-func TestFieldAnySuccessOfARegistration(t *testing.T) {
+func TestAnySuccessOfARegistration(t *testing.T) {
 	for name, page := range map[string]http.HandlerFunc{
 		"200": asJSON(200, good), "201": asJSON(201, good), "202": asJSON(202, good), "BOM": asJSON(201, "\xef\xbb\xbf"+good), "called text": answer(201, "text/plain", good),
 		"odd members": asJSON(201, `{"client_id":"id","client_secret":null,"client_uri":"","contacts":null,"jwks_uri":7,"redirect_uris":["https://other.example/cb"],"grant_types":["x"],"issuer":"https://honest.example"}`),
@@ -394,7 +394,7 @@ func TestHintsAboutTheRedirectURI(t *testing.T) {
 }
 
 // What a server names as the part that it does not take is left out, if a login can do without.
-func TestFieldMetadataThatARegistrationRefuses(t *testing.T) {
+func TestMetadataThatARegistrationRefuses(t *testing.T) {
 	none := refusal("invalid_client_metadata", "logo_uri is missing")
 	first := []any{byAddress}
 	for name, c := range map[string]struct {
@@ -473,7 +473,7 @@ func (b *bubble) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-func TestFieldARegistrationThatAsksForAPause(t *testing.T) {
+func TestARegistrationThatAsksForAPause(t *testing.T) {
 	busy := func(after string) http.HandlerFunc { return asJSON(429, `{"error":"slow_down"}`, "Retry-After", after) }
 	ok := asJSON(201, good)
 	for name, c := range map[string]struct {

@@ -107,7 +107,7 @@ func TestTheCodeDecidesBeforeTheStatus(t *testing.T) {
 }
 
 // The content type is a hint, and often a bad one.
-func TestFieldContentTypesOfTokens(t *testing.T) {
+func TestContentTypesOfTokens(t *testing.T) {
 	for ct, body := range map[string]string{
 		"application/json":                         `{"access_token":"a"}`,
 		"application/json; charset=utf-8":          `{"access_token":"a"}`,

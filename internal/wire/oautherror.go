@@ -129,7 +129,7 @@ func errorFrom(status int, h http.Header, o Object, now time.Time) *Fault {
 		f.Temporary = TemporaryStatus(status)
 	}
 	if f.Code == "invalid_target" || strings.Contains(desc, "AADSTS901002") || strings.Contains(desc, "AADSTS9010010") {
-		f.Hint = "the server does not accept the resource indicator: try --no-resource (Options.NoResource) or --resource (Options.Resource)"
+		f.Hint = "the server does not accept the resource indicator: try --no-resource (Options.Server.NoResource) or --resource (Options.Server.Resource)"
 	}
 	return f
 }

@@ -162,7 +162,7 @@ func ParseToken(status int, h http.Header, body []byte, received time.Time) (*To
 		if o.Has("authed_user") {
 			return nil, &Fault{
 				Stage: StageToken, Status: status, Message: "the token endpoint's answer has its token in the nonstandard member authed_user",
-				Hint: "if the server's owner confirms it, set --token-member authed_user (Options.TokenMember)",
+				Hint: "if the server's owner confirms it, set --token-member authed_user (Options.Server.TokenMember)",
 			}
 		}
 		return bad("the token endpoint's answer has no access_token", nil)
@@ -179,7 +179,7 @@ func ParseToken(status int, h http.Header, body []byte, received time.Time) (*To
 	default:
 		return nil, &Fault{
 			Stage: StageToken, Status: status, Message: fmt.Sprintf("the token is of the type %q, which cannot be used", CleanN(typ, 40)),
-			Hint: "ask the server's owner for Bearer tokens; if that is what they are, set --allow-token-type " + CleanN(typ, 40) + " (Options.AllowTokenType)",
+			Hint: "ask the server's owner for Bearer tokens; if that is what they are, set --allow-token-type " + CleanN(typ, 40) + " (Options.Allow.TokenType)",
 		}
 	}
 	t.RefreshToken, t.IDToken = t.optional(o, "refresh_token"), t.optional(o, "id_token")

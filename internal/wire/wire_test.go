@@ -74,7 +74,7 @@ func TestAByteOrderMarkIsAccepted(t *testing.T) {
 	}
 }
 
-func TestFieldOddTypesInMetadata(t *testing.T) {
+func TestOddTypesInMetadata(t *testing.T) {
 	m, err := ParseServerMetadata([]byte(`{"issuer":"https://a","scopes_supported":"a b","response_types_supported":"code","grant_types_supported":null,
 		"response_modes_supported":[],"token_endpoint_auth_methods_supported":["none",7,null,"x_unheard_of",{}],"token_endpoint":7,"jwks_uri":[],
 		"require_pushed_authorization_requests":"true","client_id_metadata_document_supported":1,"authorization_response_iss_parameter_supported":"no",
@@ -322,7 +322,7 @@ func TestAnErrorInsideASuccess(t *testing.T) {
 
 func TestTheResourceIndicatorIsNamedWhereItIsTheTrouble(t *testing.T) {
 	for _, body := range []string{`{"error":"invalid_target"}`, `{"error":"invalid_request","error_description":"AADSTS901002: The 'resource' request parameter is not supported."}`, `{"error":"invalid_grant","error_description":"AADSTS9010010"}`} {
-		if f := ParseOAuthError(400, asJSON, []byte(body)); !strings.Contains(f.Hint, "--no-resource (Options.NoResource)") {
+		if f := ParseOAuthError(400, asJSON, []byte(body)); !strings.Contains(f.Hint, "--no-resource (Options.Server.NoResource)") {
 			t.Errorf("%s: %+v", body, f)
 		}
 	}

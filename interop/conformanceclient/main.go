@@ -31,17 +31,16 @@ func main() {
 func run(ctx context.Context, serverURL string) error {
 	scenario := os.Getenv("MCP_CONFORMANCE_SCENARIO")
 	opts := &mcpoauth.Options{
-		Store:             memstore.New(),
-		Prompt:            visit,
-		ClientMetadataURL: "https://conformance-test.local/client-metadata.json",
+		Store:  memstore.New(),
+		Prompt: visit,
+		Client: mcpoauth.ClientOptions{MetadataURL: "https://conformance-test.local/client-metadata.json"},
 		Trace: &mcpoauth.Trace{
-			Note: func(text string) { fmt.Fprintln(os.Stderr, "note:", text) },
-			Exchange: func(e mcpoauth.Exchange) {
+			Note: func(_ context.Context, n mcpoauth.Note) { fmt.Fprintln(os.Stderr, "note:", n.Text) },
+			Exchange: func(_ context.Context, e mcpoauth.Exchange) {
 				fmt.Fprintln(os.Stderr, e.Leg, e.Method, e.URL, e.Status, e.Err)
 			},
 		},
-		// The one scenario whose server has no metadata at all.
-		AllowGuessedEndpoints: scenario == "auth/2025-03-26-oauth-endpoint-fallback",
+		Allow: mcpoauth.Allow{GuessedEndpoints: scenario == "auth/2025-03-26-oauth-endpoint-fallback"},
 	}
 	if raw := os.Getenv("MCP_CONFORMANCE_CONTEXT"); raw != "" {
 		var c struct {
@@ -57,14 +56,14 @@ func run(ctx context.Context, serverURL string) error {
 		if err := json.Unmarshal([]byte(raw), &c); err != nil {
 			return fmt.Errorf("MCP_CONFORMANCE_CONTEXT: %w", err)
 		}
-		opts.ClientID, opts.ClientSecret = c.ClientID, c.ClientSecret
+		opts.Client.ID, opts.Client.Secret = c.ClientID, c.ClientSecret
 		switch {
 		case c.PrivateKey != "":
 			key, err := mcpoauth.ParseClientKey([]byte(c.PrivateKey), "", c.Algorithm)
 			if err != nil {
 				return err
 			}
-			opts.ClientKey, opts.Grant = key, mcpoauth.ClientCredentials{}
+			opts.Client.Key, opts.Grant = key, mcpoauth.ClientCredentials{}
 		case c.IDPToken != "":
 			opts.Grant = mcpoauth.EnterpriseManaged{
 				IDToken:       func(context.Context, string) (string, error) { return c.IDPToken, nil },

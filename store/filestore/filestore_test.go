@@ -65,7 +65,7 @@ const servers = 20
 
 // Programs save the tokens of many servers at once and are killed while they do. Each record is whole, and none
 // goes back behind what was saved.
-func TestFieldProgramsAreKilledWhileTheySave(t *testing.T) {
+func TestProgramsAreKilledWhileTheySave(t *testing.T) {
 	t.Parallel()
 	s, dir := open(t)
 	for range 5 {
@@ -191,7 +191,7 @@ func save(t *testing.T, s store.Store, data string) (store.Revision, string) {
 	return rev, files[0]
 }
 
-func TestFieldADamagedFileCostsNoOtherLogin(t *testing.T) {
+func TestADamagedFileCostsNoOtherLogin(t *testing.T) {
 	t.Parallel()
 	for name, content := range map[string]string{
 		"empty": "", "half": `{"format":1,"kind":"login","id":"https://mcp.ex`, "zeros": strings.Repeat("\x00", 300), "brace": `{}}`, "other types": `{"format":"x","revision":[]}`,
@@ -295,7 +295,7 @@ func TestADirectoryThatIsALinkIsRefused(t *testing.T) {
 	}
 }
 
-func TestFieldRecordsThatOthersCanRead(t *testing.T) {
+func TestRecordsThatOthersCanRead(t *testing.T) {
 	t.Parallel()
 	s, dir := open(t)
 	_, path := save(t, s, "x")

@@ -137,7 +137,7 @@ func (s small) Set(service, account, secret string) error {
 }
 
 // A login of any size lies in a file, sealed; the keyring holds the key alone.
-func TestFieldABigLoginAndASmallKeyring(t *testing.T) {
+func TestABigLoginAndASmallKeyring(t *testing.T) {
 	t.Parallel()
 	dir, k := t.TempDir(), &fake{}
 	s := open(t, dir, small{k})
@@ -188,7 +188,7 @@ func TestFieldABigLoginAndASmallKeyring(t *testing.T) {
 	}
 }
 
-func TestFieldNoKeyringIsNeverPlainFiles(t *testing.T) {
+func TestNoKeyringIsNeverPlainFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	k := &fake{err: errors.New("broken")}
@@ -214,7 +214,7 @@ func TestFieldNoKeyringIsNeverPlainFiles(t *testing.T) {
 	}
 }
 
-func TestFieldAKeyringThatNeverAnswers(t *testing.T) {
+func TestAKeyringThatNeverAnswers(t *testing.T) {
 	t.Parallel()
 	k := &fake{hang: make(chan struct{})}
 	s := openWithin(t, t.TempDir(), k, time.Second)

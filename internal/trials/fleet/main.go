@@ -31,6 +31,7 @@ import (
 
 	"github.com/mcpoauth/mcpoauth"
 	"github.com/mcpoauth/mcpoauth/authtest"
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/internal/testserver"
 	"github.com/mcpoauth/mcpoauth/store"
 	"github.com/mcpoauth/mcpoauth/store/filestore"
@@ -212,7 +213,7 @@ func export(s store.Store, server, where string) error {
 	if err != nil {
 		return err
 	}
-	rec, err := store.DecodeRecord(data)
+	rec, err := record.DecodeLogin(data)
 	if err != nil {
 		return err
 	}

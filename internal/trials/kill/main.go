@@ -27,6 +27,7 @@ import (
 
 	"github.com/mcpoauth/mcpoauth"
 	"github.com/mcpoauth/mcpoauth/authtest"
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/store"
 	"github.com/mcpoauth/mcpoauth/store/filestore"
 )
@@ -218,7 +219,7 @@ func (t *totals) say(format string, args ...any) {
 }
 
 // stored returns the login on disk, nil if there is none. An error means that it is torn.
-func stored(srv *authtest.Server, dir string) (*store.Record, error) {
+func stored(srv *authtest.Server, dir string) (*record.Login, error) {
 	s, err := filestore.New(dir)
 	if err != nil {
 		return nil, err
@@ -235,7 +236,7 @@ func stored(srv *authtest.Server, dir string) (*store.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	return store.DecodeRecord(data)
+	return record.DecodeLogin(data)
 }
 
 func key(srv *authtest.Server) store.Key {

@@ -24,6 +24,7 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver
 
 	"github.com/mcpoauth/mcpoauth"
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/internal/testserver"
 	"github.com/mcpoauth/mcpoauth/store"
 	"github.com/mcpoauth/mcpoauth/store/memstore"
@@ -99,13 +100,13 @@ func key(i int) store.Key {
 	return store.Key{Kind: store.KindLogin, ID: fmt.Sprintf("https://mcp-%d.example.com/mcp", i%997), Profile: fmt.Sprintf("user-%d", i/perProfile)}
 }
 
-// record is a login as it is stored.
-func record(i int) ([]byte, error) {
+// encoded is a login as it is stored.
+func encoded(i int) ([]byte, error) {
 	k := key(i)
-	r := store.Record{
+	r := record.Login{
 		ServerURL: k.ID, Profile: k.Profile, Resource: k.ID, Issuer: "https://auth.example.com", AccessToken: token(800), RefreshToken: token(40), TokenType: "Bearer",
 		Expiry: time.Now().Add(time.Hour), IssuedAt: time.Now(), Scopes: []string{"mcp:read", "offline_access"}, TokenEndpoint: "https://auth.example.com/token",
-		Registration: store.Registration{Issuer: "https://auth.example.com", ClientID: token(20), AuthMethod: "none", Source: "dynamic", RedirectURI: "http://127.0.0.1:3118/callback"},
+		Registration: record.Registration{Issuer: "https://auth.example.com", ClientID: token(20), AuthMethod: "none", Source: "dynamic", RedirectURI: "http://127.0.0.1:3118/callback"},
 	}
 	return r.Encode()
 }
@@ -125,7 +126,7 @@ func fill(ctx context.Context, db *sql.DB, table string, n int) error {
 		var ids, profiles, data [][]byte
 		for i := from; i < min(from+batch, n); i++ {
 			k := key(i)
-			b, err := record(i)
+			b, err := encoded(i)
 			if err != nil {
 				return err
 			}
@@ -218,7 +219,7 @@ func refresh(ctx context.Context, s *pgstore.Store, i int) error {
 	_, rev, err := s.Load(ctx, key(i))
 	if err == nil {
 		var data []byte
-		if data, err = record(i); err == nil {
+		if data, err = encoded(i); err == nil {
 			_, err = s.Save(ctx, key(i), data, rev)
 		}
 	}
@@ -231,7 +232,7 @@ func idle(n int) error {
 	clients := make([]*mcpoauth.Client, n)
 	ctx := context.Background()
 	for i := range n {
-		data, err := record(i)
+		data, err := encoded(i)
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,105 @@
+package mcpoauth
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/mcpoauth/mcpoauth/internal/dpop"
+)
+
+// tokenTimeout limits an adapter's call that has no context of its own.
+const tokenTimeout = 60 * time.Second
+
+// oauth2Source adapts a Client to golang.org/x/oauth2.
+type oauth2Source struct {
+	c   *Client
+	ctx context.Context //nolint:containedctx // oauth2.TokenSource has no parameter for it
+}
+
+// TokenSource returns the Client as an oauth2.TokenSource. Only the values of ctx are used: its end does not end the
+// source. Each call takes at most a minute. The tokens carry no refresh token; refreshing stays with the Client. A token
+// that is bound to a key cannot be used this way: the error is a [BoundTokenError].
+func (c *Client) TokenSource(ctx context.Context) oauth2.TokenSource {
+	return &oauth2Source{c: c, ctx: context.WithoutCancel(ctx)}
+}
+
+// Token implements oauth2.TokenSource.
+func (t *oauth2Source) Token() (*oauth2.Token, error) {
+	ctx, cancel := context.WithTimeout(t.ctx, tokenTimeout)
+	defer cancel()
+	tok, err := t.c.Token(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	if tok.Type() == dpop.TokenType {
+		return nil, &BoundTokenError{ServerURL: t.c.trace.server}
+	}
+	return &oauth2.Token{AccessToken: tok.AccessToken(), TokenType: tok.Type(), Expiry: tok.Expiry()}, nil
+}
+
+// OAuthHandler plugs a Client into the official Go SDK of MCP: it has the methods of its auth.OAuthHandler. Where there is
+// a choice, [Client.HTTPClient] is better: it renews tokens without holding up the SDK's connection and on every kind of
+// request.
+type OAuthHandler struct{ c *Client }
+
+// OAuthHandler returns the Client as a handler for the official Go SDK.
+func (c *Client) OAuthHandler() *OAuthHandler { return &OAuthHandler{c: c} }
+
+// TokenSource returns the source of the tokens to send, nil while there is no login.
+func (h *OAuthHandler) TokenSource(ctx context.Context) (oauth2.TokenSource, error) {
+	tok, err := h.c.Token(ctx, nil)
+	if errors.Is(err, ErrLoginRequired) {
+		return nil, nil //nolint:nilnil // what the SDK expects for "send without"
+	}
+	if err != nil {
+		return nil, err
+	}
+	if tok.Type() == dpop.TokenType {
+		return nil, &BoundTokenError{ServerURL: h.c.trace.server}
+	}
+	return &sdkSource{oauth2Source{c: h.c, ctx: context.WithoutCancel(ctx)}}, nil
+}
+
+// sdkSource says "login required" in the way that the SDK's transport understands: it then sends the request without a
+// token, and the server's response leads to Authorize.
+type sdkSource struct{ oauth2Source }
+
+func (s *sdkSource) Token() (*oauth2.Token, error) {
+	tok, err := s.oauth2Source.Token()
+	if errors.Is(err, ErrLoginRequired) {
+		return nil, errors.Join(&oauth2.RetrieveError{ErrorCode: "invalid_grant", ErrorDescription: "login required"}, err)
+	}
+	return tok, err
+}
+
+// Authorize makes the Client ready for a retry of req after resp, a 401 or 403: by a renewed token, or by a login if
+// [Options.Prompt] allows one. It closes resp.Body.
+func (h *OAuthHandler) Authorize(ctx context.Context, req *http.Request, resp *http.Response) error {
+	g := &h.c.gate
+	s := g.logins.current.Load()
+	c := readChallenge(resp.Header, s)
+	discard(resp.Body)
+	if g.closed.Load() {
+		return errClosed
+	}
+	sent := req.Header.Get("Authorization")
+	switch {
+	case s == nil || sent == s.header[0]:
+	case sent == "":
+		s = nil
+	case resp.StatusCode == http.StatusUnauthorized && s.usable(time.Now()):
+		return nil // renewed since
+	}
+	o, err := g.overcome(ctx, refusal{status: resp.StatusCode, challenge: c, sent: s, reason: "not logged in"})
+	if err != nil {
+		return err
+	}
+	if o.next == nil {
+		return &Error{Op: OpAuthorization, URL: g.trace.server, Status: resp.StatusCode, Message: "the server refused the request and offers no way to authorize it", Err: ErrNoOAuth}
+	}
+	return nil
+}

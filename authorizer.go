@@ -1,0 +1,324 @@
+package mcpoauth
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mcpoauth/mcpoauth/internal/browser"
+	"github.com/mcpoauth/mcpoauth/internal/grant"
+	"github.com/mcpoauth/mcpoauth/internal/record"
+	"github.com/mcpoauth/mcpoauth/internal/secret"
+	"github.com/mcpoauth/mcpoauth/internal/wire"
+	"github.com/mcpoauth/mcpoauth/store"
+)
+
+// loginRequest is what a login is for. Two requests that differ are two logins.
+type loginRequest struct {
+	// force demands a login even if there is a usable one; newClient a new registration, too.
+	force, newClient bool
+	// scopes are needed beyond those that the login has.
+	scopes []string
+	// rejected is a token that the server rejects, "" if none was.
+	rejected string
+	// known is the token that the caller knew, "" if none: a login with another one has been made since.
+	known string
+	// challenge is the server's demand, nil where none is at hand.
+	challenge *challenge
+}
+
+// key distinguishes requests that one login may not serve.
+func (r loginRequest) key() string {
+	key := fmt.Sprintf("login %t %t %q %q", r.force, r.newClient, r.scopes, r.rejected)
+	if c := r.challenge; c != nil {
+		key += fmt.Sprintf(" %t %q", c.dpop, c.scopes)
+		if c.required != nil {
+			key += fmt.Sprintf(" %q", *c.required)
+		}
+	}
+	return key
+}
+
+// settledBy reports whether the stored login serves the request, because it was made since or is good anyway.
+func (r loginRequest) settledBy(s *session) bool {
+	switch {
+	case r.force, !s.usable(time.Now()), s.access() == r.rejected, !covers(s.token.scopes, r.scopes):
+		return false
+	case r.challenge != nil && r.challenge.dpop && s.binding == nil:
+		return false
+	case s.access() != r.known:
+		return true
+	}
+	return s.required == nil && r.rejected == "" && len(r.scopes) == 0
+}
+
+// loginPlan is a login that has its turn.
+type loginPlan struct {
+	request loginRequest
+	// previous is the stored login, nil if there is none that can be read; rev is its revision.
+	previous *record.Login
+	rev      store.Revision
+	// deadline is when the wait for the person ends.
+	deadline time.Time
+}
+
+// authorizer makes one login and saves it. The caller holds the login lock.
+type authorizer interface {
+	authorize(ctx context.Context, plan loginPlan) (*session, error)
+}
+
+// personLogin is what the logins by a browser and by a code on another device have in common.
+type personLogin struct {
+	set      *settings
+	trace    *tracer
+	discover *discoverer
+	registry *registrar
+	tokens   *tokenClient
+	logins   *loginStore
+	// accept checks a token response beyond what all have in common; nil accepts it.
+	accept acceptance
+}
+
+// attempt is one try of a login with a client. It reports which client it used, nil if it got none.
+type attempt func(ctx context.Context, f *discovered, plan loginPlan) (*record.Login, *clientRegistration, error)
+
+// authorize discovers the server, makes the login and saves it. A registration that the server turns out to have
+// forgotten is replaced once.
+func (p *personLogin) authorize(ctx context.Context, plan loginPlan, try attempt) (*session, error) {
+	f, err := p.discover.discover(ctx, plan.request.challenge, plan.previous)
+	if err == nil {
+		err = p.registry.checkKey(f)
+	}
+	if err != nil {
+		return nil, err
+	}
+	rec, client, err := try(ctx, f, plan)
+	if err != nil && client != nil && client.reused && replaceable(err) {
+		p.trace.note(ctx, NoteRegistration, "the server does not know the stored client, or not for these scopes; registering a new one")
+		plan.request.newClient = true
+		rec, client, err = try(ctx, f, plan)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := p.logins.replace(ctx, rec, plan.rev)
+	if client.reused {
+		p.registry.confirm(ctx, client)
+	}
+	return s, nil
+}
+
+// scopes are what a login requests.
+func (p *personLogin) scopes(f *discovered, plan loginPlan) []string {
+	return p.set.scopesFor(f, plan.request.scopes, plan.previous)
+}
+
+// begin makes the pending login and the authorization URL. From here on the login uses what discovery found before,
+// whatever the server says later.
+func (p *personLogin) begin(ctx context.Context, f *discovered, reg *record.Registration, need clientNeed, plan loginPlan) (*record.Pending, string, error) {
+	verifier, codeChallenge := grant.NewVerifier()
+	pending := &record.Pending{
+		ID: grant.NewState(), State: grant.NewState(), Verifier: verifier.Reveal(), RedirectURI: need.redirectURI, CreatedAt: time.Now(),
+		Login: *p.tokens.newRecord(f, reg, need.scopes),
+	}
+	thumbprint, err := p.tokens.bindRecord(&pending.Login, f, plan.previous)
+	if err != nil {
+		return nil, "", err
+	}
+	r := grant.AuthorizationRequest{
+		Endpoint: pending.Login.AuthorizationEndpoint, ClientID: reg.ClientID, RedirectURI: need.redirectURI, State: pending.State, Challenge: codeChallenge,
+		Resource: pending.Login.Resource, Scopes: need.scopes, ScopeSeparator: string(p.set.scopes.Separator), KeyThumbprint: thumbprint,
+		Extra: p.extra(f, pending),
+	}
+	if a := requirementFor(f, plan.previous); a != nil {
+		r.ACRValues, r.MaxAge, r.Claims = a.ACRValues, a.MaxAge, a.Claims
+	}
+	if slices.Contains(need.scopes, offlineAccess) && r.Extra.Get("prompt") == "" {
+		// OpenID Connect Core 1.0 section 11: offline_access without consent may be ignored.
+		r.Prompt = "consent"
+	}
+	if f.Server.RequirePushedAuthorizationRequests {
+		uri, _, err := grant.Push(ctx, p.discover.net.guard(), f.Server.PushedAuthorizationRequestEndpoint, p.set.authFor(reg), r)
+		if err != nil {
+			return nil, "", publicError(err)
+		}
+		r = grant.AuthorizationRequest{Endpoint: r.Endpoint, ClientID: r.ClientID, RequestURI: uri}
+	}
+	target, err := grant.AuthorizationURL(r)
+	if err != nil {
+		return nil, "", publicError(err)
+	}
+	if target, err = browser.Sanitize(target); err != nil {
+		return nil, "", &Error{Op: OpAuthorization, URL: pending.Login.AuthorizationEndpoint, Message: "the authorization endpoint cannot be opened safely: " + err.Error(), Err: err}
+	}
+	return pending, target, nil
+}
+
+// extra are the parameters of the authorization request that are not the protocol's.
+func (p *personLogin) extra(f *discovered, pending *record.Pending) url.Values {
+	if p.discover.provider {
+		return url.Values{"nonce": {nonceOf(pending.Verifier)}}
+	}
+	extra := cloneValues(p.set.server.AuthorizeParams)
+	for k, v := range f.parameters() {
+		if extra == nil {
+			extra = url.Values{}
+		}
+		if !extra.Has(k) {
+			extra.Set(k, v)
+		}
+	}
+	return extra
+}
+
+// requirementFor is what a login must demand of the person's authentication: what the challenge says, or what was
+// noted before.
+func requirementFor(f *discovered, previous *record.Login) *record.Authentication {
+	if f.challenge.required != nil {
+		return f.challenge.required
+	}
+	if previous != nil && previous.Issuer == f.Issuer {
+		return previous.Required
+	}
+	return nil
+}
+
+// finish checks the callback and exchanges the code. The state was compared when the callback was received.
+func (p *personLogin) finish(ctx context.Context, pending *record.Pending, values url.Values) (*record.Login, error) {
+	cb, err := grant.ParseCallback(values)
+	if err != nil {
+		return nil, publicError(err)
+	}
+	if !sameState(cb.State, pending.State) {
+		return nil, &Error{Op: OpAuthorization, Message: "the callback belongs to another login"}
+	}
+	rec := pending.Login
+	if rec.RequestedScopes == nil {
+		rec.RequestedScopes = rec.Scopes
+	}
+	// Errors too count only if they come from the right issuer (RFC 9207 section 2.4).
+	if err := cb.CheckIssuer(grant.ExpectedIssuer{Issuer: rec.Issuer, Promised: rec.IssParameterPromised}); err != nil {
+		return nil, publicError(err)
+	}
+	if cb.Error != "" {
+		return nil, authorizationRefused(pending, cb)
+	}
+	auth, err := p.tokens.auth(&rec)
+	if err != nil {
+		return nil, err
+	}
+	// The code is good for one use: a caller that leaves now must not cost the login.
+	ctx, cancel := detached(ctx, exchangeTimeout)
+	defer cancel()
+	tok, auth, err := grant.ExchangeCode(ctx, p.discover.net.guard(), grant.CodeRequest{
+		Endpoint: rec.TokenEndpoint, Auth: auth, Code: cb.Code, Verifier: secret.New(pending.Verifier),
+		RedirectURI: pending.RedirectURI, Resource: rec.Resource, Extra: p.set.server.TokenParams, Format: p.tokens.format(&rec),
+	})
+	if err != nil {
+		return nil, publicError(err)
+	}
+	rec.Registration.AuthMethod = auth.Method
+	rec.Registration.Unanswered, rec.Registration.LoginUntil = false, time.Time{}
+	return p.received(ctx, &rec, tok, nonceOf(pending.Verifier))
+}
+
+// received takes the token response of a login into its record.
+func (p *personLogin) received(ctx context.Context, rec *record.Login, tok *wire.Token, nonce string) (*record.Login, error) {
+	p.trace.notes(ctx, NoteTokenResponse, tok.Notes)
+	applyToken(rec, tok)
+	if p.accept != nil {
+		if err := p.accept(rec, tok, nonce); err != nil {
+			return nil, err
+		}
+	}
+	if len(missing(rec.Scopes, rec.RequestedScopes)) > 0 {
+		p.trace.note(ctx, NoteFewerScopes, "the server granted fewer scopes than requested")
+	}
+	if rec.RefreshToken == "" {
+		p.trace.note(ctx, NoteNoRefreshToken, "the server issued no refresh token: when the access token ends, a new login is needed")
+	}
+	return rec, nil
+}
+
+func sameState(got, want string) bool {
+	return want != "" && subtle.ConstantTimeCompare([]byte(got), []byte(want)) == 1
+}
+
+// authorizationRefused makes an error of an error response (RFC 6749 section 4.1.2.1).
+func authorizationRefused(p *record.Pending, cb grant.Callback) error {
+	e := &Error{Op: OpAuthorization, URL: p.Login.Issuer, Code: cb.Error, Description: cb.ErrorDescription, Message: "the authorization server refused"}
+	switch cb.Error {
+	case "access_denied":
+		e.Message, e.Err = "access was denied at the authorization server", ErrAccessDenied
+		e.Hint = "run the login again and allow the access"
+	case "temporarily_unavailable", "server_error":
+		return &TemporaryError{Err: e}
+	case "invalid_scope":
+		e.Hint = "choose the scopes with --scope (Options.Scopes.Request), or leave one out with --drop-scope (Options.Scopes.Drop)"
+	case "invalid_target":
+		e.Hint = "the server does not accept the resource indicator: try --no-resource (Options.Server.NoResource) or --resource (Options.Server.Resource)"
+	case "unauthorized_client", "invalid_client":
+		e.Hint = "the server does not know this client: run login with --new-client (LoginOptions.NewClient)"
+	default:
+		if strings.Contains(strings.ToLower(cb.Error+" "+cb.ErrorDescription), "redirect") {
+			e.Hint = redirectHint(p.RedirectURI)
+		}
+	}
+	return e
+}
+
+var errLoginTimeout = errors.New("the login took too long")
+
+// timedOut returns err if ctx ended by the login's own limit, ctx's error otherwise.
+func timedOut(ctx context.Context, err error) error {
+	if errors.Is(context.Cause(ctx), errLoginTimeout) {
+		return err
+	}
+	return fmt.Errorf("mcpoauth: login: %w", ctx.Err())
+}
+
+// promptGrace is how long a Prompt may take to return after the login was settled.
+const promptGrace = time.Second
+
+// prompting is a Prompt that was called.
+type prompting struct {
+	// result has its answer, once.
+	result chan promptResult
+	cancel context.CancelFunc
+}
+
+type promptResult struct {
+	reply *LoginReply
+	err   error
+}
+
+// show calls the Prompt in a goroutine.
+func (p *personLogin) show(ctx context.Context, lp *LoginPrompt) *prompting {
+	ctx, cancel := context.WithCancel(ctx)
+	shown := &prompting{result: make(chan promptResult, 1), cancel: cancel}
+	go func() {
+		reply, err := p.set.prompt(ctx, lp)
+		shown.result <- promptResult{reply, err}
+	}()
+	return shown
+}
+
+// end tells the Prompt that the login is settled, and waits a moment for it: what it shows should be gone when the login
+// returns, but one that ignores its context must not hold the login.
+func (s *prompting) end() {
+	s.cancel()
+	if s.result == nil {
+		return
+	}
+	t := time.NewTimer(promptGrace)
+	defer t.Stop()
+	select {
+	case <-s.result:
+	case <-t.C:
+	}
+}

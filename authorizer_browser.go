@@ -1,0 +1,159 @@
+package mcpoauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/mcpoauth/mcpoauth/internal/loopback"
+	"github.com/mcpoauth/mcpoauth/internal/record"
+)
+
+// browserAuthorizer makes logins whose response comes back by a browser to a loopback listener (RFC 8252).
+type browserAuthorizer struct{ personLogin }
+
+func (a *browserAuthorizer) authorize(ctx context.Context, plan loginPlan) (*session, error) {
+	return a.personLogin.authorize(ctx, plan, a.attempt)
+}
+
+// attempt asks the person once.
+func (a *browserAuthorizer) attempt(ctx context.Context, f *discovered, plan loginPlan) (*record.Login, *clientRegistration, error) {
+	client, l, err := a.listen(ctx, f, plan)
+	if err != nil {
+		return nil, client, err
+	}
+	defer func() { _ = l.Close() }()
+	pending, target, err := a.begin(ctx, f, client.reg, clientNeed{redirectURI: l.RedirectURI(), scopes: a.scopes(f, plan)}, plan)
+	if err != nil {
+		return nil, client, err
+	}
+	if err := l.Arm(pending.State); err != nil {
+		return nil, client, err
+	}
+	values, err := a.ask(ctx, l, pending, a.prompt(pending, target, plan.deadline))
+	if err != nil {
+		if client.reused && errors.Is(err, errLoginTimeout) {
+			err = &Error{
+				Op: OpAuthorization, Message: "no response came back from the browser in time", Err: errors.Join(ErrTemporary, err),
+				Hint: "if the page showed an error about the client, run login with --new-client (LoginOptions.NewClient); --timeout (Options.LoginTimeout) waits longer",
+			}
+		}
+		return nil, client, err
+	}
+	rec, err := a.finish(ctx, pending, values)
+	return rec, client, err
+}
+
+// redirectBase is the redirect URI without a port.
+func (s *settings) redirectBase() string {
+	host := s.callback.Host
+	if ip := net.ParseIP(host); ip != nil && ip.To4() == nil {
+		host = "[" + host + "]"
+	}
+	return "http://" + host + s.callback.Path
+}
+
+// listen opens the listener, on the port of the stored registration if there is one, and returns it with the client to
+// use. It listens first: a port is named only once it is held.
+func (a *browserAuthorizer) listen(ctx context.Context, f *discovered, plan loginPlan) (*clientRegistration, *loopback.Listener, error) {
+	need := clientNeed{redirectURI: a.set.redirectBase(), scopes: a.scopes(f, plan), fresh: plan.request.newClient}
+	client := a.registry.fixed(f)
+	if client == nil {
+		client = a.registry.stored(ctx, f.Issuer, need)
+	}
+	cfg := loopback.Config{Host: a.set.callback.Host, Port: a.set.callback.Port, Path: a.set.callback.Path, ServerName: hostOf(a.trace.server)}
+	if cfg.Port == 0 && client.reg != nil && RegistrationSource(client.reg.Source) == SourceDynamic {
+		cfg.Port = portOf(client.reg.RedirectURI)
+	}
+	l, err := loopback.Listen(cfg)
+	if _, busy := errors.AsType[*loopback.PortBusyError](err); busy && a.set.callback.Port == 0 {
+		cfg.Port = 0 // another program has the port of the registration
+		l, err = loopback.Listen(cfg)
+	}
+	if err != nil {
+		return client, nil, &Error{
+			Op: OpAuthorization, Message: "cannot listen for the browser's response: " + err.Error(), Err: err,
+			Hint: "choose another port with --callback-port (Options.Callback.Port), or leave it out",
+		}
+	}
+	need.redirectURI = l.RedirectURI()
+	if err := a.registry.serve(ctx, f, client, need); err != nil {
+		_ = l.Close()
+		return client, nil, err
+	}
+	if client.reused {
+		a.registry.suspect(ctx, client)
+	}
+	return client, l, nil
+}
+
+// prompt is what the person is shown.
+func (a *browserAuthorizer) prompt(p *record.Pending, target string, deadline time.Time) *LoginPrompt {
+	return &LoginPrompt{
+		URL: target, ServerURL: a.trace.server, Profile: a.trace.profile, Issuer: p.Login.Issuer, TokenHost: hostOf(p.Login.TokenEndpoint),
+		RedirectURI: p.RedirectURI, Scopes: slices.Clone(p.Login.RequestedScopes), Deadline: deadline,
+		Check: func(r *LoginReply) error { _, err := readReply(r, p); return err },
+	}
+}
+
+// ask shows the URL and waits for the callback or a pasted redirect URL, whichever is first.
+func (a *browserAuthorizer) ask(ctx context.Context, l *loopback.Listener, p *record.Pending, lp *LoginPrompt) (url.Values, error) {
+	stop := a.trace.waiting(ctx, WaitLogin, lp.Deadline)
+	defer stop()
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type callback struct {
+		values url.Values
+		err    error
+	}
+	back := make(chan callback, 1)
+	go func() {
+		v, err := l.Wait(waiting)
+		back <- callback{v, err}
+	}()
+	shown := a.show(ctx, lp)
+	defer shown.end()
+	for {
+		select {
+		case c := <-back:
+			if c.err != nil && ctx.Err() != nil {
+				c.err = timedOut(ctx, loginTimeoutError(a.set.loginTimeout))
+			}
+			return c.values, c.err
+		case r := <-shown.result:
+			shown.result = nil
+			switch {
+			case r.err != nil && ctx.Err() != nil:
+				return nil, timedOut(ctx, loginTimeoutError(a.set.loginTimeout))
+			case r.err != nil:
+				return nil, r.err
+			case r.reply != nil && r.reply.RedirectURL != "":
+				return readReply(r.reply, p)
+			}
+			// It is shown; the callback may still come.
+		}
+	}
+}
+
+// readReply returns the callback that a person pasted, if it belongs to the login p.
+func readReply(r *LoginReply, p *record.Pending) (url.Values, error) {
+	v, err := loopback.ParsePasted(r.RedirectURL, p.RedirectURI)
+	if err != nil {
+		return nil, err
+	}
+	if !sameState(v.Get("state"), p.State) {
+		return nil, &Error{Op: OpAuthorization, Message: "the pasted address belongs to another login", Hint: "paste the address that the browser shows at the end of this login"}
+	}
+	return v, nil
+}
+
+func loginTimeoutError(limit time.Duration) error {
+	return &Error{
+		Op: OpAuthorization, Message: fmt.Sprintf("no response came back from the browser within %v", limit), Err: errors.Join(ErrTemporary, errLoginTimeout),
+		Hint: "try again; --timeout (Options.LoginTimeout) waits longer, --no-browser takes the redirect URL pasted back",
+	}
+}

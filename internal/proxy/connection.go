@@ -1,0 +1,276 @@
+package proxy
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"net/url"
+	"reflect"
+	"sync"
+	"sync/atomic"
+)
+
+// maxSubscriptions is how many subscriptions are kept for a new session.
+const maxSubscriptions = 4096
+
+// session is what later requests of a connection carry. It does not change.
+type session struct {
+	id      string
+	version string
+	sse     *sseConn // 2024-11-05's transport, nil for Streamable HTTP
+	ctx     context.Context
+	end     context.CancelFunc
+}
+
+// close ends what belongs to a session that is not used any more.
+func (s *session) close() {
+	s.end()
+	if s.sse != nil {
+		s.sse.close()
+	}
+}
+
+// sseConn is a connection of 2024-11-05's HTTP+SSE: everything from the server comes on one stream, and everything
+// to it goes to an address that the stream names first.
+type sseConn struct {
+	endpoint *url.URL
+	done     chan struct{} // closed when the stream has ended
+	cancel   context.CancelFunc
+}
+
+func (s *sseConn) close() { s.cancel() }
+
+func (s *sseConn) dead() bool {
+	select {
+	case <-s.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// connection holds what the host and the server agreed on: the session, the revision, and what the host said, which
+// a new session needs again. It sends nothing.
+type connection struct {
+	ctx     context.Context // ends with the bridge
+	session atomic.Pointer[session]
+	// revision is the last one without sessions that the host used.
+	revision atomic.Pointer[string]
+
+	mu   sync.Mutex
+	said hostState
+}
+
+func newConnection(ctx context.Context) *connection {
+	n := &connection{ctx: ctx}
+	n.session.Store(n.newSession("", "", nil))
+	return n
+}
+
+func (n *connection) newSession(id, version string, sse *sseConn) *session {
+	s := &session{id: id, version: version, sse: sse}
+	s.ctx, s.end = context.WithCancel(n.ctx)
+	return s
+}
+
+// versionOf returns the revision without sessions that a message of the host's belongs to, "" if none.
+func (n *connection) versionOf(e *element) string {
+	last := n.revision.Load()
+	version := e.text(fieldMetaVersion)
+	switch {
+	case version != "":
+		if last == nil || *last != version {
+			used := version
+			n.revision.Store(&used)
+		}
+		return version
+	case last != nil && e.notification() && n.session.Load().version == "":
+		return *last // a notification does not name its revision
+	}
+	return ""
+}
+
+// hostState is what the host told the server.
+type hostState struct {
+	initialize   *message
+	version      string // of the answer to initialize
+	capabilities []byte // the same
+	initialized  *message
+	level        *message
+	subs         map[string]*message
+}
+
+func (h *hostState) free() {
+	h.initialize.free()
+	h.initialized.free()
+	h.level.free()
+	for _, m := range h.subs {
+		m.free()
+	}
+	*h = hostState{}
+}
+
+func retain(m *message) *message {
+	m.refs.Add(1)
+	return m
+}
+
+// release frees the messages that are kept.
+func (n *connection) release() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.said.free()
+}
+
+// reset is called before an initialize of the host's is sent. It returns the session before, nil if there was none.
+func (n *connection) reset() *session {
+	old := n.session.Load()
+	if old.id == "" && old.version == "" {
+		return nil
+	}
+	n.session.Store(n.newSession("", "", old.sse))
+	old.end()
+	return old
+}
+
+// begin takes the answer to the host's initialize: a session begins.
+func (n *connection) begin(c *call, answer *message) {
+	p, err := answer.bytes()
+	if err != nil {
+		return
+	}
+	agreed, ok := agreementIn(p)
+	if !ok {
+		return
+	}
+	n.mu.Lock()
+	n.said.free()
+	n.said = hostState{initialize: retain(c.msg), version: agreed.version, capabilities: agreed.capabilities}
+	n.mu.Unlock()
+	old := n.session.Load()
+	n.session.Store(n.newSession(c.sessionID, agreed.version, old.sse))
+	old.end()
+}
+
+// agreement is what the answer to initialize settles.
+type agreement struct {
+	version      string
+	capabilities []byte
+}
+
+// agreementIn reads the answer to initialize. It reports false if that is an error.
+func agreementIn(p []byte) (agreement, bool) {
+	result := member(p, "result")
+	if result == nil {
+		return agreement{}, false
+	}
+	return agreement{unquote(member(result, "protocolVersion")), bytes.Clone(member(result, "capabilities"))}, true
+}
+
+// keeps reports whether a new session needs the requests with a method again.
+func keeps(method string) bool {
+	switch method {
+	case "logging/setLevel", "resources/subscribe", "resources/unsubscribe":
+		return true
+	}
+	return false
+}
+
+// keep takes a request that a new session needs again, after the server granted it.
+func (n *connection) keep(e *entry) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	h := &n.said
+	switch e.method {
+	case "logging/setLevel":
+		h.level.free()
+		h.level = retain(e.call.msg)
+	case "resources/subscribe":
+		if h.subs == nil {
+			h.subs = make(map[string]*message)
+		}
+		if old := h.subs[e.uri]; old != nil || len(h.subs) < maxSubscriptions {
+			old.free()
+			h.subs[e.uri] = retain(e.call.msg)
+		}
+	case "resources/unsubscribe":
+		h.subs[e.uri].free()
+		delete(h.subs, e.uri)
+	}
+}
+
+// initialized keeps the host's notifications/initialized, which the server took.
+func (n *connection) initialized(m *message) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.said.initialized.free()
+	n.said.initialized = retain(m)
+}
+
+// transcript is what the host said, to begin a new session with. It is freed by its user.
+type transcript struct {
+	agreement
+	initialize  *message
+	rest        []*message
+	initialized bool
+}
+
+// transcript returns nil if no session has begun.
+func (n *connection) transcript() *transcript {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	h := &n.said
+	if h.initialize == nil {
+		return nil
+	}
+	t := &transcript{agreement: agreement{h.version, h.capabilities}, initialize: retain(h.initialize), initialized: h.initialized != nil}
+	if h.initialized != nil {
+		t.rest = append(t.rest, retain(h.initialized))
+	}
+	if h.level != nil {
+		t.rest = append(t.rest, retain(h.level))
+	}
+	for _, m := range h.subs {
+		t.rest = append(t.rest, retain(m))
+	}
+	return t
+}
+
+func (t *transcript) free() {
+	t.initialize.free()
+	for _, m := range t.rest {
+		m.free()
+	}
+}
+
+// opensAddresses reports whether the host takes requests to open an address now: it declared so, and its session has
+// begun.
+func (n *connection) opensAddresses() bool {
+	n.mu.Lock()
+	m, begun := n.said.initialize, n.said.initialized != nil
+	if m != nil {
+		retain(m)
+	}
+	n.mu.Unlock()
+	if m == nil {
+		return false
+	}
+	defer m.free()
+	p, err := m.bytes()
+	return err == nil && begun && member(p, "params", "capabilities", "elicitation", "url") != nil
+}
+
+// same reports whether two sessions agreed on the same.
+func (a agreement) same(b agreement) bool {
+	return a.version == b.version && sameJSON(a.capabilities, b.capabilities)
+}
+
+// sameJSON reports whether two texts are the same value. No text is null.
+func sameJSON(a, b []byte) bool {
+	var x, y any
+	if json.Unmarshal([]byte(cmp.Or(string(a), "null")), &x) != nil || json.Unmarshal([]byte(cmp.Or(string(b), "null")), &y) != nil {
+		return false
+	}
+	return reflect.DeepEqual(x, y)
+}

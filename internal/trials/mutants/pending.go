@@ -1,0 +1,4 @@
+package main
+
+// This list is written in a file of its own; this file goes when it arrives.
+var bridgeMutants []mutant

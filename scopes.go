@@ -1,0 +1,68 @@
+package mcpoauth
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/mcpoauth/mcpoauth/internal/record"
+	"github.com/mcpoauth/mcpoauth/internal/wire"
+)
+
+const offlineAccess = "offline_access"
+
+// maxRegisteredScopes: a server that lists more than this lists what no client needs.
+const maxRegisteredScopes = 50
+
+// scopesFor chooses what to request (MCP authorization, scope selection strategy): what the settings say, else what
+// the challenge demands, else what the resource lists, else nothing. If further scopes are needed, those of the
+// previous login at the same issuer are added, so that no step undoes another.
+func (s *settings) scopesFor(f *discovered, further []string, previous *record.Login) []string {
+	var scopes []string
+	switch {
+	case s.scopes.Request != nil:
+		scopes = s.scopes.Request
+	case f.challenge.scopeGiven:
+		scopes = f.challenge.scopes
+	case f.ResourceMetadata != nil:
+		scopes = f.ResourceMetadata.ScopesSupported
+	}
+	scopes = slices.Clone(scopes)
+	if len(further) > 0 {
+		if previous != nil && previous.Issuer == f.Issuer {
+			scopes = append(scopes, previous.Scopes...)
+			scopes = append(scopes, previous.RequestedScopes...)
+		}
+		scopes = append(scopes, further...)
+	}
+	scopes = append(scopes, s.scopes.Add...)
+	// Alone it would replace the scopes that the server gives to a client that requests none.
+	auto := s.scopes.Request == nil && len(scopes) > 0 && slices.Contains(f.Server.ScopesSupported, offlineAccess)
+	if s.scopes.OfflineAccess == Always || s.scopes.OfflineAccess == Auto && auto {
+		scopes = append(scopes, offlineAccess)
+	}
+	drop := s.scopes.Drop
+	if s.scopes.OfflineAccess == Never && !slices.Contains(s.scopes.Request, offlineAccess) {
+		drop = append(slices.Clone(drop), offlineAccess)
+	}
+	var out []string
+	for _, scope := range scopes {
+		if !slices.Contains(out, scope) && !slices.Contains(drop, scope) {
+			out = append(out, scope)
+		}
+	}
+	return out
+}
+
+// registeredScope is what a client may ever request: a server may hold it to what it registered with, so that a
+// step-up to a scope left out here would need another client. What is requested is chosen at each login.
+func registeredScope(f *discovered, scopes []string) string {
+	scopes = slices.Clone(scopes)
+	if all := f.Server.ScopesSupported; len(all) <= maxRegisteredScopes {
+		for _, s := range all {
+			if wire.ValidScope(s) && !slices.Contains(scopes, s) {
+				scopes = append(scopes, s)
+			}
+		}
+	}
+	return strings.Join(scopes, " ")
+}
