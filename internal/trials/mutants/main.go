@@ -46,7 +46,6 @@ func areas() []area {
 	return []area{
 		{"root", rootMutants},
 		{"stages", stagesMutants},
-		{"helpers", helpersMutants},
 		{"stores", storesMutants},
 		{"bridge", bridgeMutants},
 		{"cli", cliMutants},

@@ -15,7 +15,7 @@ var rootMutants = []mutant{
 		why: "a callback with the state of another login finishes this one",
 	},
 	{
-		file: "authorizer.go", old: `values.Has("iss"), rec.Issuer, rec.IssParameterPromised)`, new: `values.Has("iss"), rec.Issuer, false)`, tests: ".",
+		file: "authorizer.go", old: `Issuer: rec.Issuer, Promised: rec.IssParameterPromised}`, new: `Issuer: rec.Issuer}`, tests: ".",
 		why: "an authorization server that promised its issuer in the callback may leave it out (RFC 9207 section 2.4)",
 	},
 	{

@@ -1,7 +1,7 @@
 package main
 
-// stagesMutants are faults in the stages of a login.
-var stagesMutants = []mutant{
+// stagesMutants are faults in the stages of a login, and those in what they share.
+var stagesMutants = append(sharedMutants, []mutant{
 	{
 		file: "internal/challenge/challenge.go", tests: "./internal/challenge",
 		old: "if _, twice := c.Params[name]; twice || !fine",
@@ -302,4 +302,4 @@ var stagesMutants = []mutant{
 		new: `doc.Text("client_id") == "" {`,
 		why: "another client's registration is overwritten",
 	},
-}
+}...)

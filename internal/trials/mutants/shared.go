@@ -1,7 +1,7 @@
 package main
 
-// helpersMutants are faults in what the stages share.
-var helpersMutants = []mutant{
+// sharedMutants are faults in the packages that the stages share.
+var sharedMutants = []mutant{
 	{
 		file: "internal/wire/token.go", tests: "./internal/wire",
 		old: "return seconds <= maxLifetime && (seconds < longLifetime || seconds%minute != 0)",
