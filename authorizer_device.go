@@ -54,7 +54,7 @@ func (a *deviceAuthorizer) attempt(ctx context.Context, f *discovered, plan logi
 	if err != nil {
 		return nil, client, err
 	}
-	d.code, err = grant.StartDevice(ctx, a.discover.net.guard(), grant.DeviceRequest{
+	d.code, err = grant.StartDevice(ctx, a.guard(), grant.DeviceRequest{
 		Endpoint: endpoint, Auth: d.auth, Scopes: need.scopes, ScopeSeparator: string(a.set.scopes.Separator), Resource: f.Resource, Extra: a.set.server.AuthorizeParams,
 	})
 	if err != nil {
@@ -142,7 +142,7 @@ func (a *deviceAuthorizer) poll(ctx context.Context, d deviceLogin, shown *promp
 }
 
 func (a *deviceAuthorizer) pollOnce(ctx context.Context, d deviceLogin) (*wire.Token, bool, error) {
-	return grant.PollDevice(ctx, a.discover.net.guard(), grant.DevicePoll{
+	return grant.PollDevice(ctx, a.guard(), grant.DevicePoll{
 		Endpoint: d.rec.TokenEndpoint, Auth: d.auth, Device: d.code, Resource: d.rec.Resource, Extra: a.set.server.TokenParams, Format: a.tokens.format(d.rec),
 	})
 }

@@ -114,7 +114,7 @@ func CheckClientMetadata(ctx context.Context, opts *Options) ([]ClientMetadataFa
 		return nil, err
 	}
 	defer func() { _ = c.Close(ctx) }()
-	a, err := c.network.guard().Get(ctx, netguard.Request{Leg: string(LegClientMetadata), URL: want.ClientID})
+	a, err := c.guard().Get(ctx, netguard.Request{Leg: string(LegClientMetadata), URL: want.ClientID})
 	if err != nil {
 		return nil, publicError(wire.AsFault(err, wire.StageRegistration, want.ClientID))
 	}

@@ -21,11 +21,8 @@ import (
 // registrar knows the client that a login uses at an authorization server: one that was registered by hand, a metadata
 // document, or a dynamic registration, which it makes, keeps in the store, changes and deletes.
 type registrar struct {
-	set     *settings
-	net     *network
-	trace   *tracer
-	store   store.Store
-	profile string
+	*network
+	store store.Store
 }
 
 // clientRegistration is a client and where its registration is stored.
@@ -53,7 +50,7 @@ func (r *registrar) keyOf(issuer, redirectURI string) store.Key {
 		u.Host = u.Hostname()
 		redirectURI = u.String()
 	}
-	return store.Key{Kind: store.KindRegistration, ID: issuer + " " + redirectURI, Profile: r.profile}
+	return store.Key{Kind: store.KindRegistration, ID: issuer + " " + redirectURI, Profile: r.trace.profile}
 }
 
 // fixed returns the pre-registered client or the metadata document, nil if neither applies.
@@ -176,7 +173,7 @@ func (r *registrar) change(ctx context.Context, c *clientRegistration, need clie
 	if !manageable(&reg) {
 		return serves
 	}
-	got, err := registration.Change(ctx, r.net.guard(), registration.Update{
+	got, err := registration.Change(ctx, r.guard(), registration.Update{
 		URI: reg.ClientURI, Token: secret.New(reg.AccessToken), ClientID: reg.ClientID,
 		RedirectURIs: redirectSpellings(need.redirectURI), Scopes: need.scopes,
 	})
@@ -225,7 +222,7 @@ func (r *registrar) register(ctx context.Context, f *discovered, c *clientRegist
 	if method == "" {
 		method = registration.AuthMethodWithoutSecret(f.Server.TokenEndpointAuthMethodsSupported)
 	}
-	got, err := registration.Register(ctx, r.net.guard(), registration.Request{
+	got, err := registration.Register(ctx, r.guard(), registration.Request{
 		Endpoint: endpoint, RedirectURIs: redirectSpellings(need.redirectURI), ClientName: o.Name, ApplicationType: applicationType,
 		GrantTypes: grants, Scope: registeredScope(f, need.scopes), AuthMethod: method,
 		SoftwareID: "mcpoauth", SoftwareVersion: Version(), SoftwareStatement: o.SoftwareStatement,
@@ -325,7 +322,7 @@ func (r *registrar) deleteUnused(ctx context.Context, reg *record.Registration) 
 	if r.store.Delete(ctx, key, rev) != nil {
 		return false
 	}
-	if err := grant.DeleteClient(ctx, r.net.guard(), stored.ClientURI, secret.New(stored.AccessToken)); err != nil {
+	if err := grant.DeleteClient(ctx, r.guard(), stored.ClientURI, secret.New(stored.AccessToken)); err != nil {
 		r.trace.note(ctx, NoteRegistration, "the registration could not be deleted at the server: "+publicError(err).Error())
 		return false
 	}
@@ -334,7 +331,7 @@ func (r *registrar) deleteUnused(ctx context.Context, reg *record.Registration) 
 
 // used reports whether a stored login uses a registration, or whether that cannot be known.
 func (r *registrar) used(ctx context.Context, reg *record.Registration) bool {
-	for login, err := range r.store.List(ctx, store.Filter{Kind: store.KindLogin, Profiles: []string{r.profile}}) {
+	for login, err := range r.store.List(ctx, store.Filter{Kind: store.KindLogin, Profiles: []string{r.trace.profile}}) {
 		if err != nil {
 			return true
 		}
@@ -371,7 +368,7 @@ func (r *registrar) clear(ctx context.Context, reg *record.Registration) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
 	defer cancel()
-	if err := grant.DeleteClient(ctx, r.net.guard(), reg.ClientURI, secret.New(reg.AccessToken)); err != nil {
+	if err := grant.DeleteClient(ctx, r.guard(), reg.ClientURI, secret.New(reg.AccessToken)); err != nil {
 		return fmt.Errorf("mcpoauth: the registration is forgotten here, but the server could not be told: %w", publicError(err))
 	}
 	return nil

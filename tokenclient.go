@@ -17,9 +17,7 @@ import (
 
 // tokenClient is what all token requests of a Client have in common.
 type tokenClient struct {
-	set    *settings
-	net    *network
-	trace  *tracer
+	*network
 	nonces *dpop.Nonces
 }
 
@@ -123,7 +121,7 @@ const revokeTimeout = 10 * time.Second
 
 // revoke revokes one token of a record (RFC 7009). hint is refresh_token or access_token.
 func (t *tokenClient) revoke(ctx context.Context, rec *record.Login, token, hint string) error {
-	return grant.Revoke(ctx, t.net.guard(), grant.RevokeRequest{
+	return grant.Revoke(ctx, t.guard(), grant.RevokeRequest{
 		Endpoint: rec.RevocationEndpoint, Auth: t.set.authFor(&rec.Registration), Token: secret.New(token), Hint: hint,
 	})
 }

@@ -73,7 +73,7 @@ func (e *endedError) Unwrap() error { return e.cause }
 // refreshSource uses the refresh token (RFC 6749 section 6).
 type refreshSource struct {
 	tokens   *tokenClient
-	journal  *refreshJournal
+	journal  refreshJournal
 	pause    *cooldown
 	discover *discoverer
 	registry *registrar
@@ -154,7 +154,7 @@ func (s *refreshSource) send(ctx context.Context, rec *record.Login) (*wire.Toke
 	if rec.NoRefreshResource {
 		r.Resource = ""
 	}
-	return grant.Refresh(ctx, s.tokens.net.guard(), r)
+	return grant.Refresh(ctx, s.tokens.guard(), r)
 }
 
 // resourceRefused reports whether a refresh failed because of its resource indicator (RFC 8707 section 2).

@@ -49,7 +49,7 @@ func (t *Transport) base() http.RoundTripper {
 	if t.Base != nil {
 		return t.Base
 	}
-	return t.Client.net.guard().Transport()
+	return t.Client.guard().Transport()
 }
 
 // HTTPClient returns an http.Client whose requests are authorized. It follows redirects within the server's origin only;
@@ -284,11 +284,11 @@ func (t *trip) send(s *session) (*http.Response, error) {
 }
 
 func (t *trip) once(leg Leg) (*http.Response, error) {
-	r := t.net.withHeader(t.out)
+	r := t.withHeader(t.out)
 	if t.trace.hooks.Exchange == nil {
 		return t.base.RoundTrip(r)
 	}
-	return t.net.exchange(leg, t.base, r)
+	return t.exchange(leg, t.base, r)
 }
 
 const (

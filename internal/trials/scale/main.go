@@ -36,6 +36,8 @@ const (
 	perProfile = 10
 	batch      = 10000
 	workers    = 16
+	// maxIdle is what an idle Client may take, its token of 800 bytes included.
+	maxIdle = 2560
 )
 
 func main() {
@@ -261,9 +263,13 @@ func idle(n int) error {
 		}
 		clients[i] = c
 	}
-	fmt.Printf("%-38s %14d\n", "bytes of memory an idle Client", (heap()-before)/uint64(n)) //nolint:gosec // positive
+	each := (heap() - before) / uint64(n) //nolint:gosec // positive
+	fmt.Printf("%-38s %14d\n", "bytes of memory an idle Client", each)
 	fmt.Printf("%-38s %14d\n", "goroutines of all of them", runtime.NumGoroutine()-goroutines)
 	runtime.KeepAlive(clients)
+	if each > maxIdle {
+		return fmt.Errorf("an idle Client takes %d bytes, more than %d", each, maxIdle)
+	}
 	return nil
 }
 
