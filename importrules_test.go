@@ -35,23 +35,25 @@ var rules = map[string]rule{
 	"": {
 		ours: []string{
 			"store", "store/filestore", "internal/challenge", "internal/discovery", "internal/registration", "internal/grant",
-			"internal/resource", "internal/wire", "internal/netguard", "internal/dpop", "internal/loopback", "internal/browser", "internal/flight", "internal/record", "internal/secret",
+			"internal/resource", "internal/wire", "internal/netguard", "internal/dpop", "internal/loopback", "internal/browser", "internal/flight", "internal/record", "internal/secret", "internal/terminal",
 		},
 		others: []string{"golang.org/x/oauth2", "github.com/go-jose/go-jose"},
 	},
-	"internal/challenge":    {ours: stageHelpers},
-	"internal/discovery":    {ours: stageHelpers, others: []string{"golang.org/x/net"}},
-	"internal/registration": {ours: stageHelpers},
-	"internal/grant":        {ours: append([]string{"internal/dpop"}, stageHelpers...), others: []string{"github.com/go-jose/go-jose"}},
-	"internal/wire":         {ours: []string{"internal/secret"}},
-	"internal/resource":     {others: []string{"golang.org/x/net"}},
-	"internal/netguard":     {ours: []string{"internal/resource", "internal/wire"}, others: []string{"golang.org/x/net"}},
-	"internal/loopback":     {ours: []string{"internal/wire"}},
-	"internal/browser":      {},
-	"internal/dpop":         {ours: []string{"internal/resource"}, others: []string{"github.com/go-jose/go-jose"}},
-	"internal/flight":       {},
-	"internal/secret":       {},
-	"internal/record":       {ours: []string{"store"}},
+	"internal/challenge":             {ours: stageHelpers},
+	"internal/discovery":             {ours: stageHelpers, others: []string{"golang.org/x/net"}},
+	"internal/registration":          {ours: stageHelpers},
+	"internal/grant":                 {ours: append([]string{"internal/dpop"}, stageHelpers...), others: []string{"github.com/go-jose/go-jose"}},
+	"internal/wire":                  {ours: []string{"internal/secret"}},
+	"internal/resource":              {others: []string{"golang.org/x/net"}},
+	"internal/netguard":              {ours: []string{"internal/resource", "internal/wire"}, others: []string{"golang.org/x/net"}},
+	"internal/loopback":              {ours: []string{"internal/wire"}},
+	"internal/browser":               {},
+	"internal/terminal":              {ours: []string{"internal/wire"}, others: []string{"golang.org/x/sys", "golang.org/x/term", "rsc.io/qr"}},
+	"internal/terminal/terminaltest": {others: []string{"golang.org/x/sys"}, tests: true},
+	"internal/dpop":                  {ours: []string{"internal/resource"}, others: []string{"github.com/go-jose/go-jose"}},
+	"internal/flight":                {},
+	"internal/secret":                {},
+	"internal/record":                {ours: []string{"store"}},
 
 	"store":           {},
 	"store/filestore": {ours: []string{"store"}, others: []string{"github.com/gofrs/flock", "golang.org/x/sys"}},
@@ -67,8 +69,8 @@ var rules = map[string]rule{
 	"authtest":            {},
 
 	"internal/cli": {
-		ours:   []string{"", "store", "store/...", "authtest", "internal/wire", "internal/browser", "internal/takeover", "internal/proxy"},
-		others: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term", "golang.org/x/text", "rsc.io/qr", "github.com/BurntSushi/toml", "github.com/jackc/pgx", "github.com/valkey-io/valkey-go"},
+		ours:   []string{"", "store", "store/...", "authtest", "internal/wire", "internal/browser", "internal/terminal", "internal/takeover", "internal/proxy"},
+		others: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/text", "github.com/BurntSushi/toml", "github.com/jackc/pgx", "github.com/valkey-io/valkey-go"},
 	},
 	"internal/takeover": {ours: []string{"internal/wire"}},
 	"internal/proxy":    {ours: []string{"internal/wire"}},
@@ -158,8 +160,9 @@ func TestFewModules(t *testing.T) {
 			}
 		}
 	}
-	if len(used) == 0 || len(used) > 5 {
-		t.Errorf("the library uses %d modules of others (%v), want one to five", len(used), used)
+	// x/term and rsc.io/qr are the terminal's, for TerminalPrompt.
+	if len(used) == 0 || len(used) > 7 {
+		t.Errorf("the library uses %d modules of others (%v), want one to seven", len(used), used)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/mcpoauth/mcpoauth"
 	"github.com/mcpoauth/mcpoauth/authtest"
+	"github.com/mcpoauth/mcpoauth/internal/terminal"
 	"github.com/mcpoauth/mcpoauth/store/memstore"
 )
 
@@ -77,7 +78,7 @@ func runDemo(ctx context.Context, u *ui, realBrowser bool) (err error) {
 	}
 	show := d.play
 	if realBrowser {
-		show = (&prompter{u: u}).prompt
+		show = mcpoauth.TerminalPrompt(u.in, u.err, nil)
 	}
 	o.Prompt = func(ctx context.Context, p *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
 		d.mu.Lock()
@@ -371,7 +372,7 @@ func (d *demo) sleep(ctx context.Context, wait time.Duration) error {
 	if wait <= 0 {
 		return nil
 	}
-	d.u.startWait("letting the access token expire", time.Now().Add(wait), 0, true)
+	d.u.startWait(terminal.Wait{What: "letting the access token expire", Deadline: time.Now().Add(wait)})
 	defer d.u.endWait()
 	t := time.NewTimer(wait)
 	defer t.Stop()

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/mcpoauth/mcpoauth"
+	"github.com/mcpoauth/mcpoauth/internal/terminal"
 	"github.com/mcpoauth/mcpoauth/store/sealed"
 )
 
@@ -261,30 +262,32 @@ func (f *flags) options(cmd *cobra.Command, args []string) (*mcpoauth.Options, e
 	return o, nil
 }
 
-func (f *flags) setOffline(o *mcpoauth.Options) error {
-	switch f.offline {
-	case "", "auto":
-	case "always":
-		o.Scopes.OfflineAccess = mcpoauth.Always
-	case "never":
-		o.Scopes.OfflineAccess = mcpoauth.Never
-	default:
-		return &usageError{"--offline-access does not know " + quote(f.offline), "use auto, always or never"}
-	}
-	return nil
+func (f *flags) setOffline(o *mcpoauth.Options) (err error) {
+	o.Scopes.OfflineAccess, err = mode("--offline-access", f.offline)
+	return err
 }
 
-func (f *flags) setDPoP(o *mcpoauth.Options) error {
-	switch f.dpop {
+func (f *flags) setDPoP(o *mcpoauth.Options) (err error) {
+	o.DPoP, err = mode("--dpop", f.dpop)
+	return err
+}
+
+// mode reads the value of a flag that says when something is done.
+func mode(flag, value string) (mcpoauth.Mode, error) {
+	switch value {
 	case "", "auto":
+		return mcpoauth.Auto, nil
 	case "always":
-		o.DPoP = mcpoauth.Always
+		return mcpoauth.Always, nil
 	case "never":
-		o.DPoP = mcpoauth.Never
-	default:
-		return &usageError{"--dpop does not know " + quote(f.dpop), "use auto, always or never"}
+		return mcpoauth.Never, nil
 	}
-	return nil
+	return 0, invalidValue(flag, value, "auto, always or never")
+}
+
+// invalidValue is the error for a value of a flag that is not one of those it has.
+func invalidValue(flag, value, valid string) error {
+	return &usageError{"invalid value " + quote(value) + " for " + flag, "use " + valid}
 }
 
 // setSecrets reads what must not be on a command line, where every user of the machine sees it.
@@ -331,7 +334,7 @@ func (f *flags) setGrant(o *mcpoauth.Options) error {
 		case "token-endpoint":
 			o.Client.Key.AudienceTokenEndpoint = true
 		default:
-			return &usageError{"--client-key-audience does not know " + quote(f.clientKeyAudience), "use issuer or token-endpoint"}
+			return invalidValue("--client-key-audience", f.clientKeyAudience, "issuer or token-endpoint")
 		}
 		if f.clientID == "" && f.clientMetadataURL == "" {
 			return &usageError{"a client key needs the client it belongs to", "add --client-id, or --client-metadata-url"}
@@ -381,7 +384,7 @@ func (f *flags) setGrant(o *mcpoauth.Options) error {
 	case f.grant == "workload-identity":
 		o.Grant = mcpoauth.WorkloadIdentity{}
 	case f.grant != "":
-		return &usageError{"--grant does not know " + quote(f.grant), "use client-credentials, workload-identity, enterprise-managed or device-code"}
+		return invalidValue("--grant", f.grant, "client-credentials, workload-identity, enterprise-managed or device-code")
 	}
 	return nil
 }
@@ -546,7 +549,7 @@ func (f *flags) setLogger(o *mcpoauth.Options) error {
 	case "error":
 		level = slog.LevelError
 	default:
-		return &usageError{"--log-level does not know " + quote(f.logLevel), "use debug, info, warn, error or off"}
+		return invalidValue("--log-level", f.logLevel, "debug, info, warn, error or off")
 	}
 	o.Logger = slog.New(slog.NewTextHandler(f.u.err, &slog.HandlerOptions{Level: level}))
 	return nil
@@ -556,9 +559,11 @@ func (f *flags) setLogger(o *mcpoauth.Options) error {
 func (f *flags) waiting(_ context.Context, w mcpoauth.Waiting) {
 	switch w.For {
 	case mcpoauth.WaitLoginElsewhere:
-		f.u.startWait("another process is logging in to this server; waiting for it", w.Deadline, 0, true)
+		f.u.startWait(terminal.Wait{What: "another process is logging in to this server; waiting for it", Deadline: w.Deadline})
 	case mcpoauth.WaitRefreshElsewhere:
-		f.u.startWait("another process is refreshing this login; waiting for it", w.Deadline, time.Second, true)
+		f.u.startWait(terminal.Wait{What: "another process is refreshing this login; waiting for it", Deadline: w.Deadline, Delay: time.Second})
+	case mcpoauth.WaitLogin:
+		f.u.endWait() // the prompt shows it
 	}
 }
 

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/mcpoauth/mcpoauth"
 	"github.com/mcpoauth/mcpoauth/internal/takeover"
+	"github.com/mcpoauth/mcpoauth/internal/terminal"
 )
 
 // importing is the import command at work.
@@ -193,18 +193,15 @@ func (i *importing) ask(ctx context.Context, found []candidate) error {
 	if i.dryRun || i.yes {
 		return nil
 	}
-	if !isTerminal(u.in) {
+	if !terminal.IsTerminal(u.in) {
 		return &usageError{"nobody can be asked here", "--yes takes them over, --dry-run shows what that would do"}
 	}
 	fmt.Fprint(u.err, "Take over? [y/N] ")
-	answer := make(chan string, 1)
-	go func() {
-		line, _ := bufio.NewReader(u.in).ReadString('\n')
-		answer <- strings.ToLower(strings.TrimSpace(line))
-	}()
+	typing := terminal.NewInput(u.in).Await(nil)
+	defer typing.End()
 	select {
-	case a := <-answer:
-		if a == "y" || a == "yes" {
+	case line := <-typing.Lines:
+		if a := strings.ToLower(line.Text); a == "y" || a == "yes" {
 			return nil
 		}
 		return withHint(errors.New("nothing was taken over"), "answer y, or give --yes")

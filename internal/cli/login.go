@@ -47,13 +47,14 @@ pasted here instead. A login that is still usable is kept, see --force.`,
 	fs.BoolVar(&asJSON, "json", false, "print the result as JSON")
 	f.addAll(cmd)
 	cmd.RunE = f.run(false, func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
-		if qr != "auto" && qr != "always" && qr != "never" {
-			return &usageError{"--qr does not know " + quote(qr), "use auto, always or never"}
+		showQR, err := mode("--qr", qr)
+		if err != nil {
+			return err
 		}
 		var fresh atomic.Bool
 		o.LoginTimeout = f.timeout
 		o.Trace.LoggedIn = func(context.Context, mcpoauth.LoginEvent) { fresh.Store(true) }
-		o.Prompt = (&prompter{u: f.u, noBrowser: noBrowser, qr: qr}).prompt
+		o.Prompt = mcpoauth.TerminalPrompt(f.u.in, f.u.err, &mcpoauth.TerminalOptions{NoBrowser: noBrowser, QR: showQR})
 		return f.withClient(ctx, args[0], o, func(c *mcpoauth.Client) error {
 			tok, err := c.Login(ctx, &mcpoauth.LoginOptions{Force: force, NewClient: newClient, Scopes: words(f.addScopes)})
 			f.u.endWait()

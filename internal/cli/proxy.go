@@ -207,7 +207,7 @@ func (b *bridging) mode() (proxy.Mode, error) {
 	case "sse-only", "sse":
 		return proxy.SSEOnly, nil
 	}
-	return 0, &usageError{"--transport does not know " + quote(b.transport), "use http-first, sse-first, http-only or sse-only"}
+	return 0, invalidValue("--transport", b.transport, "http-first, sse-first, http-only or sse-only")
 }
 
 func (b *bridging) run(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
@@ -274,34 +274,31 @@ func (b *bridging) login(ctx context.Context, c *mcpoauth.Client, cause error) e
 	return err
 }
 
-// prompt prints the address and opens the browser. Standard input is the host's.
+// prompt shows a login where standard input belongs to the host or to the program that was started.
 func (b *bridging) prompt(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
-	u := b.f.u
-	u.who(lp)
-	if lp.UserCode != "" {
-		showCode(u, lp)
-		return nil, nil
-	}
-	u.say("Open this address in a browser:\n\n  %s\n", lp.URL)
-	if action, done, ok := proxy.AskHost(ctx, clean(lp.ServerURL)+" needs a login at "+clean(lp.Issuer)+".", lp.URL); ok {
+	return mcpoauth.TerminalPrompt(nil, b.f.u.err, &mcpoauth.TerminalOptions{
+		QR:          mcpoauth.Never,
+		OpenBrowser: func(ctx context.Context, address string) error { return b.open(ctx, lp, address) },
+	})(ctx, lp)
+}
+
+// open asks the host to open the address, and opens a browser if the host cannot.
+func (b *bridging) open(ctx context.Context, lp *mcpoauth.LoginPrompt, address string) error {
+	if action, done, ok := proxy.AskHost(ctx, clean(lp.ServerURL)+" needs a login at "+clean(lp.Issuer)+".", address); ok {
 		if action != "accept" {
-			return nil, fmt.Errorf("%w: the login was declined in the host", mcpoauth.ErrAccessDenied)
+			return fmt.Errorf("%w: the login was declined in the host", mcpoauth.ErrAccessDenied)
 		}
 		<-ctx.Done() // the login is over, one way or the other
 		done()
-		return nil, nil
+		return nil
 	}
 	if b.noBrowser {
-		return nil, nil
+		return nil
 	}
 	if ok, why := browser.Available(); !ok {
-		u.say("no browser was opened: %s", clean(why))
-		return nil, nil
+		return errors.New(why)
 	}
-	if err := browser.Open(ctx, lp.URL, browser.Options{}); err != nil {
-		u.say("the browser could not be opened: %s", clean(err.Error()))
-	}
-	return nil, nil
+	return browser.Open(ctx, address, browser.Options{})
 }
 
 // classify says what an error of the library means for a request of the host's.

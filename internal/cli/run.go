@@ -88,7 +88,7 @@ func (f *flags) runProgram(ctx context.Context, c *mcpoauth.Client, argv []strin
 
 	//nolint:gosec,noctx // the person's own command; it is ended below, by a signal that it may handle
 	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = f.u.in, f.u.out, f.u.raw()
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = f.u.in, f.u.out, f.u.err.Unwrap()
 	cmd.Env = append(programEnv(os.Environ()), "MCPOAUTH_URL="+g.url())
 	if f.u.watched != nil {
 		<-f.u.watched // a signal before that would end only us and leave the program behind

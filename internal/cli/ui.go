@@ -23,9 +23,8 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/term"
-
 	"github.com/mcpoauth/mcpoauth"
+	"github.com/mcpoauth/mcpoauth/internal/terminal"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
@@ -33,38 +32,37 @@ import (
 const maxMessage = 1000
 
 type ui struct {
-	in       io.Reader
-	out, err io.Writer
+	in  io.Reader
+	out io.Writer
+	err *terminal.Writer
 	// watched is closed once a signal ends the command in order; nil if nothing watches for signals.
 	watched chan struct{}
 
-	mu   sync.Mutex // guards err while a wait is shown
-	wait *waiting
+	mu   sync.Mutex
+	wait *terminal.Waiting // what the command waits for, other than the person
 }
 
 func newUI(stdin io.Reader, stdout, stderr io.Writer) *ui {
-	u := &ui{in: stdin, out: stdout}
-	u.err = &errWriter{u: u, w: stderr}
-	return u
+	return &ui{in: stdin, out: stdout, err: terminal.NewWriter(stderr)}
 }
 
-// errWriter takes the waiting line off the terminal before anything else is written there.
-type errWriter struct {
-	u *ui
-	w io.Writer
+// startWait shows what the command waits for, until endWait.
+func (u *ui) startWait(w terminal.Wait) {
+	u.endWait()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.wait = u.err.Start(w)
 }
 
-func (w *errWriter) Write(b []byte) (int, error) {
-	w.u.mu.Lock()
-	defer w.u.mu.Unlock()
-	if w.u.wait != nil {
-		w.u.wait.erase()
+// endWait removes what startWait shows.
+func (u *ui) endWait() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.wait != nil {
+		u.wait.End()
+		u.wait = nil
 	}
-	return w.w.Write(b)
 }
-
-// raw is stderr itself.
-func (u *ui) raw() io.Writer { return u.err.(*errWriter).w }
 
 // say writes one line for people.
 func (u *ui) say(format string, args ...any) {
@@ -144,27 +142,15 @@ func (u *ui) printJSON(v any) error {
 	return e.Encode(v)
 }
 
-func isTerminal(stream any) bool {
-	f, ok := stream.(interface{ Fd() uintptr })
-	return ok && term.IsTerminal(int(f.Fd()))
-}
-
 // columns is the width of the terminal behind stream, 0 if there is none.
 func columns(stream any) int {
-	f, ok := stream.(interface{ Fd() uintptr })
-	if !ok {
-		return 0
-	}
-	w, _, err := term.GetSize(int(f.Fd()))
-	if err != nil {
-		return 0
-	}
+	w, _ := terminal.Size(stream)
 	return w
 }
 
 // painter returns a function that colours text for stream, or leaves it alone.
 func painter(stream any) func(sgr, text string) string {
-	if os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" || !isTerminal(stream) {
+	if !terminal.Colours(stream) {
 		return func(_, text string) string { return text }
 	}
 	return func(sgr, text string) string {
@@ -183,20 +169,5 @@ const (
 	yellow = "33"
 )
 
-// short prints a duration as people say it: 45s, 4m 30s, 54m, 3h 20m, 12d.
-func short(d time.Duration) string {
-	d = d.Round(time.Second)
-	switch {
-	case d < time.Minute:
-		return strconv.Itoa(max(0, int(d/time.Second))) + "s"
-	case d < 10*time.Minute && d%time.Minute != 0:
-		return fmt.Sprintf("%dm %ds", d/time.Minute, d%time.Minute/time.Second)
-	case d < time.Hour:
-		return fmt.Sprintf("%dm", d/time.Minute)
-	case d < 48*time.Hour && d%time.Hour >= time.Minute:
-		return fmt.Sprintf("%dh %dm", d/time.Hour, d%time.Hour/time.Minute)
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh", d/time.Hour)
-	}
-	return fmt.Sprintf("%dd", d/(24*time.Hour))
-}
+// short formats a duration as people say it: 45s, 4m 30s, 54m, 3h 20m, 12d.
+func short(d time.Duration) string { return terminal.Short(d) }
