@@ -69,7 +69,7 @@ var rules = map[string]rule{
 	"authtest":            {},
 
 	"internal/cli": {
-		ours:   []string{"", "store", "store/...", "authtest", "internal/wire", "internal/browser", "internal/terminal", "internal/takeover", "internal/proxy"},
+		ours:   []string{"", "store", "store/...", "authtest", "internal/wire", "internal/resource", "internal/browser", "internal/terminal", "internal/takeover", "internal/proxy"},
 		others: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/text", "github.com/BurntSushi/toml", "github.com/jackc/pgx", "github.com/valkey-io/valkey-go"},
 	},
 	"internal/takeover": {ours: []string{"internal/wire"}},

@@ -35,7 +35,7 @@ deleted at the server where the server offers that.`,
 		}
 		return exactURL(cmd, args)
 	}
-	cmd.RunE = f.run(true, func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
+	cmd.RunE = f.runLimited(func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
 		co := &mcpoauth.ClearOptions{Registration: client}
 		if all {
 			st, err := openStore(o)

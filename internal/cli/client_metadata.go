@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -47,7 +48,7 @@ same flags needs. Exit code 1 if logins with it fail, 5 if a fault that may pass
 	fs.StringVar(&logoURI, "logo-uri", "", "`URL` of its picture")
 	fs.StringArrayVar(&contacts, "contact", nil, "`ADDRESS` of who is responsible for it (repeatable)")
 	f.addAll(cmd)
-	cmd.RunE = f.run(true, func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
+	cmd.RunE = f.runLimited(func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
 		o.Client.MetadataURL, o.Client.Metadata = args[0], map[string]any{"client_uri": clientURI, "logo_uri": logoURI, "contacts": contacts}
 		m, err := mcpoauth.NewClientMetadata(o)
 		if err != nil {
@@ -95,7 +96,7 @@ func (u *ui) printFaults(url string, faults []mcpoauth.ClientMetadataFault, asJS
 			if fault.Grave {
 				severity = "error"
 			}
-			if _, err := fmt.Fprintf(u.out, "%s: %s: %s\n  %s\n", severity, firstOf(fault.Member, "the document"), fault.Message, fault.Fix); err != nil {
+			if _, err := fmt.Fprintf(u.out, "%s: %s: %s\n  %s\n", severity, cmp.Or(fault.Member, "the document"), fault.Message, fault.Fix); err != nil {
 				return err
 			}
 		}

@@ -177,9 +177,9 @@ func TestAFileThatOthersCanChange(t *testing.T) {
 		want      string
 	}{
 		{0o644, 0o755, ""},
-		{0o620, 0o755, "others may write it"},
-		{0o602, 0o755, "others may write it"},
-		{0o600, 0o777, "others may put another file in its place"},
+		{0o620, 0o755, "it is writable by other users"},
+		{0o602, 0o755, "it is writable by other users"},
+		{0o600, 0o777, "other users could put another file in its place"},
 		{0o600, 0o777 | os.ModeSticky, ""}, // as /tmp: only the owner can
 	} {
 		dir := filepath.Join(t.TempDir(), "d")

@@ -111,7 +111,7 @@ func (d *demo) tell(ctx context.Context, c *mcpoauth.Client) error {
 	}
 	d.print("A protected MCP server at %s%s,", d.srv.MCPURL(), mcp)
 	d.print("its authorization server at %s%s. Both are part of this demo.", d.srv.Issuer(), as)
-	d.print("\n%s", d.paint(dim, d.row("TIME", "LEG", "", "URL", "", "WHAT FOR")))
+	d.print("\n%s", d.paint(dim, d.aligned(row{at: "TIME", leg: "LEG", address: "URL", about: "WHAT FOR"})))
 
 	d.heading("Discover, register, log in")
 	d.next("asked without a token, the server says where to look")
@@ -176,14 +176,17 @@ func (d *demo) layout() {
 	}
 }
 
-// row aligns the parts of a line.
-func (d *demo) row(at, leg, method, address, status, about string) string {
-	pad := strings.Repeat(" ", max(0, d.width-displayWidth(address)))
-	line := fmt.Sprintf(" %7s %-17s %-4s %s%s %3s", at, leg, method, address, pad, status)
+// row is one exchange as it is shown.
+type row struct{ at, leg, method, address, status, about string }
+
+// aligned is a row as one line, or two on a narrow terminal.
+func (d *demo) aligned(r row) string {
+	pad := strings.Repeat(" ", max(0, d.width-displayWidth(r.address)))
+	line := fmt.Sprintf(" %7s %-17s %-4s %s%s %3s", r.at, r.leg, r.method, r.address, pad, r.status)
 	if d.narrow {
-		return line + "\n         " + about
+		return line + "\n         " + r.about
 	}
-	return line + "  " + about
+	return line + "  " + r.about
 }
 
 func originOf(raw string) string {
@@ -249,7 +252,7 @@ func (d *demo) exchange(_ context.Context, e mcpoauth.Exchange) {
 	if e.Err != nil {
 		status, about = "–", clean(e.Err.Error())
 	}
-	d.line(e.Start, string(e.Leg), e.Method, e.URL, status, about)
+	d.line(e.Start, row{leg: string(e.Leg), method: e.Method, address: e.URL, status: status, about: about})
 }
 
 // browsed shows what the browser did meanwhile, of which only the server knows; the caller holds
@@ -258,24 +261,26 @@ func (d *demo) browsed(now time.Time, back bool) {
 	all := d.srv.Requests()
 	for _, r := range all[min(d.heard, len(all)):] {
 		if r.Leg == "authorize" || r.Leg == "consent" {
-			d.line(r.Time, r.Leg, r.Method, originOf(d.srv.Issuer())+r.Path, fmt.Sprint(r.Status), purposes[r.Leg])
+			d.line(r.Time, row{leg: r.Leg, method: r.Method, address: originOf(d.srv.Issuer()) + r.Path, status: fmt.Sprint(r.Status), about: purposes[r.Leg]})
 		}
 	}
 	d.heard = len(all)
 	if back && d.back != "" {
-		d.line(now, "callback", http.MethodGet, d.back, "200", purposes["callback"])
+		d.line(now, row{leg: "callback", method: http.MethodGet, address: d.back, status: "200", about: purposes["callback"]})
 		d.back = ""
 	}
 }
 
-// line writes time, leg, method, URL, status and purpose; the caller holds the lock.
-func (d *demo) line(at time.Time, leg, method, address, status, about string) {
+// line writes an exchange that began at a time; the caller holds the lock.
+func (d *demo) line(at time.Time, r row) {
 	d.seen++
-	address, _, _ = strings.Cut(address, "?")
+	address, _, _ := strings.Cut(r.address, "?")
 	if d.origins != nil {
 		address = d.origins.Replace(address)
 	}
-	d.write(d.row(fmt.Sprintf("%6.3fs", at.Sub(d.begun).Seconds()), clean(leg), clean(method), clean(address), status, d.paint(dim, about)))
+	d.write(d.aligned(row{
+		at: fmt.Sprintf("%6.3fs", at.Sub(d.begun).Seconds()), leg: clean(r.leg), method: clean(r.method), address: clean(address), status: r.status, about: d.paint(dim, r.about),
+	}))
 }
 
 // play is the person at the browser: the real login page, its form and the button.
@@ -359,7 +364,7 @@ func (d *demo) refused(ctx context.Context, token string) error {
 	}
 	resp.Body.Close()
 	d.mu.Lock()
-	d.line(at, "mcp", req.Method, d.srv.MCPURL(), fmt.Sprint(resp.StatusCode), "the old token, tried once more")
+	d.line(at, row{leg: "mcp", method: req.Method, address: d.srv.MCPURL(), status: fmt.Sprint(resp.StatusCode), about: "the old token, tried once more"})
 	d.mu.Unlock()
 	if resp.StatusCode != http.StatusUnauthorized {
 		return fmt.Errorf("the server still takes a revoked token: %s", resp.Status)

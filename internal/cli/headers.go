@@ -24,7 +24,7 @@ usable login the exit code is 3.`,
 	}
 	cmd.Flags().DurationVar(&minValidity, "min-validity", 0, "`TIME` the token must stay valid at least")
 	f.addAll(cmd)
-	cmd.RunE = f.run(true, func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
+	cmd.RunE = f.runLimited(func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
 		return f.withToken(ctx, args[0], o, minValidity, func(t *mcpoauth.Token) error {
 			e := json.NewEncoder(f.u.out)
 			e.SetEscapeHTML(false)

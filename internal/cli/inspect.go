@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -38,7 +39,7 @@ not, 5 if a fault that may pass hides the answer.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the result as JSON")
 	cmd.Flags().StringVar(&htmlFile, "html", "", "write the result to this `FILE` as one page, to attach to a report")
 	f.addAll(cmd)
-	cmd.RunE = f.run(true, func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
+	cmd.RunE = f.runLimited(func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
 		return f.withClient(ctx, args[0], o, func(c *mcpoauth.Client) error {
 			in, err := c.Inspect(ctx)
 			if err != nil {
@@ -85,10 +86,10 @@ func stages(in *mcpoauth.Inspection) []stage {
 	return []stage{
 		{"server", clean(in.URL), ch != nil},
 		{"challenge", challenge, ch != nil && (ch.Status == http.StatusUnauthorized || ch.Status == http.StatusForbidden || authServer)},
-		{"resource", firstOf(in.Resource, "no resource indicator"), in.ProtectedResource != nil || authServer},
-		{"issuer", firstOf(in.Issuer, "not found"), authServer},
-		{"client", firstOf(in.Login.Registration, "unknown"), authServer && in.Login.Registration != "none"},
-		{"login", firstOf(in.Login.Grant, "impossible"), in.Login.Possible},
+		{"resource", cmp.Or(in.Resource, "no resource indicator"), in.ProtectedResource != nil || authServer},
+		{"issuer", cmp.Or(in.Issuer, "not found"), authServer},
+		{"client", cmp.Or(in.Login.Registration, "unknown"), authServer && in.Login.Registration != "none"},
+		{"login", cmp.Or(in.Login.Grant, "impossible"), in.Login.Possible},
 	}
 }
 
@@ -135,7 +136,7 @@ func inspectionText(in *mcpoauth.Inspection, paint func(colour, s string) string
 	}
 	b.WriteString("\n")
 	if in.Login.Possible {
-		fmt.Fprintf(&b, "a login could proceed: grant %s, client %s, scopes %s\n  mcpoauth login %s\n", in.Login.Grant, in.Login.Registration, firstOf(strings.Join(in.Login.Scopes, " "), "none"), shellWord(in.URL))
+		fmt.Fprintf(&b, "a login could proceed: grant %s, client %s, scopes %s\n  mcpoauth login %s\n", in.Login.Grant, in.Login.Registration, cmp.Or(strings.Join(in.Login.Scopes, " "), "none"), shellWord(in.URL))
 	} else {
 		b.WriteString("a login could not proceed:\n")
 		for _, why := range in.Login.Blockers {
@@ -178,7 +179,7 @@ func inspectionPage(in *mcpoauth.Inspection) string {
 	if len(in.Findings) > 0 {
 		b.WriteString(`<h2>Findings</h2><div class="card"><ol>`)
 		for _, f := range in.Findings {
-			fmt.Fprintf(&b, `<li><b class="%s">%s</b><span>%s<small>Fix: %s</small><small>%s · %s</small></span></li>`, f.Severity, f.Severity, e(f.Message), e(firstOf(f.Fix, "-")), e(f.Reference), e(f.ID))
+			fmt.Fprintf(&b, `<li><b class="%s">%s</b><span>%s<small>Fix: %s</small><small>%s · %s</small></span></li>`, f.Severity, f.Severity, e(f.Message), e(cmp.Or(f.Fix, "-")), e(f.Reference), e(f.ID))
 		}
 		b.WriteString(`</ol></div>`)
 	}

@@ -51,7 +51,7 @@ func newList(f *flags) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the list as JSON")
 	f.addStore(cmd)
-	cmd.RunE = f.run(true, func(ctx context.Context, cmd *cobra.Command, _ []string, o *mcpoauth.Options) error {
+	cmd.RunE = f.runLimited(func(ctx context.Context, cmd *cobra.Command, _ []string, o *mcpoauth.Options) error {
 		logins, err := openStore(o)
 		if err != nil {
 			return err

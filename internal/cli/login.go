@@ -46,7 +46,7 @@ pasted here instead. A login that is still usable is kept, see --force.`,
 	fs.StringArrayVar(&f.addScopes, "add-scope", nil, "ask for this `SCOPE` besides those the login has (repeatable)")
 	fs.BoolVar(&asJSON, "json", false, "print the result as JSON")
 	f.addAll(cmd)
-	cmd.RunE = f.run(false, func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
+	cmd.RunE = f.run(func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
 		showQR, err := mode("--qr", qr)
 		if err != nil {
 			return err

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -34,7 +35,7 @@ for it goes with the last login that uses it, where the server lets.`,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the result as JSON")
 	f.addAll(cmd)
-	cmd.RunE = f.run(true, func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
+	cmd.RunE = f.runLimited(func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
 		return f.withClient(ctx, args[0], o, func(c *mcpoauth.Client) error {
 			res, err := c.Logout(ctx)
 			if res != nil && !res.WasLoggedIn && err == nil {
@@ -60,7 +61,7 @@ for it goes with the last login that uses it, where the server lets.`,
 			case res.Revoked:
 				f.u.say("logged out of %s: revoked at the server and forgotten here", server)
 			default:
-				f.u.say("logged out of %s: forgotten here; %s", server, firstOf(clean(res.Detail), "the server was not told"))
+				f.u.say("logged out of %s: forgotten here; %s", server, cmp.Or(clean(res.Detail), "the server was not told"))
 			}
 			return err
 		})

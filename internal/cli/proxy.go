@@ -90,7 +90,7 @@ The arguments of mcp-remote and fastmcp-remote are taken as they are: in a host'
 		if err := b.translate(cmd, args); err != nil {
 			return err
 		}
-		return f.run(false, b.run)(cmd, args)
+		return f.run(b.run)(cmd, args)
 	}
 	return cmd
 }
@@ -262,8 +262,7 @@ func (b *bridging) run(ctx context.Context, _ *cobra.Command, args []string, o *
 // login logs in for the scopes that are missing.
 func (b *bridging) login(ctx context.Context, c *mcpoauth.Client, cause error) error {
 	opts := &mcpoauth.LoginOptions{}
-	var scope *mcpoauth.ScopeError
-	if errors.As(cause, &scope) {
+	if scope, ok := errors.AsType[*mcpoauth.ScopeError](cause); ok {
 		opts.Scopes = scope.Missing
 	}
 	_, err := c.Login(ctx, opts)
@@ -304,24 +303,22 @@ func (b *bridging) open(ctx context.Context, lp *mcpoauth.LoginPrompt, address s
 // classify says what an error of the library means for a request of the host's.
 func classify(err error) proxy.Failure {
 	var f proxy.Failure
-	var scope *mcpoauth.ScopeError
-	var temporary *mcpoauth.TemporaryError
-	var step *mcpoauth.Error
-	var damaged *store.CorruptError
-	var path *fs.PathError
-	if errors.As(err, &step) && (step.Op == mcpoauth.OpAuthorization || step.Op == mcpoauth.OpToken) {
+	step, failed := errors.AsType[*mcpoauth.Error](err)
+	scope, missing := errors.AsType[*mcpoauth.ScopeError](err)
+	temporary, passes := errors.AsType[*mcpoauth.TemporaryError](err)
+	if failed && (step.Op == mcpoauth.OpAuthorization || step.Op == mcpoauth.OpToken) {
 		f.Code = step.Code
 	}
 	switch {
 	case errors.Is(err, mcpoauth.ErrAccessDenied):
 		f.Kind = proxy.FailedDenied
-	case errors.As(err, &scope) && scope.Asked:
+	case missing && scope.Asked:
 		f.Kind, f.Code = proxy.FailedDenied, "insufficient_scope"
-	case errors.As(err, &scope), errors.Is(err, mcpoauth.ErrLoginRequired), errors.As(err, &damaged): // a login mends that
+	case missing, errors.Is(err, mcpoauth.ErrLoginRequired), is[*store.CorruptError](err): // a login replaces it
 		f.Kind = proxy.FailedLogin
-	case errors.As(err, &temporary):
+	case passes:
 		f.Kind, f.RetryAfter = proxy.FailedTemporary, temporary.RetryAfter
-	case step != nil, errors.As(err, &path), mcpoauth.Hint(err) != "", errors.Is(err, mcpoauth.ErrClosed):
+	case failed, is[*fs.PathError](err), mcpoauth.Hint(err) != "", errors.Is(err, mcpoauth.ErrClosed):
 		// A store that cannot be read, a key that is missing, a setting: what the network says comes without a hint.
 		f.Kind = proxy.FailedOther
 	}

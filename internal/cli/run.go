@@ -46,7 +46,7 @@ machine can reach it. The exit code is the program's.`,
 	cmd.Flags().BoolVar(&b.noBrowser, "no-browser", false, "print the login's address and open no browser")
 	cmd.Flags().Lookup("no-browser").Annotations = map[string][]string{envFlag: nil}
 	f.addAll(cmd)
-	cmd.RunE = f.run(false, func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
+	cmd.RunE = f.run(func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
 		o.LoginTimeout, o.Prompt = f.timeout, b.prompt
 		return f.withClient(ctx, args[0], o, func(c *mcpoauth.Client) error {
 			return f.runProgram(ctx, c, programOf(args))
@@ -109,8 +109,7 @@ func (f *flags) runProgram(ctx context.Context, c *mcpoauth.Client, argv []strin
 			err = <-ended
 		}
 	}
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return &exitError{max(exit.ExitCode(), 1)}
 	}
 	return err
@@ -188,7 +187,7 @@ func (g *gate) failed(w http.ResponseWriter, r *http.Request, err error) {
 	g.u.hint(hintFor(err))
 	status, text := http.StatusBadGateway, "mcpoauth: the server cannot be reached"
 	switch {
-	case errors.Is(err, mcpoauth.ErrLoginRequired), errors.As(err, new(*mcpoauth.ScopeError)):
+	case errors.Is(err, mcpoauth.ErrLoginRequired), is[*mcpoauth.ScopeError](err):
 		text = "mcpoauth: a login is required"
 	case errors.Is(err, mcpoauth.ErrAccessDenied):
 		text = "mcpoauth: access was denied"

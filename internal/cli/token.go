@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -25,7 +24,7 @@ a usable login the exit code is 3.`,
 	}
 	cmd.Flags().DurationVar(&minValidity, "min-validity", 0, "`TIME` the token must stay valid at least")
 	f.addAll(cmd)
-	cmd.RunE = f.run(true, func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
+	cmd.RunE = f.runLimited(func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
 		return f.withToken(ctx, args[0], o, minValidity, func(t *mcpoauth.Token) error {
 			_, err := fmt.Fprintln(f.u.out, t.AccessToken())
 			return err
@@ -57,8 +56,7 @@ func (f *flags) withToken(ctx context.Context, server string, o *mcpoauth.Option
 
 // otherProfiles adds to the error of a missing login that there is one under another profile.
 func (f *flags) otherProfiles(ctx context.Context, o *mcpoauth.Options, c *mcpoauth.Client, err error) error {
-	var missing *mcpoauth.LoginRequiredError
-	if !errors.As(err, &missing) {
+	if !is[*mcpoauth.LoginRequiredError](err) {
 		return err
 	}
 	logins, serr := openStore(o)

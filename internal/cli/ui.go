@@ -89,20 +89,18 @@ func (u *ui) hint(text string) {
 // hintFor finds the advice for an error: what the command said, then what follows from a missing
 // login, then what the library said, then that of its class.
 func hintFor(err error) string {
-	var own *hinted
-	var usage *usageError
-	if errors.As(err, &own) || errors.As(err, &usage) {
+	if is[*hinted](err) || is[*usageError](err) {
 		return mcpoauth.Hint(err)
 	}
-	var login *mcpoauth.LoginRequiredError
-	var scope *mcpoauth.ScopeError
-	var temporary *mcpoauth.TemporaryError
+	scope, missing := errors.AsType[*mcpoauth.ScopeError](err)
+	login, required := errors.AsType[*mcpoauth.LoginRequiredError](err)
+	temporary, passes := errors.AsType[*mcpoauth.TemporaryError](err)
 	switch {
-	case errors.As(err, &scope) && scope.Asked:
+	case missing && scope.Asked:
 		return "ask the server's owner whether your account and this client may have them"
-	case errors.As(err, &scope):
+	case missing:
 		return "run: mcpoauth login " + shellWord(scope.ServerURL) + " --add-scope " + shellWord(strings.Join(scope.Missing, " "))
-	case errors.As(err, &login):
+	case required:
 		hint := "run: mcpoauth login " + shellWord(login.ServerURL)
 		if login.Profile != "" {
 			hint += " --profile " + shellWord(login.Profile)
@@ -112,7 +110,7 @@ func hintFor(err error) string {
 		return mcpoauth.Hint(err)
 	case errors.Is(err, mcpoauth.ErrAccessDenied):
 		return "log in again and allow the access, or ask whoever runs the server"
-	case errors.As(err, &temporary) && temporary.RetryAfter > 0:
+	case passes && temporary.RetryAfter > 0:
 		return "the server asks to wait " + short(temporary.RetryAfter)
 	case errors.Is(err, mcpoauth.ErrTemporary):
 		return "check the network and the address, then try again"
