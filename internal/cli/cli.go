@@ -122,7 +122,7 @@ func newRoot(u *ui, args []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "mcpoauth",
 		Short: "the OAuth client for MCP servers",
-		Long: `mcpoauth logs in to MCP servers that want OAuth, keeps the logins fresh and hands out access
+		Long: `mcpoauth logs in to MCP servers that require OAuth, keeps the logins refreshed and prints access
 tokens.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -226,13 +226,13 @@ func (f *flags) runLimited(do body) func(*cobra.Command, []string) error {
 		}
 		err := do(ctx, cmd, args, o)
 		if err != nil && errors.Is(context.Cause(ctx), errTimeout) {
-			return withHint(errTimeout, "give it longer: --timeout "+f.timeout.String()+" was the limit")
+			return withHint(errTimeout, "allow more time: --timeout "+f.timeout.String()+" was the limit")
 		}
 		return err
 	})
 }
 
-var errTimeout = errors.New("the time given by --timeout is over")
+var errTimeout = errors.New("the time limit of --timeout was reached")
 
 // withClient calls body with a client for the server and closes the client afterwards, which
 // waits for a save under way.
@@ -290,12 +290,12 @@ func exactURL(cmd *cobra.Command, args []string) error {
 	case 0:
 		return &usageError{cmd.CommandPath() + " needs the URL of an MCP server", "as in: " + cmd.CommandPath() + " https://mcp.example.com/mcp"}
 	}
-	return &usageError{cmd.CommandPath() + " takes one URL, not " + quote(strings.Join(args, " ")), cmd.CommandPath() + " --help"}
+	return &usageError{cmd.CommandPath() + " accepts one URL, not " + quote(strings.Join(args, " ")), cmd.CommandPath() + " --help"}
 }
 
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return &usageError{cmd.CommandPath() + " takes no argument, but got " + quote(args[0]), cmd.CommandPath() + " --help"}
+		return &usageError{cmd.CommandPath() + " accepts no arguments, but got " + quote(args[0]), cmd.CommandPath() + " --help"}
 	}
 	return nil
 }

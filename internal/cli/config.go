@@ -151,9 +151,9 @@ func (f *flags) fromFile(cmd *cobra.Command, args []string) (map[string]string, 
 func newConfig(f *flags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config [URL]",
-		Short: "which settings apply, and where each comes from",
-		Long: `Read the configuration file, say what is wrong with it, and show the settings that apply to the server of the
-URL, with where each comes from: the command line, the environment, or a section of the file. Secrets are not shown.`,
+		Short: "show which settings apply and where each comes from",
+		Long: `Read the configuration file, report mistakes in it, and show the settings that apply to the server of the
+URL and where each comes from: the command line, the environment, or a section of the file. Secrets are not shown.`,
 		Example: `  mcpoauth config https://mcp.example.com/mcp
   mcpoauth config https://mcp.example.com/mcp --profile work
   mcpoauth config --config new.toml`,
@@ -192,7 +192,7 @@ URL, with where each comes from: the command line, the environment, or a section
 		maps.Copy(from, of)
 		path, _ := configFile(f.config)
 		if _, err := os.Stat(path); err != nil {
-			f.u.say("there is no configuration file: it would be %s", quote(path))
+			f.u.say("there is no configuration file; it would be read from %s", quote(path))
 		} else {
 			f.u.say("configuration file: %s", quote(path))
 		}

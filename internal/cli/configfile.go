@@ -56,7 +56,7 @@ func (d *document) table(name string, p toml.Primitive, hint string) (table, err
 		return nil, d.bad(&p, clean(err.Error()), "")
 	}
 	if _, ok := v.(map[string]any); !ok {
-		return nil, d.bad(&p, name+" is no section", hint)
+		return nil, d.bad(&p, name+" is not a section", hint)
 	}
 	if err := d.meta.PrimitiveDecode(p, &t); err != nil {
 		return nil, d.bad(&p, clean(err.Error()), "")
@@ -92,14 +92,14 @@ func (d *document) settings(name string, t table) (map[string][]string, error) {
 		}
 		fl := d.known.Lookup(key)
 		if fl == nil || fl.Annotations == nil || key == configFlag {
-			return nil, d.bad(&p, name+" has the setting "+quote(key)+", which is none", "settings have the names of flags: mcpoauth login --help")
+			return nil, d.bad(&p, name+": unknown setting "+quote(key), "settings have the names of flags: mcpoauth login --help")
 		}
 		values, err := valuesFor(fl, v)
 		if err != nil {
 			return nil, d.bad(&p, name+": "+key+": "+err.Error(), "a value as for --"+key+": "+strings.ReplaceAll(fl.Usage, "`", ""))
 		}
 		if d.open && slices.ContainsFunc(values, func(v string) bool { return holdsSecret(key, v) }) {
-			return nil, d.bad(&p, name+": "+key+" holds a secret, and others may read the file", "run: chmod go-r "+quote(d.path)+"; or let the environment hold it (docs/configuration.md)")
+			return nil, d.bad(&p, name+": "+key+" holds a secret, and the file is readable by other users", "run: chmod go-r "+quote(d.path)+"; or put it into an environment variable (docs/configuration.md)")
 		}
 		got[key] = values
 	}
@@ -107,7 +107,7 @@ func (d *document) settings(name string, t table) (map[string][]string, error) {
 }
 
 // errUnreadable means that nobody can tell whether there is a configuration file: the home is another user's.
-var errUnreadable = errors.New("the configuration directory cannot be read, going on without a configuration file")
+var errUnreadable = errors.New("the configuration directory cannot be read; continuing without a configuration file")
 
 // readConfig returns a file's text, and whose it is.
 func readConfig(path string) ([]byte, fs.FileInfo, error) {
@@ -142,7 +142,7 @@ func layers(path string, must bool, server string, profile *pflag.Flag) ([]layer
 		}
 	}
 	if err != nil {
-		return nil, d.bad(nil, trimPrefix(err), "name another one with --"+configFlag+" or "+envName(configFlag)+", or leave that out")
+		return nil, d.bad(nil, trimPrefix(err), "name another file with --"+configFlag+" or "+envName(configFlag)+", or remove that setting")
 	}
 	if err := d.checkOwner(info); err != nil {
 		return nil, err
@@ -275,22 +275,22 @@ func valuesFor(fl *pflag.Flag, value any) ([]string, error) {
 	switch v := value.(type) {
 	case string:
 		if fl.Value.Type() == "bool" || fl.Value.Type() == "int" {
-			return nil, errors.New("it is written without quotes")
+			return nil, errors.New("write it without quotes")
 		}
 		values = []string{v}
 	case bool, int64:
 		if many || fl.Value.Type() == "string" || fl.Value.Type() == "duration" {
-			return nil, errors.New("it is a text, in quotes")
+			return nil, errors.New("it must be a string in quotes")
 		}
 		values = []string{fmt.Sprint(v)}
 	case []any:
 		if !many {
-			return nil, errors.New("it takes one value")
+			return nil, errors.New("it accepts one value")
 		}
 		for _, item := range v {
 			s, ok := item.(string)
 			if !ok {
-				return nil, errors.New("its list must hold texts")
+				return nil, errors.New("its list must contain strings")
 			}
 			values = append(values, s)
 		}
@@ -298,12 +298,12 @@ func valuesFor(fl *pflag.Flag, value any) ([]string, error) {
 			return nil, errors.New("its list is empty")
 		}
 	default:
-		return nil, errors.New("it takes a text, a number, true or false, or a list of texts")
+		return nil, errors.New("it must be a string, a number, true or false, or a list of strings")
 	}
 	for _, v := range values {
 		// The flags of settings are nobody's: they only tell what they take.
 		if err := fl.Value.Set(v); err != nil {
-			return nil, errors.New("that is no value for it")
+			return nil, errors.New("invalid value")
 		}
 	}
 	return values, nil

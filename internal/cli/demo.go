@@ -29,9 +29,9 @@ func newDemo(f *flags) *cobra.Command {
 	var realBrowser bool
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "the whole story against an embedded server, no set-up",
+		Short: "show the whole protocol against an embedded server, without set-up",
 		Long: `Start a protected MCP server with its authorization server on this machine, and show every HTTP
-exchange of a login's life: discover, register, log in, call a tool, let the token expire, refresh,
+exchange in the life of a login: discover, register, log in, call a tool, let the token expire, refresh,
 revoke. It plays the person's part itself and ends after a few seconds. Your own logins are not
 touched.`,
 		Args: noArgs,
@@ -140,7 +140,7 @@ func (d *demo) tell(ctx context.Context, c *mcpoauth.Client) error {
 	if tok.AccessToken() == old {
 		return errors.New("the token was not refreshed")
 	}
-	d.result("nobody was asked: the refresh token brought a new access token")
+	d.result("no prompt: the refresh token gave a new access token")
 
 	d.heading("Revoke")
 	if _, err := c.Logout(ctx); err != nil {
@@ -152,7 +152,7 @@ func (d *demo) tell(ctx context.Context, c *mcpoauth.Client) error {
 	if _, err := c.Token(ctx, nil); !errors.Is(err, mcpoauth.ErrLoginRequired) {
 		return fmt.Errorf("after the logout there is still a login: %w", err)
 	}
-	d.result("the tokens are dead at the server and forgotten here")
+	d.result("the tokens are revoked at the server and forgotten here")
 
 	d.mu.Lock()
 	seen := d.seen
@@ -227,15 +227,15 @@ func (d *demo) next(about string) {
 var purposes = map[string]string{
 	"challenge":         "asked without a token, the server says where to look",
 	"resource-metadata": "which authorization server the tokens come from",
-	"server-metadata":   "where that one's endpoints are and what it can do",
+	"server-metadata":   "its endpoints and what it supports",
 	"registration":      "this program becomes a client there",
-	"par":               "the authorization request is handed in beforehand",
+	"par":               "the authorization request is pushed beforehand",
 	"authorize":         "the person sees who asks for what",
 	"consent":           "the person allows it",
 	"callback":          "the browser brings the code back",
 	"token":             "the code and the PKCE verifier become tokens",
 	"refresh":           "the refresh token becomes a new pair",
-	"revocation":        "a token is declared dead",
+	"revocation":        "a token is revoked",
 	"client-deletion":   "the client is deleted",
 }
 
@@ -367,7 +367,7 @@ func (d *demo) refused(ctx context.Context, token string) error {
 	d.line(at, row{leg: "mcp", method: req.Method, address: d.srv.MCPURL(), status: fmt.Sprint(resp.StatusCode), about: "the old token, tried once more"})
 	d.mu.Unlock()
 	if resp.StatusCode != http.StatusUnauthorized {
-		return fmt.Errorf("the server still takes a revoked token: %s", resp.Status)
+		return fmt.Errorf("the server still accepts a revoked token: %s", resp.Status)
 	}
 	return nil
 }

@@ -87,13 +87,13 @@ func (f *flags) addStore(cmd *cobra.Command) {
 		return
 	}
 	common(cmd, func(fs *pflag.FlagSet) {
-		fs.StringVar(&f.config, configFlag, "", "`FILE` with settings of servers (mcpoauth/mcpoauth.toml in the user's configuration directory unless given)")
+		fs.StringVar(&f.config, configFlag, "", "`FILE` with settings of servers (mcpoauth/mcpoauth.toml in the user's configuration directory by default)")
 		fs.StringVar(&f.profile, "profile", "", "`NAME` of one of several accounts on a server")
 		fs.StringVar(&f.store, "store", "file", "`WHERE` logins are kept: file, file:DIR, keyring, redis://… or postgres://…")
-		fs.StringArrayVar(&f.seal, "seal", nil, "seal what is stored with this `KEY`: file:PATH, env:NAME, passphrase-env:NAME, passphrase-file:PATH or keyring (repeatable: the first seals, all open)")
-		fs.BoolVar(&f.sealPlain, "seal-plain", false, "take logins that are not sealed yet, and seal them")
-		fs.StringVar(&f.logLevel, "log-level", "off", "`LEVEL` of what is told on stderr: debug, info, warn, error or off")
-		fs.DurationVar(&f.timeout, "timeout", 0, "`TIME` to wait: for the person when logging in (5m unless given), else for the whole command")
+		fs.StringArrayVar(&f.seal, "seal", nil, "seal the stored logins with this `KEY`: file:PATH, env:NAME, passphrase-env:NAME, passphrase-file:PATH or keyring (repeatable: the first seals, all open)")
+		fs.BoolVar(&f.sealPlain, "seal-plain", false, "accept logins that are not sealed yet, and seal them")
+		fs.StringVar(&f.logLevel, "log-level", "off", "`LEVEL` of the log on stderr: debug, info, warn, error or off")
+		fs.DurationVar(&f.timeout, "timeout", 0, "`TIME` limit of the wait for the person when logging in (default 5m), otherwise of the whole command")
 	})
 }
 
@@ -104,9 +104,9 @@ func (f *flags) addAll(cmd *cobra.Command) {
 	}
 	f.addStore(cmd)
 	common(cmd, func(fs *pflag.FlagSet) {
-		fs.StringArrayVar(&f.scopes, "scope", nil, "ask for this `SCOPE` instead of what the server suggests (repeatable)")
-		fs.StringArrayVar(&f.dropScopes, "drop-scope", nil, "leave this `SCOPE` out (repeatable)")
-		fs.StringVar(&f.scopeSeparator, "scope-separator", "", "`CHARACTER` between the scopes of a request: a comma for a server that insists on it, else a space")
+		fs.StringArrayVar(&f.scopes, "scope", nil, "request this `SCOPE` instead of those that the server suggests (repeatable)")
+		fs.StringArrayVar(&f.dropScopes, "drop-scope", nil, "do not request this `SCOPE` (repeatable)")
+		fs.StringVar(&f.scopeSeparator, "scope-separator", "", "`CHARACTER` between the scopes of a request: a comma for servers that require it, otherwise a space")
 		fs.StringVar(&f.offline, "offline-access", "auto", "`WHEN` to ask for offline_access: auto (where advertised), always or never")
 
 		fs.StringVar(&f.clientID, "client-id", "", "`ID` of a client registered with the server beforehand")
@@ -116,7 +116,7 @@ func (f *flags) addAll(cmd *cobra.Command) {
 		fs.StringVar(&f.clientKeyAlg, "client-key-alg", "", "`ALGORITHM` to sign with, if not the key's usual one: PS256 for example")
 		fs.StringVar(&f.clientKeyAudience, "client-key-audience", "issuer", "`WHO` gets what the key signs: issuer, or token-endpoint for servers that insist on that")
 		fs.StringVar(&f.clientAuthMethod, "client-auth-method", "", "`HOW` it authenticates: none, client_secret_basic, client_secret_post or private_key_jwt")
-		fs.StringVar(&f.grant, "grant", "", "`HOW` tokens are obtained: client-credentials, workload-identity, enterprise-managed or device-code; else by a browser")
+		fs.StringVar(&f.grant, "grant", "", "`HOW` tokens are obtained: client-credentials, workload-identity, enterprise-managed or device-code; by default a browser")
 		fs.StringVar(&f.idp, "idp", "", "`ISSUER` of the company's identity provider, for --grant enterprise-managed")
 		fs.StringVar(&f.idpTokenEndpoint, "idp-token-endpoint", "", "`URL` of its token endpoint, where the ID token comes from elsewhere (--assertion-…)")
 		fs.StringVar(&f.idpClientID, "idp-client-id", "", "`ID` of the client there")
@@ -126,18 +126,18 @@ func (f *flags) addAll(cmd *cobra.Command) {
 		fs.StringArrayVar(&f.assertionCommand, "assertion-command", nil, "`WORD` of the command that prints the workload's token; {audience} is replaced (repeat for each word)")
 		fs.StringVar(&f.dpop, "dpop", "auto", "`WHEN` tokens are bound to a key (DPoP): auto (where the server asks for it), always or never")
 		fs.StringVar(&f.assertionURL, "assertion-url", "", "`URL` that answers with the workload's token; {audience} is replaced")
-		fs.StringArrayVar(&f.assertionHeaders, "assertion-header", nil, "`\"Name: value\"` for it; ${VAR} is taken from the environment (repeatable)")
+		fs.StringArrayVar(&f.assertionHeaders, "assertion-header", nil, "`\"Name: value\"` for it; ${VAR} is replaced from the environment (repeatable)")
 		fs.StringVar(&f.assertionPlatform, "assertion-platform", "", "`NAME` of the platform to ask for the workload's token: "+"github-actions, google, azure")
-		fs.StringVar(&f.assertionAudience, "assertion-audience", "", "`WHO` the workload's token must be for (the authorization server unless given)")
-		fs.StringVar(&f.clientIssuer, "client-issuer", "", "`ISSUER` that the client is for, and no other")
+		fs.StringVar(&f.assertionAudience, "assertion-audience", "", "`AUDIENCE` of the workload's token (default: the authorization server)")
+		fs.StringVar(&f.clientIssuer, "client-issuer", "", "`ISSUER` that the client is registered with; it is used with no other")
 		fs.StringVar(&f.clientMetadataURL, "client-metadata-url", "", "`URL` of a hosted client metadata document")
 		fs.StringVar(&f.clientName, "client-name", "", "`NAME` shown on the consent page")
-		fs.StringVar(&f.initialTokenFile, "initial-access-token-file", "", "`FILE` with the token that allows a registration")
+		fs.StringVar(&f.initialTokenFile, "initial-access-token-file", "", "`FILE` with the initial access token for a registration")
 		fs.StringVar(&f.softwareStatementFile, "software-statement-file", "", "`FILE` with the software statement of a registration")
 
 		fs.StringVar(&f.callbackHost, "callback-host", "", "`HOST` of the redirect URI: 127.0.0.1, localhost or ::1")
 		fs.IntVar(&f.callbackPort, "callback-port", 0, "`PORT` of the redirect URI (0: the registered one, or a free one)")
-		fs.StringVar(&f.callbackPath, "callback-path", "", "`PATH` of the redirect URI (/callback unless given)")
+		fs.StringVar(&f.callbackPath, "callback-path", "", "`PATH` of the redirect URI (default /callback)")
 
 		fs.StringVar(&f.resource, "resource", "", "send this resource indicator (a `URI`) instead of the server's")
 		fs.BoolVar(&f.noResource, "no-resource", false, "send no resource indicator")
@@ -147,25 +147,25 @@ func (f *flags) addAll(cmd *cobra.Command) {
 		fs.StringVar(&f.endpoints.Registration, "registration-endpoint", "", "`URL` of its registration endpoint")
 		fs.StringVar(&f.endpoints.Revocation, "revocation-endpoint", "", "`URL` of its revocation endpoint")
 		fs.StringVar(&f.endpoints.DeviceAuthorization, "device-authorization-endpoint", "", "`URL` of its device authorization endpoint")
-		fs.BoolVar(&f.ignoreProviders, "ignore-providers", false, "use nothing that is known of some authorization servers beyond their metadata")
+		fs.BoolVar(&f.ignoreProviders, "ignore-providers", false, "ignore what is built in about some authorization servers beyond their metadata")
 		fs.StringArrayVar(&f.authParams, "auth-param", nil, "extra `NAME=VALUE` of the authorization request (repeatable)")
 		fs.StringArrayVar(&f.tokenParams, "token-param", nil, "extra `NAME=VALUE` of token requests (repeatable)")
 
 		fs.StringVar(&f.tokenMember, "token-member", "", "`MEMBER` of the token response that holds the token, where a server nests it (Slack: authed_user)")
 
-		fs.StringArrayVar(&f.headers, "header", nil, "extra `\"Name: value\"` for the server; ${VAR} is taken from the environment (repeatable)")
-		fs.StringArrayVar(&f.headerOrigins, "header-origin", nil, "another `ORIGIN` that gets the extra headers (repeatable)")
+		fs.StringArrayVar(&f.headers, "header", nil, "extra `\"Name: value\"` for the server; ${VAR} is replaced from the environment (repeatable)")
+		fs.StringArrayVar(&f.headerOrigins, "header-origin", nil, "another `ORIGIN` that receives the extra headers (repeatable)")
 		fs.StringVar(&f.caFile, "ca-file", "", "PEM `FILE` of certificate authorities to trust besides the system's")
 		fs.StringVar(&f.clientCert, "client-cert", "", "PEM `FILE` of the certificate to present")
 		fs.StringVar(&f.clientKey, "client-key", "", "PEM `FILE` of its key, if it is not in the same file")
 
-		fs.BoolVar(&f.allowPrivateNetwork, "allow-private-network", false, "a public server may name private addresses")
-		fs.BoolVar(&f.allowInsecureHTTP, "allow-insecure-http", false, "plain http is good enough, on any host")
-		fs.BoolVar(&f.allowGuessedEndpoints, "allow-guessed-endpoints", false, "a server without metadata has /authorize, /token and /register")
-		fs.BoolVar(&f.allowCrossOriginMetadata, "allow-cross-origin-metadata", false, "the resource metadata may live on another origin")
-		fs.BoolVar(&f.allowMissingPKCE, "allow-missing-pkce", false, "the server need not advertise PKCE with S256")
-		fs.BoolVar(&f.allowForeignEndpoints, "allow-foreign-endpoints", false, "the endpoints may live under different domains")
-		fs.StringVar(&f.tokenType, "allow-token-type", "", "take tokens of this `TYPE`, one of the server's own, for Bearer (Slack: user)")
+		fs.BoolVar(&f.allowPrivateNetwork, "allow-private-network", false, "allow a public server to name private addresses")
+		fs.BoolVar(&f.allowInsecureHTTP, "allow-insecure-http", false, "allow plain http on any host")
+		fs.BoolVar(&f.allowGuessedEndpoints, "allow-guessed-endpoints", false, "guess /authorize, /token and /register for a server without metadata")
+		fs.BoolVar(&f.allowCrossOriginMetadata, "allow-cross-origin-metadata", false, "allow the resource metadata on another origin")
+		fs.BoolVar(&f.allowMissingPKCE, "allow-missing-pkce", false, "allow a server that does not advertise PKCE with S256")
+		fs.BoolVar(&f.allowForeignEndpoints, "allow-foreign-endpoints", false, "allow endpoints under different domains")
+		fs.StringVar(&f.tokenType, "allow-token-type", "", "accept tokens of this `TYPE`, one of the server's own, as Bearer (Slack: user)")
 	})
 }
 

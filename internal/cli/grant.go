@@ -24,7 +24,7 @@ func (f *flags) setGrant(o *mcpoauth.Options) error {
 	case f.grant == "workload-identity", f.grant == "" && source != nil:
 		o.Grant = mcpoauth.WorkloadIdentity{Assertion: source, Audience: f.assertionAudience}
 	case source != nil:
-		return &usageError{"an assertion belongs to --grant workload-identity", "leave it out, or the other --grant"}
+		return &usageError{"an assertion requires --grant workload-identity", "remove the assertion, or use that grant"}
 	case f.grant == "device-code":
 		o.Grant = mcpoauth.DeviceCode{}
 	case f.grant == "client-credentials":
@@ -55,7 +55,7 @@ func (f *flags) setClientKey(o *mcpoauth.Options) error {
 		return invalidValue("--client-key-audience", f.clientKeyAudience, "issuer or token-endpoint")
 	}
 	if f.clientID == "" && f.clientMetadataURL == "" {
-		return &usageError{"a client key needs the client it belongs to", "add --client-id, or --client-metadata-url"}
+		return &usageError{"a client key was given without a client ID", "add --client-id, or --client-metadata-url"}
 	}
 	return nil
 }
@@ -92,5 +92,5 @@ func (f *flags) assertionSource() (mcpoauth.AssertionSource, error) {
 	case 1:
 		return sources[0], nil
 	}
-	return nil, &usageError{"there is more than one source of assertions", "give one of --assertion-file, --assertion-env, --assertion-command, --assertion-url and --assertion-platform"}
+	return nil, &usageError{"more than one source of assertions was given", "give one of --assertion-file, --assertion-env, --assertion-command, --assertion-url and --assertion-platform"}
 }

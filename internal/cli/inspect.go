@@ -26,11 +26,11 @@ func newInspect(f *flags) *cobra.Command {
 	var htmlFile string
 	cmd := &cobra.Command{
 		Use:   "inspect URL",
-		Short: "how a server does OAuth, what is wrong with it, what a login would do",
-		Long: `Ask a server what a client would ask, and show how it does OAuth: its challenge, each metadata address
-that was asked, the authorization server, what is wrong and how its owner fixes it, and what a login
-would do. Nothing is registered, and nobody is logged in. Exit code 0 if a login could proceed, 1 if
-not, 5 if a fault that may pass hides the answer.`,
+		Short: "show how a server does OAuth, what is wrong, and what a login would do",
+		Long: `Send a server the requests of a client before a login, and show how it does OAuth: its challenge, each
+metadata request, the authorization server, what is wrong and how the owner fixes it, and what a login
+would do. No client is registered and no login is made. Exit code 0 if a login could proceed, 1 if not,
+5 if a temporary failure prevents an answer.`,
 		Example: `  mcpoauth inspect https://mcp.example.com/mcp
   mcpoauth inspect https://mcp.example.com/mcp --html report.html`,
 		Args:              exactURL,
@@ -114,7 +114,7 @@ func inspectionText(in *mcpoauth.Inspection, paint func(colour, s string) string
 		}
 	}
 	if len(in.Requests) > 0 {
-		b.WriteString("\nmetadata asked for\n")
+		b.WriteString("\nmetadata requests\n")
 		for _, r := range in.Requests {
 			status := "-"
 			if r.Status != 0 {
@@ -167,7 +167,7 @@ func inspectionPage(in *mcpoauth.Inspection) string {
 	fmt.Fprintf(&b, `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">`+
 		`<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'"><title>mcpoauth inspect</title><style>%s</style></head><body><main>`, inspectionStyle)
 	fmt.Fprintf(&b, `<h1 class="%s">%s</h1><p>%s</p>`, class, verdict, e(in.URL))
-	b.WriteString(`<h2>The way to a token</h2><div class="card"><ol>`)
+	b.WriteString(`<h2>Steps to a token</h2><div class="card"><ol>`)
 	for _, s := range stages(in) {
 		mark, class := "✓", "good"
 		if !s.done {
@@ -184,7 +184,7 @@ func inspectionPage(in *mcpoauth.Inspection) string {
 		b.WriteString(`</ol></div>`)
 	}
 	if len(in.Requests) > 0 {
-		b.WriteString(`<h2>Metadata asked for</h2><div class="card"><table>`)
+		b.WriteString(`<h2>Metadata requests</h2><div class="card"><table>`)
 		for _, r := range in.Requests {
 			fmt.Fprintf(&b, `<tr><td>%d</td><td>%d ms</td><td>%s</td><td>%s</td></tr>`, r.Status, r.Milliseconds, e(r.URL), e(r.Outcome))
 		}

@@ -27,9 +27,10 @@ func newLogout(f *flags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "logout URL",
 		Short: "revoke a login at the server, then forget it",
-		Long: `Revoke a login at the server, then forget it. It is forgotten here in any case; if the server could
-not be told, the exit code is 5. A login at a company's identity provider ends in the same way, by its issuer. The client that was registered
-for it goes with the last login that uses it, where the server lets.`,
+		Long: `Revoke a login at the server, then forget it. It is forgotten here in any case; if it could not be
+revoked, the exit code is 5. The client that was registered for it is deleted with the last login that
+uses it, if the server allows that. A login at a company's identity provider is ended in the same way,
+by its issuer.`,
 		Args:              exactURL,
 		ValidArgsFunction: f.complete,
 	}

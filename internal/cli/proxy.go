@@ -46,11 +46,11 @@ func newProxy(f *flags) *cobra.Command {
 		Use:   "proxy URL [CALLBACK-PORT]",
 		Short: "carry MCP between a stdio host and a remote server",
 		Long: `Carry MCP between a host that starts programs and speaks to them by stdin and stdout, and a remote
-server behind OAuth. The login is the one that every other mcpoauth command uses, and is shared with
-all other bridges. Where one is needed, the address is printed and the browser opened when the host's
-first request waits for it; a host is told to log in after --login-wait, and the login goes on.
+server that requires OAuth. The login is shared with every other mcpoauth command and all other bridges.
+If one is needed, the address is printed and the browser opened when the host's first request waits for
+it; after --login-wait the host is told that a login is required, and the login goes on.
 
-The arguments of mcp-remote and fastmcp-remote are taken as they are: in a host's configuration
+The arguments of mcp-remote and fastmcp-remote are accepted unchanged: in a host's configuration
 "npx mcp-remote URL …" becomes "mcpoauth proxy URL …".`,
 		Example: `  mcpoauth proxy https://mcp.example.com/mcp
   mcpoauth proxy https://mcp.example.com/mcp --header 'X-Tenant: ${TENANT}' --ignore-tool 'delete*'`,
@@ -62,11 +62,11 @@ The arguments of mcp-remote and fastmcp-remote are taken as they are: in a host'
 		},
 	}
 	fs := cmd.Flags()
-	fs.DurationVar(&b.loginWait, "login-wait", 25*time.Second, "`TIME` that a request waits for a login before the host is told")
+	fs.DurationVar(&b.loginWait, "login-wait", 25*time.Second, "`TIME` that a request waits for a login before the host is told that one is required")
 	fs.BoolVar(&b.noBrowser, "no-browser", false, "print the login's address and open no browser")
 	fs.BoolVar(&b.loginFirst, "login-first", false, "log in before the host's first message is read")
 	fs.StringArrayVar(&b.ignoreTools, "ignore-tool", nil, "hide tools of this `NAME` from the host; * stands for anything (repeatable)")
-	fs.StringVar(&b.transport, "transport", "http-first", "`HOW` the server is spoken to: http-first, sse-first, http-only or sse-only")
+	fs.StringVar(&b.transport, "transport", "http-first", "`TRANSPORT` to use: http-first, sse-first, http-only or sse-only")
 	fs.Int64Var(&b.maxMessage, "max-message", 64<<20, "largest message in `BYTES`")
 	for _, own := range []string{"login-wait", "no-browser", "login-first", "ignore-tool", "transport", "max-message"} {
 		fs.Lookup(own).Annotations = map[string][]string{envFlag: nil}
@@ -102,7 +102,7 @@ func (b *bridging) translate(cmd *cobra.Command, args []string) error {
 	if len(args) == 2 {
 		port, err := strconv.Atoi(args[1])
 		if err != nil || port < 1 || port > 65535 {
-			return &usageError{"the callback port " + quote(args[1]) + " is not a port", "as in: mcpoauth proxy " + quote(args[0]) + " 3334"}
+			return &usageError{"invalid callback port " + quote(args[1]), "as in: mcpoauth proxy " + quote(args[0]) + " 3334"}
 		}
 		given["callback-port"] = args[1]
 	}
@@ -118,7 +118,7 @@ func (b *bridging) translate(cmd *cobra.Command, args []string) error {
 	for name, value := range given {
 		// As if given by its own name: environment and configuration file count less.
 		if err := cmd.Flags().Set(name, value); err != nil {
-			return &usageError{"--" + name + ": " + quote(value) + " is no value for it", "mcpoauth proxy --help"}
+			return &usageError{"invalid value " + quote(value) + " for --" + name, "mcpoauth proxy --help"}
 		}
 	}
 	if a.debug {
@@ -130,7 +130,7 @@ func (b *bridging) translate(cmd *cobra.Command, args []string) error {
 	switch strings.ToLower(a.verify) {
 	case "", "true", "1", "yes", "on":
 	case "false", "0", "no", "off":
-		return &usageError{"--verify false is not supported: anybody on the way could take the tokens", "give the server's certificate authority: --ca-file FILE"}
+		return &usageError{"--verify false is not supported: anyone on the network path could read the tokens", "give the server's certificate authority: --ca-file FILE"}
 	default:
 		f.caFile = a.verify
 	}

@@ -24,12 +24,12 @@ func newReseal(f *flags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reseal",
 		Short: "seal the stored logins with another key",
-		Long: `Seal all stored logins again with the first key that --seal gives, or with the newest of the keyring
-(--store keyring, --seal keyring). The keys after it open what they have sealed; once this is done they
-can be dropped: those of the keyring with --drop-old-keys, when nothing else is sealed with them and no
-program runs that has begun before there was a new one. With --seal-plain what is not sealed yet is
-sealed too. --new-key makes a key file, or puts a new key before those of the keyring, and does nothing
-else.`,
+		Long: `Seal all stored logins again with the first key given by --seal, or with the newest key of the keyring
+(--store keyring, --seal keyring). The other keys open the logins that they have sealed; afterwards they
+can be removed: those of the keyring with --drop-old-keys, if nothing else is sealed with them and no
+program is running that was started before the new key was made. With --seal-plain, logins that are not
+sealed yet are sealed too. --new-key makes a key file, or adds a new first key to the keyring, and does
+nothing else.`,
 		Example: `  mcpoauth reseal --new-key ~/mcpoauth.key
   mcpoauth reseal --seal file:~/mcpoauth.key --seal-plain
   mcpoauth reseal --seal file:new.key --seal file:old.key
@@ -37,8 +37,8 @@ else.`,
   mcpoauth reseal --store keyring --drop-old-keys`,
 		Args: noArgs,
 	}
-	cmd.Flags().StringVar(&r.newKey, "new-key", "", "make a `FILE` with a new key, or one in the keyring (keyring)")
-	cmd.Flags().BoolVar(&r.dropOld, "drop-old-keys", false, "then leave only the newest key in the keyring")
+	cmd.Flags().StringVar(&r.newKey, "new-key", "", "make a new key in this `FILE`, or in the keyring (keyring)")
+	cmd.Flags().BoolVar(&r.dropOld, "drop-old-keys", false, "then keep only the newest key in the keyring")
 	f.addStore(cmd)
 	run := f.runLimited(r.reseal)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -46,7 +46,7 @@ else.`,
 		case r.newKey == "":
 			return run(cmd, args)
 		case r.dropOld:
-			return &usageError{"--new-key and --drop-old-keys exclude each other", "make the new key first, and drop the old ones once all is sealed with it"}
+			return &usageError{"--new-key and --drop-old-keys exclude each other", "make the new key first, and drop the old ones once everything is sealed with it"}
 		}
 		return r.makeKey(cmd.Context())
 	}
@@ -60,7 +60,7 @@ func (r *resealing) makeKey(ctx context.Context) error {
 		if err := sealed.CreateKeyFile(r.newKey); err != nil {
 			return &usageError{trimPrefix(err), "name a file that does not exist yet, in a directory of yours"}
 		}
-		u.say("%s holds a new key; keep a copy, without it what it seals is lost", quote(r.newKey))
+		u.say("%s contains a new key; keep a copy, the logins that it seals cannot be opened without it", quote(r.newKey))
 		return nil
 	}
 	k, err := keyringstore.New(nil)
@@ -70,7 +70,7 @@ func (r *resealing) makeKey(ctx context.Context) error {
 	if err := k.NewKey(ctx); err != nil {
 		return withHint(err, "mcpoauth reseal --store keyring --drop-old-keys")
 	}
-	u.say("the keyring has a new key; move what the others have sealed to it with: mcpoauth reseal --store keyring")
+	u.say("the keyring has a new key; seal the stored logins with it: mcpoauth reseal --store keyring")
 	return nil
 }
 
@@ -80,10 +80,10 @@ func (r *resealing) reseal(ctx context.Context, _ *cobra.Command, _ []string, o 
 		Reseal(ctx context.Context) (int, error)
 	})
 	if !ok {
-		return &usageError{"there is no seal: neither --seal nor --store keyring is given", "as in --seal file:PATH"}
+		return &usageError{"logins are not sealed: neither --seal nor --store keyring is given", "as in --seal file:PATH"}
 	}
 	if _, ok := o.Store.(*keyringstore.Store); !ok && r.dropOld && !slices.Contains(r.f.seal, sealKeyring) {
-		return &usageError{"--drop-old-keys is for the keys of the keyring", "give --store keyring or --seal keyring; from a file of keys delete all but the first"}
+		return &usageError{"--drop-old-keys is for the keys of the keyring", "give --store keyring or --seal keyring; in a key file, delete all keys but the first"}
 	}
 	n, err := s.Reseal(ctx)
 	if n > 0 || err == nil {
@@ -117,6 +117,6 @@ func (r *resealing) dropOldKeys(ctx context.Context, o *mcpoauth.Options) error 
 	if err := k.DropOldKeys(ctx, keys[0]); err != nil {
 		return err
 	}
-	r.f.u.say("the keyring has only the newest key now")
+	r.f.u.say("only the newest key is left in the keyring")
 	return nil
 }

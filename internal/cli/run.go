@@ -24,15 +24,15 @@ import (
 // exitError carries the exit code of the program that run has started.
 type exitError struct{ code int }
 
-func (e *exitError) Error() string { return "the program has ended with an error of its own" }
+func (e *exitError) Error() string { return "the program failed" }
 
 func newRun(f *flags) *cobra.Command {
 	b := &bridging{f: f}
 	cmd := &cobra.Command{
 		Use:   "run URL -- COMMAND [ARGUMENT…]",
 		Short: "start a program that speaks HTTP but no OAuth",
-		Long: `Start a program with an address on this machine in its environment (MCPOAUTH_URL) that stands for the
-server and adds the access token to each request. The address has a random key in it, and only this
+		Long: `Start a program with the address of a local proxy in its environment (MCPOAUTH_URL), which adds the access
+token to each request and forwards it to the server. The address contains a random key, and only this
 machine can reach it. The exit code is the program's.`,
 		Example: `  mcpoauth run https://mcp.example.com/mcp -- sh -c 'curl -s "$MCPOAUTH_URL" -d @request.json'`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -168,7 +168,7 @@ func (g *gate) url() string { return "http://" + g.host + g.path }
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	origin := r.Header.Get("Origin")
 	if r.Host != g.host || origin != "" && origin != "http://"+g.host {
-		http.Error(w, "not from here", http.StatusForbidden)
+		http.Error(w, "only local requests to this address are accepted", http.StatusForbidden)
 		return
 	}
 	if r.URL.Path != g.path && !strings.HasPrefix(r.URL.Path, g.path+"/") || strings.Contains(r.URL.Path, "/../") || strings.HasSuffix(r.URL.Path, "/..") {

@@ -60,7 +60,7 @@ func (f *flags) setSecrets(o *mcpoauth.Options) (err error) {
 		o.Client.Secret = os.Getenv("MCPOAUTH_CLIENT_SECRET")
 	}
 	if err == nil && o.Client.Secret != "" && f.clientID == "" {
-		err = &usageError{"a client secret needs the client it belongs to", "add --client-id"}
+		err = &usageError{"a client secret was given without a client ID", "add --client-id"}
 	}
 	if err == nil && f.initialTokenFile != "" {
 		o.Client.InitialAccessToken, err = readSecret("--initial-access-token-file", f.initialTokenFile)
@@ -106,7 +106,7 @@ func parseHeaders(flag string, lines []string) (http.Header, error) {
 		name, value, ok := strings.Cut(line, ":")
 		name = strings.TrimSpace(name)
 		if !ok || name == "" || strings.ContainsAny(name, " \t\r\n") {
-			return nil, &usageError{flag + " needs \"Name: value\"", "as in " + flag + " 'X-Api-Key: ${API_KEY}'; the shell must not expand it, mcpoauth does"}
+			return nil, &usageError{flag + " needs \"Name: value\"", "as in " + flag + " 'X-Api-Key: ${API_KEY}', in single quotes: mcpoauth expands it, not the shell"}
 		}
 		value, err := expand(flag, strings.TrimSpace(value))
 		if err != nil {
@@ -150,7 +150,7 @@ func (f *flags) setTLS(o *mcpoauth.Options) error {
 			pool = x509.NewCertPool()
 		}
 		if !pool.AppendCertsFromPEM(b) {
-			return &usageError{"--ca-file " + quote(f.caFile) + " holds no certificate", "it must be a PEM file (-----BEGIN CERTIFICATE-----)"}
+			return &usageError{"--ca-file " + quote(f.caFile) + " contains no certificate", "it must be a PEM file (-----BEGIN CERTIFICATE-----)"}
 		}
 		o.Network.RootCAs = pool
 	}
@@ -202,7 +202,7 @@ const maxFile = 1 << 20
 func readFile(flag, name string) ([]byte, error) {
 	info, err := os.Stat(name)
 	if err == nil && !info.Mode().IsRegular() && info.Mode()&os.ModeNamedPipe == 0 {
-		err = errors.New("it is not a file")
+		err = errors.New("it is not a regular file")
 	}
 	var b []byte
 	if err == nil {
@@ -231,7 +231,7 @@ func readSecret(flag, name string) (string, error) {
 	}
 	s := strings.TrimRight(string(b), "\r\n")
 	if s == "" || strings.ContainsAny(s, "\r\n\x00") {
-		return "", &usageError{flag + " " + quote(name) + " does not hold one line of text", "the file must hold the secret and nothing else"}
+		return "", &usageError{flag + " " + quote(name) + " does not contain exactly one line of text", "the file must contain the secret and nothing else"}
 	}
 	return s, nil
 }

@@ -109,7 +109,7 @@ func hintFor(err error) string {
 	case mcpoauth.Hint(err) != "":
 		return mcpoauth.Hint(err)
 	case errors.Is(err, mcpoauth.ErrAccessDenied):
-		return "log in again and allow the access, or ask whoever runs the server"
+		return "log in again and allow the access, or ask the server's operator"
 	case passes && temporary.RetryAfter > 0:
 		return "the server asks to wait " + short(temporary.RetryAfter)
 	case errors.Is(err, mcpoauth.ErrTemporary):
