@@ -96,6 +96,7 @@ func throughProxy(t *testing.T, w *web, get func(*tls.ClientHelloInfo) (*tls.Cer
 
 // TestInspectCommandWithRealDocuments is what a person does with such a server: mcpoauth inspect.
 func TestInspectCommandWithRealDocuments(t *testing.T) {
+	t.Parallel()
 	program := filepath.Join(t.TempDir(), "mcpoauth")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./cmd/mcpoauth").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

@@ -93,6 +93,7 @@ func (s *television) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestALoginByACodeOnAnotherDevice(t *testing.T) {
+	t.Parallel()
 	srv := startTelevision(t, "authorization_pending", "page", "authorization_pending")
 	var shown *mcpoauth.LoginPrompt
 	c := newClient(t, srv.URL+"/mcp", mcpoauth.Options{Grant: mcpoauth.DeviceCode{}, Prompt: func(_ context.Context, p *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
@@ -122,6 +123,7 @@ func TestALoginByACodeOnAnotherDevice(t *testing.T) {
 }
 
 func TestHowALoginByACodeEnds(t *testing.T) {
+	t.Parallel()
 	for code, want := range map[string]error{"access_denied": mcpoauth.ErrAccessDenied, "expired_token": nil, "invalid_grant": nil} {
 		srv := startTelevision(t, code)
 		c := newClient(t, srv.URL+"/mcp", mcpoauth.Options{Store: memstore.New(), Grant: mcpoauth.DeviceCode{}, Prompt: func(ctx context.Context, _ *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {

@@ -21,6 +21,7 @@ import (
 )
 
 func TestACompanysIdentityProvider(t *testing.T) {
+	t.Parallel()
 	const jag = "id.jag.x"
 	idToken := unsigned(t, map[string]any{"aud": "at-idp"})
 	var asked map[string]string
@@ -203,6 +204,7 @@ func visitor(asked *atomic.Int32) mcpoauth.Prompt {
 
 // TestOneLoginAtTheCompany serves several MCP servers, restarts and renewals; it ends by itself only.
 func TestOneLoginAtTheCompany(t *testing.T) {
+	t.Parallel()
 	idp := startCompany(t)
 	judge := func(form map[string]string, _ *http.Request) string {
 		if !strings.HasPrefix(form["assertion"], "jag.") {
@@ -266,6 +268,7 @@ func TestOneLoginAtTheCompany(t *testing.T) {
 
 // TestACompanysIDTokenIsRenewed while the MCP servers' tokens are short, by one of many.
 func TestACompanysIDTokenIsRenewed(t *testing.T) {
+	t.Parallel()
 	idp := startCompany(t)
 	idp.life = 2 * time.Second
 	srv := startRobots(t, func(map[string]string, *http.Request) string { return "" })
@@ -305,6 +308,7 @@ func TestACompanysIDTokenIsRenewed(t *testing.T) {
 }
 
 func TestIDTokensThatAreNotTaken(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]func(map[string]any){
 		"of another issuer":  func(c map[string]any) { c["iss"] = "https://evil.example" },
 		"for another client": func(c map[string]any) { c["aud"] = []string{"other"} },
@@ -330,6 +334,7 @@ func TestIDTokensThatAreNotTaken(t *testing.T) {
 // TestWhatIsTheServersIsNotTheCompanys: endpoints and ways of the MCP server's authorization server are for that
 // alone. The company's login and its client's secret do not go there.
 func TestWhatIsTheServersIsNotTheCompanys(t *testing.T) {
+	t.Parallel()
 	idp := startCompany(t)
 	srv := startRobots(t, func(form map[string]string, r *http.Request) string {
 		if id, password, _ := r.BasicAuth(); strings.Contains(id+password+form["client_id"]+form["client_secret"], "idp") {

@@ -52,9 +52,12 @@ func child(url string) {
 	os.Exit(0)
 }
 
-// TestFieldManyProcessesRefreshOnce lets twenty processes find the same expired token at a server that
+// TestManyProcessesRefreshOnce lets twenty processes find the same expired token at a server that
 // revokes the whole login when an old refresh token comes back.
-func TestFieldManyProcessesRefreshOnce(t *testing.T) {
+//
+// It has a row in docs/compatibility.md.
+func TestManyProcessesRefreshOnce(t *testing.T) {
+	t.Parallel()
 	t.Run("refused by the server", func(t *testing.T) {
 		srv := authtest.New(t, nil)
 		twentyProcesses(t, srv, srv.Expire)

@@ -271,7 +271,10 @@ func prmAt(mcp string, issuers ...string) map[string]any {
 
 // Options: ClientID and ClientSecret. GitHub registers no clients, takes the secret in the form only and
 // says so nowhere, answers in forms, refreshes too, and sends errors with the status 200.
-func TestFieldGitHub(t *testing.T) {
+//
+// It has a row in docs/compatibility.md.
+func TestGitHub(t *testing.T) {
+	t.Parallel()
 	const issuer = "https://github.com/login/oauth"
 	p := &provider{
 		t: t, mcp: "https://api.githubcopilot.com/mcp/", challenge: `Bearer error="invalid_request", resource_metadata="https://api.githubcopilot.com/.well-known/oauth-protected-resource/mcp/"`,
@@ -301,7 +304,10 @@ func TestFieldGitHub(t *testing.T) {
 // Options: ClientID. It is known that the announced tenant is an alias whose document says {tenantid}, that PKCE is
 // not announced, and that Entra ID refuses the resource where it differs from the scopes. For one that is not known
 // these are AuthServer and NoResource.
-func TestFieldEntra(t *testing.T) {
+//
+// It has a row in docs/compatibility.md.
+func TestEntra(t *testing.T) {
+	t.Parallel()
 	const (
 		announced  = "https://login.microsoftonline.com/organizations/v2.0"
 		documented = "https://login.microsoftonline.com/{tenantid}/v2.0"
@@ -345,7 +351,10 @@ func TestFieldEntra(t *testing.T) {
 // Options: ClientID, ClientSecret. It is known that the person's token lies in authed_user and has the type "user";
 // for one that is not known these are TokenMember and AllowTokenType. The login remembers both, so that a refresh
 // needs no options.
-func TestFieldSlack(t *testing.T) {
+//
+// It has a row in docs/compatibility.md.
+func TestSlack(t *testing.T) {
+	t.Parallel()
 	p := &provider{
 		t: t, mcp: "https://mcp.slack.com/mcp", challenge: `Bearer resource_metadata="https://mcp.slack.com/.well-known/oauth-protected-resource"`,
 		authorize: "https://slack.com/oauth/v2_user/authorize", token: "https://slack.com/api/oauth.v2.user.access", client: "1.2", secret: "abc", method: "client_secret_post", rotating: true,
@@ -376,7 +385,10 @@ func TestFieldSlack(t *testing.T) {
 
 // Options: ClientID, ClientSecret. It is known that Google gives refresh tokens for access_type=offline only, at a
 // consent of their own, and that its endpoints have several domains. It knows no offline_access.
-func TestFieldGoogle(t *testing.T) {
+//
+// It has a row in docs/compatibility.md.
+func TestGoogle(t *testing.T) {
+	t.Parallel()
 	const mcp, issuer = "https://mail.googleapis.example/mcp", "https://accounts.google.com"
 	prm := prmAt(mcp, issuer+"/")
 	prm["scopes_supported"] = []string{"https://www.googleapis.com/auth/gmail.readonly"}
@@ -423,8 +435,11 @@ func TestFieldGoogle(t *testing.T) {
 	p.wants(p.use(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: p.client, Secret: p.secret}, Server: mcpoauth.ServerOptions{AuthorizeParams: url.Values{"prompt": {"select_account"}}}}), once)
 }
 
-// TestFieldEndpointsByHand: a server without metadata, or with what is none, whose endpoints are known.
-func TestFieldEndpointsByHand(t *testing.T) {
+// TestEndpointsByHand: a server without metadata, or with what is none, whose endpoints are known.
+//
+// It has a row in docs/compatibility.md.
+func TestEndpointsByHand(t *testing.T) {
+	t.Parallel()
 	const mcp, issuer = "https://tools.example.com/mcp", "https://as.example.com"
 	p := &provider{
 		t: t, mcp: mcp, authorize: issuer + "/a", token: issuer + "/t", client: "by-hand", method: "none", answer: usualAnswer, rotating: true,
@@ -444,7 +459,10 @@ func TestFieldEndpointsByHand(t *testing.T) {
 
 // Options: ClientID, and CallbackHost since 127.0.0.1 is not taken; outside of a test CallbackPort as well, for the
 // redirect URI is compared whole. Tokens have no expires_in, and a refresh brings no refresh token.
-func TestFieldSalesforce(t *testing.T) {
+//
+// It has a row in docs/compatibility.md.
+func TestSalesforce(t *testing.T) {
+	t.Parallel()
 	const mcp, issuer = "https://api.salesforce.com/platform/mcp/v1/sobject-all", "https://login.salesforce.com"
 	p := &provider{
 		t: t, mcp: mcp, authorize: issuer + "/services/oauth2/authorize", token: issuer + "/services/oauth2/token", client: "3MVG9.fake", method: "none",
@@ -477,7 +495,10 @@ func TestFieldSalesforce(t *testing.T) {
 
 // Options: ClientID. Cognito has no registration and does not announce PKCE, which is known; its metadata is
 // OpenID Connect's, at the end of an issuer with a path, and its endpoints are on another domain.
-func TestFieldCognito(t *testing.T) {
+//
+// It has a row in docs/compatibility.md.
+func TestCognito(t *testing.T) {
+	t.Parallel()
 	const mcp, issuer, domain = "https://tools.example.com/mcp", "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_Fake00000", "https://example.auth.eu-west-1.amazoncognito.com"
 	p := &provider{
 		t: t, mcp: mcp, authorize: domain + "/oauth2/authorize", token: domain + "/oauth2/token", client: "1example23456789", method: "none",
@@ -502,7 +523,10 @@ func TestFieldCognito(t *testing.T) {
 }
 
 // Options: none. The lists have values that no registry knows, and "none" is not among the methods.
-func TestFieldMethodsThatNobodyKnows(t *testing.T) {
+//
+// It has a row in docs/compatibility.md.
+func TestMethodsThatNobodyKnows(t *testing.T) {
+	t.Parallel()
 	const mcp, origin = "https://mcp.paypal.com/mcp", "https://mcp.paypal.com"
 	p := &provider{
 		t: t, mcp: mcp, challenge: `Bearer realm="OAuth", resource_metadata="https://mcp.paypal.com/.well-known/oauth-protected-resource/mcp", error="invalid_token", error_description="Missing or invalid access token"`,
@@ -524,7 +548,10 @@ func TestFieldMethodsThatNobodyKnows(t *testing.T) {
 
 // Options: none. The issuer has a path, but its metadata lies at the root of the host only, and the resource's
 // at the root of the MCP server; whose they are is in them.
-func TestFieldMetadataOnlyAtTheOrigin(t *testing.T) {
+//
+// It has a row in docs/compatibility.md.
+func TestMetadataOnlyAtTheOrigin(t *testing.T) {
+	t.Parallel()
 	const mcp, issuer = "https://mcp.example.com/v1/mcp", "https://login.example.com/realms/tools"
 	p := &provider{
 		t: t, mcp: mcp, authorize: issuer + "/authorize", token: issuer + "/token", register: issuer + "/register", method: "none", rotating: true, iss: issuer,
@@ -548,7 +575,10 @@ func TestFieldMetadataOnlyAtTheOrigin(t *testing.T) {
 
 // Options: ClientID and ClientSecret. Issuer and endpoints have paths that end in slashes, the endpoints
 // outside of the issuer's.
-func TestFieldIssuerWithAPath(t *testing.T) {
+//
+// It has a row in docs/compatibility.md.
+func TestIssuerWithAPath(t *testing.T) {
+	t.Parallel()
 	const mcp, issuer, base = "https://tools.example.com/mcp", "https://authentik.example.com/application/o/hireling/", "https://authentik.example.com/application/o/"
 	p := &provider{
 		t: t, mcp: mcp, authorize: base + "authorize/", token: base + "token/", client: "hireling", secret: "p&p=1", method: "client_secret_basic", rotating: true, iss: issuer,
@@ -563,7 +593,10 @@ func TestFieldIssuerWithAPath(t *testing.T) {
 
 // Options: none. Every address that is nothing else is a page of an application; metadata is at one of those
 // that come last.
-func TestFieldPagesAtWellKnownAddresses(t *testing.T) {
+//
+// It has a row in docs/compatibility.md.
+func TestPagesAtWellKnownAddresses(t *testing.T) {
+	t.Parallel()
 	const mcp, issuer = "https://app.example.com/mcp", "https://app.example.com/auth"
 	app := corpusFile(t, "outline-prm.html")
 	p := &provider{
@@ -587,7 +620,10 @@ func TestFieldPagesAtWellKnownAddresses(t *testing.T) {
 
 // Options: none for the authorization server that registers clients; ClientID and AuthServer for the
 // company's own, which comes first and does not.
-func TestFieldSeveralAuthorizationServers(t *testing.T) {
+//
+// It has a row in docs/compatibility.md.
+func TestSeveralAuthorizationServers(t *testing.T) {
+	t.Parallel()
 	const mcp, company, public = "https://tools.example.com/mcp", "https://sso.example.com", "https://login.example.net"
 	server := func(issuer string) map[string]any {
 		return map[string]any{

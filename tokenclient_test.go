@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -19,33 +19,83 @@ import (
 	"github.com/mcpoauth/mcpoauth/store/memstore"
 )
 
-// A record that does not say when the access token ends is used until the server refuses it, and then refreshed.
-func TestFieldARestartWithoutAnExpiry(t *testing.T) {
+// TestLifetimesThatCannotBe: a server says 0, or a clock is off. There is no refresh for each request.
+//
+// It has a row in docs/compatibility.md.
+func TestLifetimesThatCannotBe(t *testing.T) {
+	t.Parallel()
+	for name, life := range map[string]any{"0": 0, "negative": -60, "one second": 1, "text": "soon"} {
+		t.Run(name, func(t *testing.T) {
+			srv := authtest.New(t, nil)
+			srv.Set(func(f *authtest.Faults) {
+				f.TokenAnswer = func(doc map[string]any) { doc["expires_in"] = life }
+			})
+			c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt})
+			start := time.Now()
+			for range 20 {
+				if status := ping(t, c); status != http.StatusOK {
+					t.Fatalf("status %d", status)
+				}
+			}
+			if most := 1 + int(time.Since(start)/(900*time.Millisecond)); srv.Count("refresh") > most || srv.Count("authorize") != 1 {
+				t.Errorf("%d refreshes in %v, %d logins", srv.Count("refresh"), time.Since(start), srv.Count("authorize"))
+			}
+		})
+	}
+}
+
+// The token endpoint redirects: neither code nor refresh token goes there.
+//
+// It has a row in docs/compatibility.md.
+func TestRedirectsOfTheTokenEndpoint(t *testing.T) {
+	t.Parallel()
+	hits := 0
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hits++ }))
+	defer other.Close()
 	srv := authtest.New(t, nil)
 	st := memstore.New()
-	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt})
-	ping(t, c)
-	rec := stored(t, st, c)
-	rec.Expiry = time.Time{}
-	overwrite(t, st, c, rec)
-	for range 2 {
-		ping(t, newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st}))
+	away := func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Header().Set("Location", other.URL)
+		w.WriteHeader(http.StatusTemporaryRedirect)
+		return true
 	}
-	if srv.Count("refresh") != 0 {
-		t.Errorf("%d refreshes of a good token", srv.Count("refresh"))
+	for _, leg := range []string{"registration", "token", "refresh", "revocation"} {
+		srv.Set(func(f *authtest.Faults) {
+			f.Intercept = map[string]func(http.ResponseWriter, *http.Request) bool{leg: away}
+		})
+		c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt})
+		var err error
+		switch leg {
+		case "refresh":
+			srv.Expire()
+			_, err = tryPing(c)
+		case "revocation":
+			srv.Set(func(*authtest.Faults) {})
+			var res *mcpoauth.LogoutResult
+			if res, err = c.Logout(t.Context()); err == nil && !res.Revoked {
+				err = errors.New("the server could not be told")
+			}
+		default:
+			_, err = c.Login(t.Context(), nil)
+		}
+		if err == nil {
+			t.Errorf("%s: no error", leg)
+		}
+		srv.Set(func(f *authtest.Faults) { f.Intercept = nil })
+		if leg == "token" {
+			ping(t, c)
+		}
 	}
-	srv.Expire()
-	before := len(srv.Requests())
-	if s := ping(t, newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st})); s != 200 {
-		t.Errorf("status %d", s)
-	}
-	if got := legs(srv)[before:]; !slices.Equal(got, []string{"mcp", "refresh", "mcp"}) {
-		t.Errorf("requests %v", got)
+	if hits != 0 {
+		t.Errorf("another origin got %d requests", hits)
 	}
 }
 
 // Token responses arrive as forms, under any content type, also where JSON was asked for.
-func TestFieldTokensAsForms(t *testing.T) {
+//
+// It has a row in docs/compatibility.md.
+func TestTokensAsForms(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct{ contentType, body string }{
 		"a form":                  {"application/x-www-form-urlencoded", "access_token=access-%d&refresh_token=refresh-%d&token_type=bearer&expires_in=3600"},
 		"a form as plain text":    {"text/plain; charset=utf-8", "access_token=access-%d&refresh_token=refresh-%d&token_type=bearer&expires_in=3600"},
@@ -74,7 +124,10 @@ func TestFieldTokensAsForms(t *testing.T) {
 }
 
 // Errors come with the status 200, and answers without a token do.
-func TestFieldErrorsWithTheStatusOfSuccess(t *testing.T) {
+//
+// It has a row in docs/compatibility.md.
+func TestErrorsWithTheStatusOfSuccess(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct{ contentType, body, code string }{
 		"an error":               {"application/json", `{"error":"incorrect_client_credentials","error_description":"No."}`, "invalid_client"},
 		"an error in a form":     {"application/x-www-form-urlencoded", "error=bad_verification_code&error_description=No.", "invalid_grant"},
@@ -112,7 +165,9 @@ func TestFieldErrorsWithTheStatusOfSuccess(t *testing.T) {
 
 // expires_in comes as anything. What says nothing is used until the server refuses it; what says that the token
 // has ended is refreshed, but not per request.
-func TestFieldExpiresIn(t *testing.T) {
+//
+// It has a row in docs/compatibility.md.
+func TestExpiresIn(t *testing.T) {
 	jwt := "e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"exp":1}`)) + ".x"
 	for name, tc := range map[string]struct {
 		value   any
@@ -128,7 +183,8 @@ func TestFieldExpiresIn(t *testing.T) {
 		"a list":         {[]any{3600}, 0, false},
 		"zero":           {0, -1, true},
 		"negative":       {-1, -1, true},
-		"huge":           {json.Number("1e300"), -2, false},
+		"huge":           {json.Number("1e300"), 0, false},
+		"milliseconds":   {3600000, 0, false},
 		"a second":       {1, 1, true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -189,75 +245,5 @@ func TestFieldExpiresIn(t *testing.T) {
 				}
 			})
 		})
-	}
-}
-
-// A token that is still good is used on while the authorization server is in trouble.
-func TestFieldTroubleWhileTheTokenIsGood(t *testing.T) {
-	srv := authtest.New(t, nil)
-	srv.Set(func(f *authtest.Faults) { f.TokenAnswer = func(m map[string]any) { m["expires_in"] = 30 } })
-	st := memstore.New()
-	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt})
-	ping(t, c)
-	srv.Set(func(f *authtest.Faults) { f.Fail, f.RetryAfter = map[string]int{"refresh": 503}, "30" })
-	for range 5 {
-		if _, err := c.Token(t.Context(), &mcpoauth.TokenOptions{MinValidity: time.Hour}); err != nil {
-			t.Error(err)
-		}
-		ping(t, c)
-	}
-	if n := srv.Count("refresh"); n != 1 {
-		t.Errorf("%d refreshes, though the server asked for a pause", n)
-	}
-	srv.Expire()
-	_, err := tryPing(c)
-	var temporary *mcpoauth.TemporaryError
-	if !errors.As(err, &temporary) || temporary.RetryAfter < 20*time.Second {
-		t.Errorf("got %v", err)
-	}
-}
-
-// A refresh that does not repeat the refresh token and the scopes has not taken them away.
-func TestFieldARefreshThatRepeatsNothing(t *testing.T) {
-	srv := authtest.New(t, &authtest.Options{NoRotation: true})
-	st := memstore.New()
-	ping(t, newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt}))
-	srv.Set(func(f *authtest.Faults) {
-		f.TokenAnswer = func(m map[string]any) { delete(m, "scope"); delete(m, "token_type"); delete(m, "refresh_token") }
-	})
-	for range 3 {
-		srv.Expire()
-		c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: nobody(t)}) // each time after a restart
-		ping(t, c)
-		if rec := stored(t, st, c); rec.RefreshToken == "" || !slices.Contains(rec.Scopes, "mcp:read") || rec.Resource != srv.MCPURL() {
-			t.Errorf("%+v", rec)
-		}
-	}
-	if srv.Count("refresh") != 3 || srv.Count("authorize") != 1 {
-		t.Errorf("%d refreshes, %d logins", srv.Count("refresh"), srv.Count("authorize"))
-	}
-}
-
-// The authorization server takes no resource parameter. The error names the setting, and with it no request has one.
-func TestFieldTheResourceIsRefused(t *testing.T) {
-	srv := authtest.New(t, nil)
-	srv.Set(func(f *authtest.Faults) { f.RejectResource = true })
-	o := mcpoauth.Options{Store: memstore.New(), Prompt: (&person{srv: srv}).prompt}
-	if _, err := newClient(t, srv.MCPURL(), o).Login(t.Context(), nil); err == nil || !strings.Contains(mcpoauth.Hint(err), "--no-resource (Options.Server.NoResource)") {
-		t.Errorf("got %v (%s)", err, mcpoauth.Hint(err))
-	}
-	before := len(srv.Requests())
-	o.Server.NoResource = true
-	ping(t, newClient(t, srv.MCPURL(), o))
-	srv.Expire()
-	// The login remembers it.
-	ping(t, newClient(t, srv.MCPURL(), mcpoauth.Options{Store: o.Store}))
-	for _, r := range srv.Requests()[before:] {
-		if r.Query.Has("resource") || r.Form.Has("resource") {
-			t.Errorf("%s has a resource", r.Leg)
-		}
-	}
-	if srv.Count("refresh") != 1 {
-		t.Errorf("%d refreshes", srv.Count("refresh"))
 	}
 }

@@ -13,7 +13,10 @@ import (
 
 // Which scopes are asked for: what a person says, else what the challenge says, else what the resource lists,
 // else none. Nothing is made up.
-func TestFieldWhichScopesAreAskedFor(t *testing.T) {
+//
+// It has a row in docs/compatibility.md.
+func TestWhichScopesAreAskedFor(t *testing.T) {
+	t.Parallel()
 	challenged := `Bearer scope="c", error="invalid_token"`
 	for name, tc := range map[string]struct {
 		listed    []string // of the resource; nil leaves the member out
@@ -60,7 +63,10 @@ func TestFieldWhichScopesAreAskedFor(t *testing.T) {
 }
 
 // One scope of those that the resource lists is unknown to the authorization server.
-func TestFieldAScopeThatTheServerDoesNotKnow(t *testing.T) {
+//
+// It has a row in docs/compatibility.md.
+func TestAScopeThatTheServerDoesNotKnow(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	srv.Set(func(f *authtest.Faults) { f.ResourceScopes = []string{"mcp:read", "mcp:bad"} })
 	o := mcpoauth.Options{Prompt: (&person{srv: srv}).prompt}
@@ -76,7 +82,10 @@ func TestFieldAScopeThatTheServerDoesNotKnow(t *testing.T) {
 
 // Some servers give refresh tokens to those who ask for offline_access and to nobody else; some know no such
 // scope and refuse it.
-func TestFieldOfflineAccess(t *testing.T) {
+//
+// It has a row in docs/compatibility.md.
+func TestOfflineAccess(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		known, needed bool
 		o             mcpoauth.Options
@@ -120,48 +129,6 @@ func TestFieldOfflineAccess(t *testing.T) {
 			said := slices.ContainsFunc(notes, func(s string) bool { return strings.Contains(s, "no refresh token") })
 			if said == tc.refreshes {
 				t.Errorf("notes %q", notes)
-			}
-		})
-	}
-}
-
-// PKCE is not advertised in one document, in the other, in none.
-func TestFieldPKCEIsNotAdvertised(t *testing.T) {
-	const mcp, issuer = "https://tools.example.com/mcp", "https://login.example.com"
-	silent := metadataOf(issuer)
-	delete(silent, "code_challenge_methods_supported")
-	plain := metadataOf(issuer)
-	plain["code_challenge_methods_supported"] = []string{"plain"}
-	for name, tc := range map[string]struct {
-		oauth, openID map[string]any
-		good, lifted  bool
-	}{
-		"in the OpenID document": {silent, metadataOf(issuer), true, true},
-		"in the OAuth document":  {metadataOf(issuer), silent, true, true},
-		"in none":                {silent, silent, false, true},
-		"S256 is not among them": {plain, plain, false, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			p := inOrder(t, mcp, issuer)
-			p.documents[issuer+"/.well-known/oauth-authorization-server"] = tc.oauth
-			p.documents[issuer+"/.well-known/openid-configuration"] = tc.openID
-			if tc.good {
-				p.wants(p.use(mcpoauth.Options{}), registeredOnce)
-				return
-			}
-			hint := "--allow-missing-pkce"
-			if !tc.lifted {
-				hint = ""
-			}
-			p.refused(mcpoauth.Options{}, hint)
-			if slices.Contains(p.requests, "authorize") {
-				t.Error("a person was asked")
-			}
-			p.requests = nil
-			if tc.lifted {
-				p.wants(p.use(mcpoauth.Options{Allow: mcpoauth.Allow{MissingPKCE: true}}), registeredOnce) // the challenge is sent, p checks it
-			} else {
-				p.refused(mcpoauth.Options{Allow: mcpoauth.Allow{MissingPKCE: true}}, "")
 			}
 		})
 	}
