@@ -12,7 +12,8 @@ set -euo pipefail
 T=$(mktemp -d)
 trap 'rm -rf "$T"' EXIT
 export GOMODCACHE="$T/mod" GOFLAGS="-modcacherw -mod=mod" GOWORK=off
-cd "$T"
+mkdir "$T/probe"
+cd "$T/probe"
 cat >go.mod <<'EOF'
 module probe
 
@@ -195,5 +196,5 @@ func main() {
 	}
 }
 EOF
-go mod tidy >/dev/null 2>&1
+go mod tidy >"$T/log" 2>&1 || { cat "$T/log"; exit 1; }
 go run .
