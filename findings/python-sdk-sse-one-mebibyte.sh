@@ -74,7 +74,7 @@ def mcp_answer(method, body):
     """What a plain MCP server of revision 2025-11-25 says."""
     if method != "POST":
         return 405, {"Allow": "POST"}
-    if "id" not in body:
+    if "id" not in body or "method" not in body:
         return 202, {}
     results = {
         "initialize": {"protocolVersion": "2025-11-25", "capabilities": {"tools": {"listChanged": True}},
