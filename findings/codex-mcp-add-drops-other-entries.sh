@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Codex CLI 0.171.0: `codex mcp add NAME` writes all other MCP servers of config.toml anew and drops what it does
 # not know.
-# Expected: adding an entry leaves the rest of the file as it is; Codex edits TOML with a library that keeps
-# comments and order, and it loads a file with unknown keys without a word.
+# Expected: adding an entry leaves the rest of the file as it is; Codex uses a TOML library that keeps
+# comments and order, and it loads a file with unknown keys without a warning.
 # Instead every [mcp_servers.*] table is printed again: comments inside and between them go, the comment at the
 # head of the file goes if such a table comes first, inline and dotted forms become tables, 10 becomes 10.0,
 # CRLF becomes LF, and keys that this version does not know are lost, subtables included.

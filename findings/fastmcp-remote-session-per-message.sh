@@ -102,7 +102,7 @@ import os, subprocess
 
 
 class Bridge:
-    """A stdio bridge, played at by a host."""
+    """A stdio bridge, driven as a host would drive it."""
 
     def __init__(self, *command):
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

@@ -2,8 +2,8 @@
 # Go SDK go-sdk v1.8.0: with an OAuth handler, every request that is answered with 403 is sent a second time.
 # Expected (RFC 9110, 15.5.4): a 403 without an insufficient_scope challenge is final, "the client SHOULD NOT
 # automatically repeat the request with the same credentials".
-# Instead the handler takes such a 403 for nothing to do and reports success, and the transport then repeats the
-# POST with the same token. The server sees each forbidden tool call twice; without a handler it sees it once.
+# Instead the handler finds nothing to do and reports success, so the transport repeats the POST with the same
+# token. The server sees each forbidden tool call twice; without a handler it sees it once.
 # A server that counts, bills or locks out on 403 counts double, so it should count by JSON-RPC id within a
 # session. A client should repeat a request after a 403 only when it has got a token with more scopes.
 set -euo pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# mcp-remote 0.15.1: a request whose id is a large integer is dropped, and the host waits for ever.
+# mcp-remote 0.15.1: a request whose id is a large integer is dropped, and the host gets no answer.
 # Expected (JSON-RPC 2.0, MCP base protocol): an id is a string or an integer of any size and comes back as it
 # was; 9007199254740993 is an ordinary 64-bit counter. At worst it would come back rounded.
 # Instead the schema check of the message fails before it is sent on, the bridge writes a line to stderr, and
@@ -100,7 +100,7 @@ import os, subprocess
 
 
 class Bridge:
-    """A stdio bridge, played at by a host."""
+    """A stdio bridge, driven as a host would drive it."""
 
     def __init__(self, *command):
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

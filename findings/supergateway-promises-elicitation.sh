@@ -5,8 +5,8 @@
 # the requests on too, as mcp-remote does; or it takes out what it cannot carry.
 # Instead the host's elicitation capability reaches the server word for word, while requests of the server are
 # answered inside the bridge with -32601; the host never sees them.
-# A server must take -32601 to elicitation/create for "not supported here" in spite of the capability, and not
-# fail the tool. A bridge should declare only what it carries.
+# A server must read -32601 to elicitation/create as "not supported here" despite the capability, and not fail
+# the tool. A bridge should declare only what it carries.
 set -euo pipefail
 T=$(mktemp -d)
 trap 'rm -rf "$T"' EXIT
@@ -100,7 +100,7 @@ import os, subprocess
 
 
 class Bridge:
-    """A stdio bridge, played at by a host."""
+    """A stdio bridge, driven as a host would drive it."""
 
     def __init__(self, *command):
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

@@ -4,7 +4,7 @@
 # Expected: a server may answer a request with an HTTP error status whose body is the JSON-RPC error response
 # for that very id; the caller sees code -32602 and `data`, as it does in the Python SDK (2.3.0).
 # Instead, on a connection of revision 2025-11-25, the caller gets an HTTP error whose `code` is the SDK's own
-# word, whose `data` has status and text, and whose message is the whole body behind "Error POSTing to
+# constant, whose `data` has status and text, and whose message is the whole body behind "Error POSTing to
 # endpoint". With HTTP 200 the same body gives code and data.
 # A server should send errors that callers act upon (URL elicitation, bad arguments) with status 200. A bridge
 # built on this client must parse the text of such errors, or it turns every one into a transport failure.

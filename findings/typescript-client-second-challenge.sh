@@ -3,8 +3,8 @@
 # Expected (RFC 9110, 11.6.1): WWW-Authenticate holds a list of challenges, in one line or in several, a client
 # takes the one that it understands, and any number of spaces may follow the scheme.
 # Instead the text is split at single spaces and the first word must be Bearer (or DPoP). With `Basic` or
-# `Negotiate` before it, or with two spaces after it, resource_metadata and scope are lost without a word: the
-# login asks the default well-known address and no scope. The Python SDK (2.3.0) finds them in all four.
+# `Negotiate` before it, or with two spaces after it, resource_metadata and scope are lost without an error:
+# the login uses the default well-known address and asks for no scope. The Python SDK (2.3.0) finds them in all four.
 # A server should send the Bearer challenge as the first header line, with one space. A client or bridge should
 # parse the list, and a bridge that repeats challenges to such a client should put Bearer first.
 set -euo pipefail
