@@ -347,7 +347,7 @@ func (t *trip) sendBound(s *session) (*http.Response, error) {
 		if try >= patience {
 			// Other requests use up each nonce: let them pass, not all at the same time.
 			select {
-			case <-time.After(rand.N(nonceWait)): //nolint:gosec // not a secret
+			case <-time.After(rand.N(nonceWait)): // not a secret
 			case <-t.out.Context().Done():
 				closeBody(t.out)
 				return nil, t.out.Context().Err()
