@@ -79,6 +79,7 @@ var rules = map[string]rule{
 		ours:   []string{"", "authtest", "internal/record", "store", "store/...", "internal/testserver"},
 		others: []string{"golang.org/x/oauth2", "github.com/jackc/pgx", "github.com/valkey-io/valkey-go"},
 	},
+	"internal/trials/closing": {ours: []string{"", "authtest", "store/memstore"}},
 	"internal/trials/day":     {ours: []string{"", "authtest", "store/filestore", "internal/cli", "internal/trials/host"}, others: []string{"go.uber.org/goleak"}},
 	"internal/trials/host":    {},
 	"internal/trials/hostile": {ours: []string{"internal/trials/host"}},
