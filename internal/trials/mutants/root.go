@@ -19,11 +19,11 @@ var rootMutants = []mutant{
 		why: "an authorization server that promised its issuer in the callback may leave it out (RFC 9207 section 2.4)",
 	},
 	{
-		file: "tokensource.go", old: `if !sameOrigin(d.Server.TokenEndpoint, rec.TokenEndpoint) && !sameOrigin(`, new: `if d.Server.TokenEndpoint == "" && !sameOrigin(`, tests: ".",
+		file: "tokensource.go", old: `if !resource.SameOriginOf(d.Server.TokenEndpoint, rec.TokenEndpoint) && !resource.SameOriginOf(`, new: `if d.Server.TokenEndpoint == "" && !resource.SameOriginOf(`, tests: ".",
 		why: "the refresh token goes to any host that the metadata names as the moved token endpoint",
 	},
 	{
-		file: "register.go", old: `(sameOrigin(reg.ClientURI, reg.Endpoint) || sameOrigin(reg.ClientURI, reg.Issuer))`, new: `(reg.ClientURI != "" || sameOrigin(reg.ClientURI, reg.Issuer))`, tests: ".",
+		file: "register.go", old: `(resource.SameOriginOf(reg.ClientURI, reg.Endpoint) || resource.SameOriginOf(reg.ClientURI, reg.Issuer))`, new: `(reg.ClientURI != "" || resource.SameOriginOf(reg.ClientURI, reg.Issuer))`, tests: ".",
 		why: "the registration access token goes to any host that the server named",
 	},
 }
