@@ -49,6 +49,7 @@ func areas() []area {
 		{"stores", storesMutants},
 		{"bridge", bridgeMutants},
 		{"cli", cliMutants},
+		{"terminal", terminalMutants},
 	}
 }
 
