@@ -2,7 +2,7 @@
 // requests come out, and they stay authorized across restarts, processes and machines.
 //
 //	client, err := mcpoauth.New("https://mcp.example.com/mcp", &mcpoauth.Options{
-//		Prompt: mcpoauth.BrowserPrompt(os.Stderr),
+//		Prompt: mcpoauth.TerminalPrompt(os.Stdin, os.Stderr, nil),
 //	})
 //	if err != nil {
 //		return err
@@ -22,7 +22,7 @@
 //
 // Without [Options.Prompt] nothing ever opens a browser: what would need a person fails with
 // [ErrLoginRequired]. [Client.Token] never prompts at all. Faults that may pass are [ErrTemporary]
-// and end no login.
+// and end no login. [TerminalPrompt] is the Prompt for a person at a terminal, the one of the command too.
 //
 // # Without a browser, without a person
 //

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mcpoauth/mcpoauth"
@@ -98,10 +99,11 @@ type company struct {
 	refresh   string
 }
 
-func startCompany(t *testing.T) *company {
+func startCompany(t *testing.T) *company { return startCompanyOn(t, nil) }
+
+func startCompanyOn(t *testing.T, n *memoryNetwork) *company {
 	c := &company{t: t, life: time.Hour, n: map[string]int{}, nonces: map[string]string{}, pkce: map[string]string{}}
-	c.Server = httptest.NewServer(http.HandlerFunc(c.serve))
-	t.Cleanup(c.Close)
+	c.Server = n.serve(t, http.HandlerFunc(c.serve))
 	return c
 }
 
@@ -269,13 +271,18 @@ func TestOneLoginAtTheCompany(t *testing.T) {
 // TestACompanysIDTokenIsRenewed while the MCP servers' tokens are short, by one of many.
 func TestACompanysIDTokenIsRenewed(t *testing.T) {
 	t.Parallel()
-	idp := startCompany(t)
+	synctest.Test(t, testACompanysIDTokenIsRenewed)
+}
+
+func testACompanysIDTokenIsRenewed(t *testing.T) {
+	n := newMemoryNetwork()
+	idp := startCompanyOn(t, n)
 	idp.life = 2 * time.Second
-	srv := startRobots(t, func(map[string]string, *http.Request) string { return "" })
+	srv := startRobotsOn(t, n, func(map[string]string, *http.Request) string { return "" })
 	srv.life = 1
 	st := memstore.New()
 	var asked atomic.Int32
-	o := mcpoauth.Options{Store: st, Prompt: visitor(&asked), Client: mcpoauth.ClientOptions{ID: "agent", Secret: "s"}, Grant: mcpoauth.EnterpriseManaged{
+	o := mcpoauth.Options{Store: st, Prompt: n.person(t, &asked), Network: mcpoauth.NetworkOptions{HTTPClient: n.client(t)}, Client: mcpoauth.ClientOptions{ID: "agent", Secret: "s"}, Grant: mcpoauth.EnterpriseManaged{
 		Issuer: idp.URL, ClientID: "at-idp", ClientSecret: "idp-secret",
 	}}
 	ping(t, newClient(t, srv.url(), o))

@@ -60,6 +60,29 @@ func ExampleNew() {
 	// Output: 200 OK {"id":1,"jsonrpc":"2.0","result":{}}
 }
 
+// The prompt of the command serves a program too. Here a test's person is the browser.
+func ExampleTerminalPrompt() {
+	srv, _ := exampleServer()
+	defer srv.Close()
+	client, err := mcpoauth.New(srv.MCPURL(), &mcpoauth.Options{
+		Store: memstore.New(),
+		Prompt: mcpoauth.TerminalPrompt(os.Stdin, io.Discard, &mcpoauth.TerminalOptions{
+			OpenBrowser: func(ctx context.Context, url string) error {
+				_, err := srv.Browser(ctx, url)
+				return err
+			},
+		}),
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.Close(context.Background())
+	token, err := client.Login(context.Background(), nil)
+	fmt.Println(token.Type(), err)
+	// Output: Bearer <nil>
+}
+
 // Any http.Client takes the Transport, with the base that it has.
 func ExampleTransport() {
 	srv, person := exampleServer()

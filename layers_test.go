@@ -33,7 +33,7 @@ var layers = []string{
 	// The login in memory and in the store.
 	"loginstore.go", "session.go", "given.go", "cooldown.go",
 	// What all of them know.
-	"settings.go", "assertion.go", "grants.go", "prompt.go", "findings.go", "redact.go", "token.go", "trace.go", "options.go", "errors.go", "urls.go", "version.go", "doc.go",
+	"settings.go", "assertion.go", "grants.go", "prompt_terminal.go", "prompt.go", "findings.go", "redact.go", "token.go", "trace.go", "options.go", "errors.go", "urls.go", "version.go", "doc.go",
 }
 
 // typeCheck parses and checks the package's own files, with the export data of what they import.

@@ -197,9 +197,9 @@ func TestAPersonIsSlowerThanAConnection(t *testing.T) {
 	srv := authtest.New(t, nil)
 	p := &person{srv: srv}
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{
-		Network: mcpoauth.NetworkOptions{HTTPClient: &http.Client{Timeout: time.Second}},
+		Network: mcpoauth.NetworkOptions{HTTPClient: &http.Client{Timeout: 500 * time.Millisecond}},
 		Prompt: func(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
-			time.Sleep(1500 * time.Millisecond)
+			time.Sleep(750 * time.Millisecond)
 			return p.prompt(ctx, lp)
 		},
 	})

@@ -57,6 +57,7 @@ func TestATokenThatCannotBeSaved(t *testing.T) {
 
 // TestCloseWaitsForNoStore: a locked keyring, or another process with the lock, holds up nobody who wants to end.
 func TestCloseWaitsForNoStore(t *testing.T) {
+	t.Parallel()
 	for _, what := range []string{"load", "lock"} {
 		synctest.Test(t, func(t *testing.T) {
 			st := &stuckStore{Store: memstore.New(), stuck: make(chan struct{})}

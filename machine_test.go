@@ -48,9 +48,12 @@ type robots struct {
 }
 
 func startRobots(t *testing.T, judge func(map[string]string, *http.Request) string) *robots {
+	return startRobotsOn(t, nil, judge)
+}
+
+func startRobotsOn(t *testing.T, n *memoryNetwork, judge func(map[string]string, *http.Request) string) *robots {
 	r := &robots{life: 3600, valid: map[string]bool{}, judge: judge}
-	r.Server = httptest.NewServer(http.HandlerFunc(r.serve))
-	t.Cleanup(r.Close)
+	r.Server = n.serve(t, http.HandlerFunc(r.serve))
 	return r
 }
 

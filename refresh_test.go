@@ -7,7 +7,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mcpoauth/mcpoauth"
@@ -121,16 +123,24 @@ func TestARefreshThatRepeatsNothing(t *testing.T) {
 // It has a row in docs/compatibility.md.
 func TestARestartRefreshesAndNothingElse(t *testing.T) {
 	t.Parallel()
-	srv := authtest.New(t, &authtest.Options{AccessTokenLifetime: time.Second})
-	st, err := filestore.New(t.TempDir())
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) { testARestartRefreshesAndNothingElse(t, dir) })
+}
+
+func testARestartRefreshesAndNothingElse(t *testing.T, dir string) {
+	n := newMemoryNetwork()
+	srv := n.authtest(t, authtest.Options{AccessTokenLifetime: time.Second})
+	st, err := filestore.New(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt})
+	var asked atomic.Int32
+	network := mcpoauth.NetworkOptions{HTTPClient: n.client(t)}
+	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: n.person(t, &asked), Network: network})
 	ping(t, c)
 	time.Sleep(1100 * time.Millisecond)
 	before := len(srv.Requests())
-	c2 := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: nobody(t)})
+	c2 := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: nobody(t), Network: network})
 	if s := ping(t, c2); s != 200 {
 		t.Fatalf("status %d", s)
 	}
@@ -182,8 +192,14 @@ func TestManyRequestsRefreshOnce(t *testing.T) {
 // It has a row in docs/compatibility.md.
 func TestAWaiterWhoLeavesStopsNothing(t *testing.T) {
 	t.Parallel()
-	srv := authtest.New(t, nil)
-	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt})
+	synctest.Test(t, testAWaiterWhoLeavesStopsNothing)
+}
+
+func testAWaiterWhoLeavesStopsNothing(t *testing.T) {
+	n := newMemoryNetwork()
+	srv := n.authtest(t, authtest.Options{})
+	var asked atomic.Int32
+	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: n.person(t, &asked), Network: mcpoauth.NetworkOptions{HTTPClient: n.client(t)}})
 	ping(t, c)
 	srv.Set(func(f *authtest.Faults) { f.TokenDelay = time.Second })
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
@@ -193,9 +209,7 @@ func TestAWaiterWhoLeavesStopsNothing(t *testing.T) {
 		_, err := c.Token(ctx, &mcpoauth.TokenOptions{MinValidity: 2 * time.Hour})
 		errs <- err
 	}()
-	for end := time.Now().Add(20 * time.Second); srv.Count("refresh") == 0 && time.Now().Before(end); {
-		time.Sleep(time.Millisecond)
-	}
+	synctest.Wait() // the refresh is on its way
 	if _, err := c.Token(context.Background(), &mcpoauth.TokenOptions{MinValidity: 2 * time.Hour}); err != nil {
 		t.Errorf("the other waiter got %v", err)
 	}
@@ -292,11 +306,17 @@ func TestARevokedRefreshTokenEndsTheLoginAndKeepsTheRegistration(t *testing.T) {
 // It has a row in docs/compatibility.md.
 func TestAnExpiredClientSecret(t *testing.T) {
 	t.Parallel()
-	srv := authtest.New(t, nil)
+	synctest.Test(t, testAnExpiredClientSecret)
+}
+
+func testAnExpiredClientSecret(t *testing.T) {
+	n := newMemoryNetwork()
+	srv := n.authtest(t, authtest.Options{})
 	srv.Set(func(f *authtest.Faults) {
 		f.RegistrationAuthMethod, f.SecretLifetime = "client_secret_basic", 2*time.Second
 	})
-	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt})
+	var asked atomic.Int32
+	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: n.person(t, &asked), Network: mcpoauth.NetworkOptions{HTTPClient: n.client(t)}})
 	ping(t, c)
 	time.Sleep(2100 * time.Millisecond)
 	srv.Expire()

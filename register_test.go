@@ -158,7 +158,7 @@ func TestAForgottenClientIsADeadEnd(t *testing.T) {
 	ping(t, newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt}))
 	srv.ForgetClients()
 	pages := 0
-	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, LoginTimeout: 2 * time.Second, Prompt: func(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
+	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, LoginTimeout: 700 * time.Millisecond, Prompt: func(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
 		if _, err := srv.Browser(ctx, lp.URL); err != nil {
 			pages++ // the person reads it and comes back to nobody
 		}

@@ -168,6 +168,7 @@ func TestErrorsWithTheStatusOfSuccess(t *testing.T) {
 //
 // It has a row in docs/compatibility.md.
 func TestExpiresIn(t *testing.T) {
+	t.Parallel()
 	jwt := "e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"exp":1}`)) + ".x"
 	for name, tc := range map[string]struct {
 		value   any

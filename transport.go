@@ -209,8 +209,11 @@ func (t *trip) run(s *session, reason string) (*http.Response, error) {
 func (t *trip) prepare() {
 	r := *t.req
 	t.out = &r
-	r.Header = make(http.Header, len(t.req.Header)+1)
-	maps.Copy(r.Header, t.req.Header)
+	// A clone copies the table as it is; making a new one would hash each name again, which is most of the cost of a
+	// request.
+	if r.Header = maps.Clone(t.req.Header); r.Header == nil {
+		r.Header = make(http.Header, 1)
+	}
 	switch {
 	case t.req.Body == nil || t.req.Body == http.NoBody:
 	case t.req.GetBody != nil:

@@ -8,7 +8,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mcpoauth/mcpoauth"
@@ -21,8 +23,14 @@ import (
 // It has a row in docs/compatibility.md.
 func TestForbiddenForAnExpiredToken(t *testing.T) {
 	t.Parallel()
-	srv := authtest.New(t, &authtest.Options{AccessTokenLifetime: 2 * time.Second})
-	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt})
+	synctest.Test(t, testForbiddenForAnExpiredToken)
+}
+
+func testForbiddenForAnExpiredToken(t *testing.T) {
+	n := newMemoryNetwork()
+	srv := n.authtest(t, authtest.Options{AccessTokenLifetime: 2 * time.Second})
+	var asked atomic.Int32
+	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: n.person(t, &asked), Network: mcpoauth.NetworkOptions{HTTPClient: n.client(t)}})
 	ping(t, c)
 	forbid := func(w http.ResponseWriter, r *http.Request) bool {
 		if srv.Count("refresh") > 0 {

@@ -13,21 +13,21 @@ func newClear(f *flags) *cobra.Command {
 	var all, client bool
 	cmd := &cobra.Command{
 		Use:   "clear [URL | --all]",
-		Short: "forget a login here, say nothing to the server",
-		Long: `Forget a login on this machine without telling the server: the tokens stay good there until they
-expire. To end them, use mcpoauth logout. With --client the registered client is forgotten too, and
-deleted at the server where the server offers that.`,
+		Short: "forget a login without telling the server",
+		Long: `Forget a login on this machine without telling the server: the tokens stay valid there until they
+expire. To revoke them, use mcpoauth logout. With --client the registered client is forgotten too, and
+deleted at the server if the server supports that.`,
 		Example: `  mcpoauth clear https://mcp.example.com/mcp
   mcpoauth clear --all --client`,
 		ValidArgsFunction: f.complete,
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "every login, of every profile")
-	cmd.Flags().BoolVar(&client, "client", false, "the registered client too")
+	cmd.Flags().BoolVar(&all, "all", false, "clear every login of every profile")
+	cmd.Flags().BoolVar(&client, "client", false, "clear the registered client too")
 	f.addAll(cmd)
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		switch {
 		case all && len(args) > 0:
-			return &usageError{"clear takes a URL or --all, not both", "mcpoauth clear --help"}
+			return &usageError{"clear accepts a URL or --all, not both", "mcpoauth clear --help"}
 		case all:
 			return nil
 		case len(args) == 0:
@@ -35,7 +35,7 @@ deleted at the server where the server offers that.`,
 		}
 		return exactURL(cmd, args)
 	}
-	cmd.RunE = f.run(true, func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
+	cmd.RunE = f.runLimited(func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
 		co := &mcpoauth.ClearOptions{Registration: client}
 		if all {
 			st, err := openStore(o)

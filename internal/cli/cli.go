@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -47,12 +48,10 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) {
 		err = withHint(errInterrupted, "nothing was left behind; run the same command again")
 	}
-	var theirs *exitError
-	if errors.As(err, &theirs) {
-		return theirs.code // it has said itself what was wrong
+	if program, ok := errors.AsType[*exitError](err); ok {
+		return program.code // the program has reported its own error
 	}
-	var answer *inspected
-	if errors.As(err, &answer) {
+	if answer, ok := errors.AsType[*inspected](err); ok {
 		return answer.code
 	}
 	if err != nil {
@@ -78,24 +77,27 @@ func watchSignals(ctx context.Context, cancel context.CancelCauseFunc, watched c
 
 // exitCode maps an error to the contract of exit codes.
 func exitCode(err error) int {
-	var usage *usageError
-	var scope *mcpoauth.ScopeError
-	var option *mcpoauth.OptionError
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.Is(err, errInterrupted):
 		return exitFailed
-	case errors.As(err, &usage), errors.As(err, &option):
+	case is[*usageError](err), is[*mcpoauth.OptionError](err):
 		return exitUsage
 	case errors.Is(err, mcpoauth.ErrAccessDenied):
 		return exitDenied
-	case errors.Is(err, mcpoauth.ErrLoginRequired), errors.As(err, &scope):
+	case errors.Is(err, mcpoauth.ErrLoginRequired), is[*mcpoauth.ScopeError](err):
 		return exitLoginRequired
 	case errors.Is(err, mcpoauth.ErrTemporary), errors.Is(err, errTimeout):
 		return exitTemporary
 	}
 	return exitFailed
+}
+
+// is reports whether there is an error of a type in err.
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
 }
 
 // A usageError is a mistake in the command line, the environment or a file that they name.
@@ -120,7 +122,7 @@ func newRoot(u *ui, args []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "mcpoauth",
 		Short: "the OAuth client for MCP servers",
-		Long: `mcpoauth logs in to MCP servers that want OAuth, keeps the logins fresh and hands out access
+		Long: `mcpoauth logs in to MCP servers that require OAuth, keeps the logins refreshed and prints access
 tokens.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -199,29 +201,38 @@ func command(name string) func(*flags) *cobra.Command {
 	return nil
 }
 
-// run wraps the body of a command: the environment is read, the settings become options, and
-// --timeout limits the whole of it, unless the command has a use of its own for it.
-func (f *flags) run(limit bool, body func(ctx context.Context, cmd *cobra.Command, args []string, o *mcpoauth.Options) error) func(*cobra.Command, []string) error {
+// body is what a command does with the options that its flags led to.
+type body func(ctx context.Context, cmd *cobra.Command, args []string, o *mcpoauth.Options) error
+
+// run wraps the body of a command that uses --timeout in its own way: the environment and the configuration file are
+// read, and the settings become options.
+func (f *flags) run(do body) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		o, err := f.options(cmd, args)
 		if err != nil {
 			return err
 		}
-		ctx := cmd.Context()
-		if limit && f.timeout > 0 {
+		return do(cmd.Context(), cmd, args, o)
+	}
+}
+
+// runLimited is run for a command all of which --timeout limits.
+func (f *flags) runLimited(do body) func(*cobra.Command, []string) error {
+	return f.run(func(ctx context.Context, cmd *cobra.Command, args []string, o *mcpoauth.Options) error {
+		if f.timeout > 0 {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeoutCause(ctx, f.timeout, errTimeout)
 			defer cancel()
 		}
-		err = body(ctx, cmd, args, o)
+		err := do(ctx, cmd, args, o)
 		if err != nil && errors.Is(context.Cause(ctx), errTimeout) {
-			return withHint(errTimeout, "give it longer: --timeout "+f.timeout.String()+" was the limit")
+			return withHint(errTimeout, "allow more time: --timeout "+f.timeout.String()+" was the limit")
 		}
 		return err
-	}
+	})
 }
 
-var errTimeout = errors.New("the time given by --timeout is over")
+var errTimeout = errors.New("the time limit of --timeout was reached")
 
 // withClient calls body with a client for the server and closes the client afterwards, which
 // waits for a save under way.
@@ -255,16 +266,16 @@ var optionFlags = map[string]string{
 
 // newFailed tells a wrong URL or flag from a home directory that cannot be had.
 func newFailed(err error) error {
-	var option *mcpoauth.OptionError
 	text, hint := trimPrefix(err), mcpoauth.Hint(err)
+	option, ok := errors.AsType[*mcpoauth.OptionError](err)
 	switch {
-	case errors.As(err, &option):
+	case ok:
 		if flag, ok := optionFlags[option.Option]; ok {
 			text = flag + ": " + option.Err.Error()
 		}
-		return &usageError{text, firstOf(hint, "mcpoauth COMMAND --help describes the flags")}
+		return &usageError{text, cmp.Or(hint, "mcpoauth COMMAND --help describes the flags")}
 	case strings.HasPrefix(text, "server URL"):
-		return &usageError{text, firstOf(hint, "give the URL of the MCP server, as in https://mcp.example.com/mcp")}
+		return &usageError{text, cmp.Or(hint, "give the URL of the MCP server, as in https://mcp.example.com/mcp")}
 	case hint == "":
 		return &usageError{text, "name the directory for logins with --store file:DIR or MCPOAUTH_DIR"}
 	}
@@ -279,21 +290,12 @@ func exactURL(cmd *cobra.Command, args []string) error {
 	case 0:
 		return &usageError{cmd.CommandPath() + " needs the URL of an MCP server", "as in: " + cmd.CommandPath() + " https://mcp.example.com/mcp"}
 	}
-	return &usageError{cmd.CommandPath() + " takes one URL, not " + quote(strings.Join(args, " ")), cmd.CommandPath() + " --help"}
+	return &usageError{cmd.CommandPath() + " accepts one URL, not " + quote(strings.Join(args, " ")), cmd.CommandPath() + " --help"}
 }
 
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return &usageError{cmd.CommandPath() + " takes no argument, but got " + quote(args[0]), cmd.CommandPath() + " --help"}
+		return &usageError{cmd.CommandPath() + " accepts no arguments, but got " + quote(args[0]), cmd.CommandPath() + " --help"}
 	}
 	return nil
-}
-
-func firstOf(texts ...string) string {
-	for _, t := range texts {
-		if t != "" {
-			return t
-		}
-	}
-	return ""
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -24,10 +25,10 @@ func newClientMetadata(f *flags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "client-metadata URL",
 		Short: "write or check a Client ID Metadata Document",
-		Long: `Write the Client ID Metadata Document of a client of your own: serve what is printed at URL, and that
-URL is the client's ID wherever such documents are supported, without any registration. With --check
-the document is fetched as an authorization server does, and compared with what a login with the
-same flags needs. Exit code 1 if logins with it fail, 5 if a fault that may pass hides the answer.`,
+		Long: `Write the Client ID Metadata Document of your own client: serve the output at URL, and that URL is the
+client's ID at every server that supports such documents, without a registration. With --check the
+document is fetched as an authorization server does, and compared with what a login with the same
+flags needs. Exit code 1 if logins with it fail, 5 if a temporary failure prevents an answer.`,
 		Example: `  mcpoauth client-metadata https://app.example.com/oauth/client.json --client-name Example > client.json
   mcpoauth client-metadata https://app.example.com/oauth/client.json --check
   mcpoauth login https://mcp.example.com/mcp --client-metadata-url https://app.example.com/oauth/client.json`,
@@ -40,14 +41,14 @@ same flags needs. Exit code 1 if logins with it fail, 5 if a fault that may pass
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	fs := cmd.Flags()
-	fs.BoolVar(&check, "check", false, "fetch the document and say what is wrong with it")
-	fs.StringVar(&file, "file", "", "check this `FILE` instead, which is to be served there")
+	fs.BoolVar(&check, "check", false, "fetch the document and report what is wrong with it")
+	fs.StringVar(&file, "file", "", "check this `FILE` instead, before it is served there")
 	fs.BoolVar(&asJSON, "json", false, "print what --check finds as JSON")
 	fs.StringVar(&clientURI, "client-uri", "", "`URL` of a page about the client")
-	fs.StringVar(&logoURI, "logo-uri", "", "`URL` of its picture")
-	fs.StringArrayVar(&contacts, "contact", nil, "`ADDRESS` of who is responsible for it (repeatable)")
+	fs.StringVar(&logoURI, "logo-uri", "", "`URL` of its logo")
+	fs.StringArrayVar(&contacts, "contact", nil, "`ADDRESS` of a person responsible for it (repeatable)")
 	f.addAll(cmd)
-	cmd.RunE = f.run(true, func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
+	cmd.RunE = f.runLimited(func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
 		o.Client.MetadataURL, o.Client.Metadata = args[0], map[string]any{"client_uri": clientURI, "logo_uri": logoURI, "contacts": contacts}
 		m, err := mcpoauth.NewClientMetadata(o)
 		if err != nil {
@@ -95,7 +96,7 @@ func (u *ui) printFaults(url string, faults []mcpoauth.ClientMetadataFault, asJS
 			if fault.Grave {
 				severity = "error"
 			}
-			if _, err := fmt.Fprintf(u.out, "%s: %s: %s\n  %s\n", severity, firstOf(fault.Member, "the document"), fault.Message, fault.Fix); err != nil {
+			if _, err := fmt.Fprintf(u.out, "%s: %s: %s\n  %s\n", severity, cmp.Or(fault.Member, "the document"), fault.Message, fault.Fix); err != nil {
 				return err
 			}
 		}

@@ -120,33 +120,33 @@ func TestWhatTheFileMaySay(t *testing.T) {
 		{"a number in quotes", `callback-port = "8910"`, "without quotes", 0o600},
 		{"a switch in quotes", `no-resource = "true"`, "without quotes", 0o600},
 		{"a text without quotes", `client-id = 12345`, "in quotes", 0o600},
-		{"a list without quotes", `scope = [1]`, "must hold texts", 0o600},
+		{"a list without quotes", `scope = [1]`, "must contain strings", 0o600},
 		{"an empty list", `scope = []`, "is empty", 0o600},
 		{"a list of texts for one", `client-id = ["a", "b"]`, "one value", 0o600},
-		{"a switch that is a number", `no-resource = 2`, "no value for it", 0o600},
-		{"a date", `client-id = 2026-01-01`, "a text, a number", 0o600},
-		{"a time that is none", `timeout = "soon"`, "no value for it", 0o600},
-		{"the file itself", `config = "other.toml"`, "which is none", 0o600},
-		{"a profile's section in a profile's", `profile = { work = { profile = { home = "x" } } }`, "a text, a number", 0o600},
+		{"a switch that is a number", `no-resource = 2`, "invalid value", 0o600},
+		{"a date", `client-id = 2026-01-01`, "a string, a number", 0o600},
+		{"a time that is none", `timeout = "soon"`, "invalid value", 0o600},
+		{"the file itself", `config = "other.toml"`, "unknown setting", 0o600},
+		{"a profile's section in a profile's", `profile = { work = { profile = { home = "x" } } }`, "a string, a number", 0o600},
 		{"a number", `callback-port = 8910`, "", 0o644},
 		{"a time", `timeout = "30s"`, "", 0o644},
 		{"one text for a list", `scope = "a b"`, "", 0o644},
-		{"a token in a header", `header = ["Authorization: Bearer abc"]`, "others may read", 0o640},
-		{"a key in a header", `header = ["X-Api-Key: abc"]`, "others may read", 0o604},
+		{"a token in a header", `header = ["Authorization: Bearer abc"]`, "readable by other users", 0o640},
+		{"a key in a header", `header = ["X-Api-Key: abc"]`, "readable by other users", 0o604},
 		{"a key in a header that nobody else reads", `header = ["X-Api-Key: abc"]`, "", 0o600},
 		{"a key of the environment", `header = ["X-Api-Key: ${KEY}"]`, "", 0o644},
 		{"a header that is no secret", `header = ["X-Tenant: 7"]`, "", 0o644},
-		{"a parameter", `token-param = ["client_password=abc"]`, "others may read", 0o644},
+		{"a parameter", `token-param = ["client_password=abc"]`, "readable by other users", 0o644},
 		{"a parameter that is no secret", `auth-param = ["audience=abc"]`, "", 0o644},
-		{"the password of a store", `store = "redis://ann:abc@h"`, "others may read", 0o644},
+		{"the password of a store", `store = "redis://ann:abc@h"`, "readable by other users", 0o644},
 		{"a store without one", `store = "redis://ann@h"`, "", 0o644},
-		{"the password of a store in its query", `store = "postgres://h/db?password=abc"`, "others may read", 0o644},
-		{"the password of a store that is no URL", `store = "redis://ann:abc@h:port"`, "others may read", 0o644},
-		{"the key of an address", `assertion-url = "https://h.example/token?api_key=abc"`, "others may read", 0o644},
-		{"a header for assertions", `assertion-header = ["Metadata-Secret: abc"]`, "others may read", 0o644},
+		{"the password of a store in its query", `store = "postgres://h/db?password=abc"`, "readable by other users", 0o644},
+		{"the password of a store that is no URL", `store = "redis://ann:abc@h:port"`, "readable by other users", 0o644},
+		{"the key of an address", `assertion-url = "https://h.example/token?api_key=abc"`, "readable by other users", 0o644},
+		{"a header for assertions", `assertion-header = ["Metadata-Secret: abc"]`, "readable by other users", 0o644},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if c.want == "others may read" && runtime.GOOS == "windows" {
+			if c.want == "readable by other users" && runtime.GOOS == "windows" {
 				t.Skip("files have no such permissions")
 			}
 			path := filepath.Join(t.TempDir(), "c.toml")
@@ -177,9 +177,9 @@ func TestAFileThatOthersCanChange(t *testing.T) {
 		want      string
 	}{
 		{0o644, 0o755, ""},
-		{0o620, 0o755, "others may write it"},
-		{0o602, 0o755, "others may write it"},
-		{0o600, 0o777, "others may put another file in its place"},
+		{0o620, 0o755, "it is writable by other users"},
+		{0o602, 0o755, "it is writable by other users"},
+		{0o600, 0o777, "other users could put another file in its place"},
 		{0o600, 0o777 | os.ModeSticky, ""}, // as /tmp: only the owner can
 	} {
 		dir := filepath.Join(t.TempDir(), "d")

@@ -17,6 +17,7 @@ import (
 
 	"github.com/mcpoauth/mcpoauth"
 	"github.com/mcpoauth/mcpoauth/authtest"
+	"github.com/mcpoauth/mcpoauth/internal/terminal"
 	"github.com/mcpoauth/mcpoauth/store/memstore"
 )
 
@@ -28,9 +29,9 @@ func newDemo(f *flags) *cobra.Command {
 	var realBrowser bool
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "the whole story against an embedded server, no set-up",
+		Short: "show the whole protocol against an embedded server, without set-up",
 		Long: `Start a protected MCP server with its authorization server on this machine, and show every HTTP
-exchange of a login's life: discover, register, log in, call a tool, let the token expire, refresh,
+exchange in the life of a login: discover, register, log in, call a tool, let the token expire, refresh,
 revoke. It plays the person's part itself and ends after a few seconds. Your own logins are not
 touched.`,
 		Args: noArgs,
@@ -77,7 +78,7 @@ func runDemo(ctx context.Context, u *ui, realBrowser bool) (err error) {
 	}
 	show := d.play
 	if realBrowser {
-		show = (&prompter{u: u}).prompt
+		show = mcpoauth.TerminalPrompt(u.in, u.err, nil)
 	}
 	o.Prompt = func(ctx context.Context, p *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
 		d.mu.Lock()
@@ -110,7 +111,7 @@ func (d *demo) tell(ctx context.Context, c *mcpoauth.Client) error {
 	}
 	d.print("A protected MCP server at %s%s,", d.srv.MCPURL(), mcp)
 	d.print("its authorization server at %s%s. Both are part of this demo.", d.srv.Issuer(), as)
-	d.print("\n%s", d.paint(dim, d.row("TIME", "LEG", "", "URL", "", "WHAT FOR")))
+	d.print("\n%s", d.paint(dim, d.aligned(row{at: "TIME", leg: "LEG", address: "URL", about: "WHAT FOR"})))
 
 	d.heading("Discover, register, log in")
 	d.next("asked without a token, the server says where to look")
@@ -139,7 +140,7 @@ func (d *demo) tell(ctx context.Context, c *mcpoauth.Client) error {
 	if tok.AccessToken() == old {
 		return errors.New("the token was not refreshed")
 	}
-	d.result("nobody was asked: the refresh token brought a new access token")
+	d.result("no prompt: the refresh token gave a new access token")
 
 	d.heading("Revoke")
 	if _, err := c.Logout(ctx); err != nil {
@@ -151,7 +152,7 @@ func (d *demo) tell(ctx context.Context, c *mcpoauth.Client) error {
 	if _, err := c.Token(ctx, nil); !errors.Is(err, mcpoauth.ErrLoginRequired) {
 		return fmt.Errorf("after the logout there is still a login: %w", err)
 	}
-	d.result("the tokens are dead at the server and forgotten here")
+	d.result("the tokens are revoked at the server and forgotten here")
 
 	d.mu.Lock()
 	seen := d.seen
@@ -175,14 +176,17 @@ func (d *demo) layout() {
 	}
 }
 
-// row aligns the parts of a line.
-func (d *demo) row(at, leg, method, address, status, about string) string {
-	pad := strings.Repeat(" ", max(0, d.width-displayWidth(address)))
-	line := fmt.Sprintf(" %7s %-17s %-4s %s%s %3s", at, leg, method, address, pad, status)
+// row is one exchange as it is shown.
+type row struct{ at, leg, method, address, status, about string }
+
+// aligned is a row as one line, or two on a narrow terminal.
+func (d *demo) aligned(r row) string {
+	pad := strings.Repeat(" ", max(0, d.width-displayWidth(r.address)))
+	line := fmt.Sprintf(" %7s %-17s %-4s %s%s %3s", r.at, r.leg, r.method, r.address, pad, r.status)
 	if d.narrow {
-		return line + "\n         " + about
+		return line + "\n         " + r.about
 	}
-	return line + "  " + about
+	return line + "  " + r.about
 }
 
 func originOf(raw string) string {
@@ -223,15 +227,15 @@ func (d *demo) next(about string) {
 var purposes = map[string]string{
 	"challenge":         "asked without a token, the server says where to look",
 	"resource-metadata": "which authorization server the tokens come from",
-	"server-metadata":   "where that one's endpoints are and what it can do",
+	"server-metadata":   "its endpoints and what it supports",
 	"registration":      "this program becomes a client there",
-	"par":               "the authorization request is handed in beforehand",
+	"par":               "the authorization request is pushed beforehand",
 	"authorize":         "the person sees who asks for what",
 	"consent":           "the person allows it",
 	"callback":          "the browser brings the code back",
 	"token":             "the code and the PKCE verifier become tokens",
 	"refresh":           "the refresh token becomes a new pair",
-	"revocation":        "a token is declared dead",
+	"revocation":        "a token is revoked",
 	"client-deletion":   "the client is deleted",
 }
 
@@ -248,7 +252,7 @@ func (d *demo) exchange(_ context.Context, e mcpoauth.Exchange) {
 	if e.Err != nil {
 		status, about = "–", clean(e.Err.Error())
 	}
-	d.line(e.Start, string(e.Leg), e.Method, e.URL, status, about)
+	d.line(e.Start, row{leg: string(e.Leg), method: e.Method, address: e.URL, status: status, about: about})
 }
 
 // browsed shows what the browser did meanwhile, of which only the server knows; the caller holds
@@ -257,24 +261,26 @@ func (d *demo) browsed(now time.Time, back bool) {
 	all := d.srv.Requests()
 	for _, r := range all[min(d.heard, len(all)):] {
 		if r.Leg == "authorize" || r.Leg == "consent" {
-			d.line(r.Time, r.Leg, r.Method, originOf(d.srv.Issuer())+r.Path, fmt.Sprint(r.Status), purposes[r.Leg])
+			d.line(r.Time, row{leg: r.Leg, method: r.Method, address: originOf(d.srv.Issuer()) + r.Path, status: fmt.Sprint(r.Status), about: purposes[r.Leg]})
 		}
 	}
 	d.heard = len(all)
 	if back && d.back != "" {
-		d.line(now, "callback", http.MethodGet, d.back, "200", purposes["callback"])
+		d.line(now, row{leg: "callback", method: http.MethodGet, address: d.back, status: "200", about: purposes["callback"]})
 		d.back = ""
 	}
 }
 
-// line writes time, leg, method, URL, status and purpose; the caller holds the lock.
-func (d *demo) line(at time.Time, leg, method, address, status, about string) {
+// line writes an exchange that began at a time; the caller holds the lock.
+func (d *demo) line(at time.Time, r row) {
 	d.seen++
-	address, _, _ = strings.Cut(address, "?")
+	address, _, _ := strings.Cut(r.address, "?")
 	if d.origins != nil {
 		address = d.origins.Replace(address)
 	}
-	d.write(d.row(fmt.Sprintf("%6.3fs", at.Sub(d.begun).Seconds()), clean(leg), clean(method), clean(address), status, d.paint(dim, about)))
+	d.write(d.aligned(row{
+		at: fmt.Sprintf("%6.3fs", at.Sub(d.begun).Seconds()), leg: clean(r.leg), method: clean(r.method), address: clean(address), status: r.status, about: d.paint(dim, r.about),
+	}))
 }
 
 // play is the person at the browser: the real login page, its form and the button.
@@ -358,10 +364,10 @@ func (d *demo) refused(ctx context.Context, token string) error {
 	}
 	resp.Body.Close()
 	d.mu.Lock()
-	d.line(at, "mcp", req.Method, d.srv.MCPURL(), fmt.Sprint(resp.StatusCode), "the old token, tried once more")
+	d.line(at, row{leg: "mcp", method: req.Method, address: d.srv.MCPURL(), status: fmt.Sprint(resp.StatusCode), about: "the old token, tried once more"})
 	d.mu.Unlock()
 	if resp.StatusCode != http.StatusUnauthorized {
-		return fmt.Errorf("the server still takes a revoked token: %s", resp.Status)
+		return fmt.Errorf("the server still accepts a revoked token: %s", resp.Status)
 	}
 	return nil
 }
@@ -371,7 +377,7 @@ func (d *demo) sleep(ctx context.Context, wait time.Duration) error {
 	if wait <= 0 {
 		return nil
 	}
-	d.u.startWait("letting the access token expire", time.Now().Add(wait), 0, true)
+	d.u.startWait(terminal.Wait{What: "letting the access token expire", Deadline: time.Now().Add(wait)})
 	defer d.u.endWait()
 	t := time.NewTimer(wait)
 	defer t.Stop()

@@ -2,13 +2,6 @@ package cli
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
-	"io"
-	"log/slog"
-	"net/http"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -18,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/mcpoauth/mcpoauth"
+	"github.com/mcpoauth/mcpoauth/internal/terminal"
 	"github.com/mcpoauth/mcpoauth/store/sealed"
 )
 
@@ -93,13 +87,13 @@ func (f *flags) addStore(cmd *cobra.Command) {
 		return
 	}
 	common(cmd, func(fs *pflag.FlagSet) {
-		fs.StringVar(&f.config, configFlag, "", "`FILE` with settings of servers (mcpoauth/mcpoauth.toml in the user's configuration directory unless given)")
+		fs.StringVar(&f.config, configFlag, "", "`FILE` with settings of servers (mcpoauth/mcpoauth.toml in the user's configuration directory by default)")
 		fs.StringVar(&f.profile, "profile", "", "`NAME` of one of several accounts on a server")
 		fs.StringVar(&f.store, "store", "file", "`WHERE` logins are kept: file, file:DIR, keyring, redis://… or postgres://…")
-		fs.StringArrayVar(&f.seal, "seal", nil, "seal what is stored with this `KEY`: file:PATH, env:NAME, passphrase-env:NAME, passphrase-file:PATH or keyring (repeatable: the first seals, all open)")
-		fs.BoolVar(&f.sealPlain, "seal-plain", false, "take logins that are not sealed yet, and seal them")
-		fs.StringVar(&f.logLevel, "log-level", "off", "`LEVEL` of what is told on stderr: debug, info, warn, error or off")
-		fs.DurationVar(&f.timeout, "timeout", 0, "`TIME` to wait: for the person when logging in (5m unless given), else for the whole command")
+		fs.StringArrayVar(&f.seal, "seal", nil, "seal the stored logins with this `KEY`: file:PATH, env:NAME, passphrase-env:NAME, passphrase-file:PATH or keyring (repeatable: the first seals, all open)")
+		fs.BoolVar(&f.sealPlain, "seal-plain", false, "accept logins that are not sealed yet, and seal them")
+		fs.StringVar(&f.logLevel, "log-level", "off", "`LEVEL` of the log on stderr: debug, info, warn, error or off")
+		fs.DurationVar(&f.timeout, "timeout", 0, "`TIME` limit of the wait for the person when logging in (default 5m), otherwise of the whole command")
 	})
 }
 
@@ -110,9 +104,9 @@ func (f *flags) addAll(cmd *cobra.Command) {
 	}
 	f.addStore(cmd)
 	common(cmd, func(fs *pflag.FlagSet) {
-		fs.StringArrayVar(&f.scopes, "scope", nil, "ask for this `SCOPE` instead of what the server suggests (repeatable)")
-		fs.StringArrayVar(&f.dropScopes, "drop-scope", nil, "leave this `SCOPE` out (repeatable)")
-		fs.StringVar(&f.scopeSeparator, "scope-separator", "", "`CHARACTER` between the scopes of a request: a comma for a server that insists on it, else a space")
+		fs.StringArrayVar(&f.scopes, "scope", nil, "request this `SCOPE` instead of those that the server suggests (repeatable)")
+		fs.StringArrayVar(&f.dropScopes, "drop-scope", nil, "do not request this `SCOPE` (repeatable)")
+		fs.StringVar(&f.scopeSeparator, "scope-separator", "", "`CHARACTER` between the scopes of a request: a comma for servers that require it, otherwise a space")
 		fs.StringVar(&f.offline, "offline-access", "auto", "`WHEN` to ask for offline_access: auto (where advertised), always or never")
 
 		fs.StringVar(&f.clientID, "client-id", "", "`ID` of a client registered with the server beforehand")
@@ -122,7 +116,7 @@ func (f *flags) addAll(cmd *cobra.Command) {
 		fs.StringVar(&f.clientKeyAlg, "client-key-alg", "", "`ALGORITHM` to sign with, if not the key's usual one: PS256 for example")
 		fs.StringVar(&f.clientKeyAudience, "client-key-audience", "issuer", "`WHO` gets what the key signs: issuer, or token-endpoint for servers that insist on that")
 		fs.StringVar(&f.clientAuthMethod, "client-auth-method", "", "`HOW` it authenticates: none, client_secret_basic, client_secret_post or private_key_jwt")
-		fs.StringVar(&f.grant, "grant", "", "`HOW` tokens are obtained: client-credentials, workload-identity, enterprise-managed or device-code; else by a browser")
+		fs.StringVar(&f.grant, "grant", "", "`HOW` tokens are obtained: client-credentials, workload-identity, enterprise-managed or device-code; by default a browser")
 		fs.StringVar(&f.idp, "idp", "", "`ISSUER` of the company's identity provider, for --grant enterprise-managed")
 		fs.StringVar(&f.idpTokenEndpoint, "idp-token-endpoint", "", "`URL` of its token endpoint, where the ID token comes from elsewhere (--assertion-…)")
 		fs.StringVar(&f.idpClientID, "idp-client-id", "", "`ID` of the client there")
@@ -132,18 +126,18 @@ func (f *flags) addAll(cmd *cobra.Command) {
 		fs.StringArrayVar(&f.assertionCommand, "assertion-command", nil, "`WORD` of the command that prints the workload's token; {audience} is replaced (repeat for each word)")
 		fs.StringVar(&f.dpop, "dpop", "auto", "`WHEN` tokens are bound to a key (DPoP): auto (where the server asks for it), always or never")
 		fs.StringVar(&f.assertionURL, "assertion-url", "", "`URL` that answers with the workload's token; {audience} is replaced")
-		fs.StringArrayVar(&f.assertionHeaders, "assertion-header", nil, "`\"Name: value\"` for it; ${VAR} is taken from the environment (repeatable)")
+		fs.StringArrayVar(&f.assertionHeaders, "assertion-header", nil, "`\"Name: value\"` for it; ${VAR} is replaced from the environment (repeatable)")
 		fs.StringVar(&f.assertionPlatform, "assertion-platform", "", "`NAME` of the platform to ask for the workload's token: "+"github-actions, google, azure")
-		fs.StringVar(&f.assertionAudience, "assertion-audience", "", "`WHO` the workload's token must be for (the authorization server unless given)")
-		fs.StringVar(&f.clientIssuer, "client-issuer", "", "`ISSUER` that the client is for, and no other")
+		fs.StringVar(&f.assertionAudience, "assertion-audience", "", "`AUDIENCE` of the workload's token (default: the authorization server)")
+		fs.StringVar(&f.clientIssuer, "client-issuer", "", "`ISSUER` that the client is registered with; it is used with no other")
 		fs.StringVar(&f.clientMetadataURL, "client-metadata-url", "", "`URL` of a hosted client metadata document")
 		fs.StringVar(&f.clientName, "client-name", "", "`NAME` shown on the consent page")
-		fs.StringVar(&f.initialTokenFile, "initial-access-token-file", "", "`FILE` with the token that allows a registration")
+		fs.StringVar(&f.initialTokenFile, "initial-access-token-file", "", "`FILE` with the initial access token for a registration")
 		fs.StringVar(&f.softwareStatementFile, "software-statement-file", "", "`FILE` with the software statement of a registration")
 
 		fs.StringVar(&f.callbackHost, "callback-host", "", "`HOST` of the redirect URI: 127.0.0.1, localhost or ::1")
 		fs.IntVar(&f.callbackPort, "callback-port", 0, "`PORT` of the redirect URI (0: the registered one, or a free one)")
-		fs.StringVar(&f.callbackPath, "callback-path", "", "`PATH` of the redirect URI (/callback unless given)")
+		fs.StringVar(&f.callbackPath, "callback-path", "", "`PATH` of the redirect URI (default /callback)")
 
 		fs.StringVar(&f.resource, "resource", "", "send this resource indicator (a `URI`) instead of the server's")
 		fs.BoolVar(&f.noResource, "no-resource", false, "send no resource indicator")
@@ -153,25 +147,25 @@ func (f *flags) addAll(cmd *cobra.Command) {
 		fs.StringVar(&f.endpoints.Registration, "registration-endpoint", "", "`URL` of its registration endpoint")
 		fs.StringVar(&f.endpoints.Revocation, "revocation-endpoint", "", "`URL` of its revocation endpoint")
 		fs.StringVar(&f.endpoints.DeviceAuthorization, "device-authorization-endpoint", "", "`URL` of its device authorization endpoint")
-		fs.BoolVar(&f.ignoreProviders, "ignore-providers", false, "use nothing that is known of some authorization servers beyond their metadata")
+		fs.BoolVar(&f.ignoreProviders, "ignore-providers", false, "ignore what is built in about some authorization servers beyond their metadata")
 		fs.StringArrayVar(&f.authParams, "auth-param", nil, "extra `NAME=VALUE` of the authorization request (repeatable)")
 		fs.StringArrayVar(&f.tokenParams, "token-param", nil, "extra `NAME=VALUE` of token requests (repeatable)")
 
 		fs.StringVar(&f.tokenMember, "token-member", "", "`MEMBER` of the token response that holds the token, where a server nests it (Slack: authed_user)")
 
-		fs.StringArrayVar(&f.headers, "header", nil, "extra `\"Name: value\"` for the server; ${VAR} is taken from the environment (repeatable)")
-		fs.StringArrayVar(&f.headerOrigins, "header-origin", nil, "another `ORIGIN` that gets the extra headers (repeatable)")
+		fs.StringArrayVar(&f.headers, "header", nil, "extra `\"Name: value\"` for the server; ${VAR} is replaced from the environment (repeatable)")
+		fs.StringArrayVar(&f.headerOrigins, "header-origin", nil, "another `ORIGIN` that receives the extra headers (repeatable)")
 		fs.StringVar(&f.caFile, "ca-file", "", "PEM `FILE` of certificate authorities to trust besides the system's")
 		fs.StringVar(&f.clientCert, "client-cert", "", "PEM `FILE` of the certificate to present")
 		fs.StringVar(&f.clientKey, "client-key", "", "PEM `FILE` of its key, if it is not in the same file")
 
-		fs.BoolVar(&f.allowPrivateNetwork, "allow-private-network", false, "a public server may name private addresses")
-		fs.BoolVar(&f.allowInsecureHTTP, "allow-insecure-http", false, "plain http is good enough, on any host")
-		fs.BoolVar(&f.allowGuessedEndpoints, "allow-guessed-endpoints", false, "a server without metadata has /authorize, /token and /register")
-		fs.BoolVar(&f.allowCrossOriginMetadata, "allow-cross-origin-metadata", false, "the resource metadata may live on another origin")
-		fs.BoolVar(&f.allowMissingPKCE, "allow-missing-pkce", false, "the server need not advertise PKCE with S256")
-		fs.BoolVar(&f.allowForeignEndpoints, "allow-foreign-endpoints", false, "the endpoints may live under different domains")
-		fs.StringVar(&f.tokenType, "allow-token-type", "", "take tokens of this `TYPE`, one of the server's own, for Bearer (Slack: user)")
+		fs.BoolVar(&f.allowPrivateNetwork, "allow-private-network", false, "allow a public server to name private addresses")
+		fs.BoolVar(&f.allowInsecureHTTP, "allow-insecure-http", false, "allow plain http on any host")
+		fs.BoolVar(&f.allowGuessedEndpoints, "allow-guessed-endpoints", false, "guess /authorize, /token and /register for a server without metadata")
+		fs.BoolVar(&f.allowCrossOriginMetadata, "allow-cross-origin-metadata", false, "allow the resource metadata on another origin")
+		fs.BoolVar(&f.allowMissingPKCE, "allow-missing-pkce", false, "allow a server that does not advertise PKCE with S256")
+		fs.BoolVar(&f.allowForeignEndpoints, "allow-foreign-endpoints", false, "allow endpoints under different domains")
+		fs.StringVar(&f.tokenType, "allow-token-type", "", "accept tokens of this `TYPE`, one of the server's own, as Bearer (Slack: user)")
 	})
 }
 
@@ -261,304 +255,15 @@ func (f *flags) options(cmd *cobra.Command, args []string) (*mcpoauth.Options, e
 	return o, nil
 }
 
-func (f *flags) setOffline(o *mcpoauth.Options) error {
-	switch f.offline {
-	case "", "auto":
-	case "always":
-		o.Scopes.OfflineAccess = mcpoauth.Always
-	case "never":
-		o.Scopes.OfflineAccess = mcpoauth.Never
-	default:
-		return &usageError{"--offline-access does not know " + quote(f.offline), "use auto, always or never"}
-	}
-	return nil
-}
-
-func (f *flags) setDPoP(o *mcpoauth.Options) error {
-	switch f.dpop {
-	case "", "auto":
-	case "always":
-		o.DPoP = mcpoauth.Always
-	case "never":
-		o.DPoP = mcpoauth.Never
-	default:
-		return &usageError{"--dpop does not know " + quote(f.dpop), "use auto, always or never"}
-	}
-	return nil
-}
-
-// setSecrets reads what must not be on a command line, where every user of the machine sees it.
-func (f *flags) setSecrets(o *mcpoauth.Options) (err error) {
-	switch {
-	case f.clientSecret != "":
-		o.Client.Secret = f.clientSecret
-	case f.clientSecretEnv != "" && f.clientSecretFile != "":
-		return &usageError{"--client-secret-env and --client-secret-file exclude each other", "give one of them"}
-	case f.clientSecretEnv != "":
-		if o.Client.Secret = os.Getenv(f.clientSecretEnv); o.Client.Secret == "" {
-			return &usageError{"--client-secret-env: the environment variable " + quote(f.clientSecretEnv) + " is not set", "give the name of the variable, not the secret"}
-		}
-	case f.clientSecretFile != "":
-		o.Client.Secret, err = readSecret("--client-secret-file", f.clientSecretFile)
-	case f.clientID != "" && !f.clientOfFile:
-		// It is the secret of MCPOAUTH_CLIENT_ID or --client-id: a server of the file must not be shown it.
-		o.Client.Secret = os.Getenv("MCPOAUTH_CLIENT_SECRET")
-	}
-	if err == nil && o.Client.Secret != "" && f.clientID == "" {
-		err = &usageError{"a client secret needs the client it belongs to", "add --client-id"}
-	}
-	if err == nil && f.initialTokenFile != "" {
-		o.Client.InitialAccessToken, err = readSecret("--initial-access-token-file", f.initialTokenFile)
-	}
-	if err == nil && f.softwareStatementFile != "" {
-		o.Client.SoftwareStatement, err = readSecret("--software-statement-file", f.softwareStatementFile)
-	}
-	return err
-}
-
-// setGrant understands --grant and what belongs to it.
-func (f *flags) setGrant(o *mcpoauth.Options) error {
-	if f.clientKeyFile != "" {
-		b, err := readFile("--client-key-file", f.clientKeyFile)
-		if err != nil {
-			return err
-		}
-		if o.Client.Key, err = mcpoauth.ParseClientKey(b, "", f.clientKeyAlg); err != nil {
-			return &usageError{"--client-key-file " + quote(f.clientKeyFile) + ": " + strings.TrimPrefix(trimPrefix(err), "client key: "), "give an EC, RSA or Ed25519 private key in PEM, or a private JWK"}
-		}
-		switch f.clientKeyAudience {
-		case "issuer":
-		case "token-endpoint":
-			o.Client.Key.AudienceTokenEndpoint = true
-		default:
-			return &usageError{"--client-key-audience does not know " + quote(f.clientKeyAudience), "use issuer or token-endpoint"}
-		}
-		if f.clientID == "" && f.clientMetadataURL == "" {
-			return &usageError{"a client key needs the client it belongs to", "add --client-id, or --client-metadata-url"}
-		}
-	}
-	var sources []mcpoauth.AssertionSource
-	if f.assertionFile != "" {
-		sources = append(sources, mcpoauth.AssertionFile(f.assertionFile))
-	}
-	if f.assertionEnv != "" {
-		sources = append(sources, mcpoauth.AssertionEnv(f.assertionEnv))
-	}
-	if len(f.assertionCommand) > 0 {
-		sources = append(sources, mcpoauth.AssertionCommand(f.assertionCommand...))
-	}
-	if f.assertionURL != "" {
-		header, err := parseHeaders("--assertion-header", f.assertionHeaders)
-		if err != nil {
-			return err
-		}
-		sources = append(sources, mcpoauth.AssertionURL(f.assertionURL, header))
-	}
-	if f.assertionPlatform != "" {
-		source, err := mcpoauth.AssertionPlatform(mcpoauth.Platform(f.assertionPlatform))
-		if err != nil {
-			return newFailed(err)
-		}
-		sources = append(sources, source)
-	}
-	switch {
-	case len(sources) > 1:
-		return &usageError{"there is more than one source of assertions", "give one of --assertion-file, --assertion-env, --assertion-command, --assertion-url and --assertion-platform"}
-	case f.grant == "enterprise-managed":
-		e := mcpoauth.EnterpriseManaged{Issuer: f.idp, TokenEndpoint: f.idpTokenEndpoint, ClientID: f.idpClientID, ClientSecret: os.Getenv(f.idpSecretEnv)}
-		if len(sources) == 1 {
-			e.IDToken = sources[0]
-		}
-		o.Grant = e
-	case len(sources) == 1 && (f.grant == "" || f.grant == "workload-identity"):
-		o.Grant = mcpoauth.WorkloadIdentity{Assertion: sources[0], Audience: f.assertionAudience}
-	case len(sources) == 1:
-		return &usageError{"an assertion belongs to --grant workload-identity", "leave it out, or the other --grant"}
-	case f.grant == "device-code":
-		o.Grant = mcpoauth.DeviceCode{}
-	case f.grant == "client-credentials":
-		o.Grant = mcpoauth.ClientCredentials{}
-	case f.grant == "workload-identity":
-		o.Grant = mcpoauth.WorkloadIdentity{}
-	case f.grant != "":
-		return &usageError{"--grant does not know " + quote(f.grant), "use client-credentials, workload-identity, enterprise-managed or device-code"}
-	}
-	return nil
-}
-
-// maxFile bounds the files that flags name.
-const maxFile = 1 << 20
-
-func readFile(flag, name string) ([]byte, error) {
-	info, err := os.Stat(name)
-	if err == nil && !info.Mode().IsRegular() && info.Mode()&os.ModeNamedPipe == 0 {
-		err = errors.New("it is not a file")
-	}
-	var b []byte
-	if err == nil {
-		var file *os.File
-		if file, err = os.Open(name); err == nil {
-			b, err = io.ReadAll(io.LimitReader(file, maxFile+1))
-			file.Close()
-		}
-	}
-	if err == nil && len(b) > maxFile {
-		err = errors.New("it is larger than 1 MiB")
-	}
-	if err != nil {
-		var path *os.PathError
-		if errors.As(err, &path) {
-			err = path.Err
-		}
-		return nil, &usageError{flag + " " + quote(name) + ": " + err.Error(), "give a file that can be read"}
-	}
-	return b, nil
-}
-
-func readSecret(flag, name string) (string, error) {
-	b, err := readFile(flag, name)
-	if err != nil {
-		return "", err
-	}
-	s := strings.TrimRight(string(b), "\r\n")
-	if s == "" || strings.ContainsAny(s, "\r\n\x00") {
-		return "", &usageError{flag + " " + quote(name) + " does not hold one line of text", "the file must hold the secret and nothing else"}
-	}
-	return s, nil
-}
-
-func (f *flags) setParams(o *mcpoauth.Options) (err error) {
-	if o.Server.AuthorizeParams, err = params("--auth-param", f.authParams); err != nil {
-		return err
-	}
-	o.Server.TokenParams, err = params("--token-param", f.tokenParams)
-	return err
-}
-
-func params(flag string, list []string) (url.Values, error) {
-	if len(list) == 0 {
-		return nil, nil
-	}
-	v := url.Values{}
-	for _, item := range list {
-		name, value, ok := strings.Cut(item, "=")
-		if !ok || name == "" {
-			return nil, &usageError{flag + " needs NAME=VALUE", "as in " + flag + " access_type=offline"}
-		}
-		v.Add(name, value)
-	}
-	return v, nil
-}
-
-func (f *flags) setHeaders(o *mcpoauth.Options) (err error) {
-	o.Network.Header, err = parseHeaders("--header", f.headers)
-	return err
-}
-
-// parseHeaders reads header lines, nil if there are none.
-func parseHeaders(flag string, lines []string) (http.Header, error) {
-	var h http.Header
-	for _, line := range lines {
-		name, value, ok := strings.Cut(line, ":")
-		name = strings.TrimSpace(name)
-		if !ok || name == "" || strings.ContainsAny(name, " \t\r\n") {
-			return nil, &usageError{flag + " needs \"Name: value\"", "as in " + flag + " 'X-Api-Key: ${API_KEY}'; the shell must not expand it, mcpoauth does"}
-		}
-		value, err := expand(flag, strings.TrimSpace(value))
-		if err != nil {
-			return nil, err
-		}
-		if h == nil {
-			h = http.Header{}
-		}
-		h.Add(name, value)
-	}
-	return h, nil
-}
-
-// expand replaces ${NAME} by the environment variable, so that a secret need not be an argument.
-func expand(flag, s string) (string, error) {
-	var b strings.Builder
-	for {
-		before, rest, ok := strings.Cut(s, "${")
-		b.WriteString(before)
-		if !ok {
-			return b.String(), nil
-		}
-		name, after, ok := strings.Cut(rest, "}")
-		value := os.Getenv(name)
-		if !ok || value == "" {
-			return "", &usageError{flag + ": the environment variable " + quote(name) + " is not set", "set it, or write the value without ${…}"}
-		}
-		b.WriteString(value)
-		s = after
-	}
-}
-
-func (f *flags) setTLS(o *mcpoauth.Options) error {
-	if f.caFile != "" {
-		b, err := readFile("--ca-file", f.caFile)
-		if err != nil {
-			return err
-		}
-		pool, err := x509.SystemCertPool()
-		if err != nil {
-			pool = x509.NewCertPool()
-		}
-		if !pool.AppendCertsFromPEM(b) {
-			return &usageError{"--ca-file " + quote(f.caFile) + " holds no certificate", "it must be a PEM file (-----BEGIN CERTIFICATE-----)"}
-		}
-		o.Network.RootCAs = pool
-	}
-	if f.clientKey != "" && f.clientCert == "" {
-		return &usageError{"--client-key needs --client-cert", "give the certificate as well"}
-	}
-	if f.clientCert != "" {
-		cert, err := readFile("--client-cert", f.clientCert)
-		if err != nil {
-			return err
-		}
-		key := cert
-		if f.clientKey != "" {
-			if key, err = readFile("--client-key", f.clientKey); err != nil {
-				return err
-			}
-		}
-		pair, err := tls.X509KeyPair(cert, key)
-		if err != nil {
-			return &usageError{"--client-cert " + quote(f.clientCert) + ": " + trimPrefix(err), "certificate and key must be PEM and belong together; --client-key names a separate key file"}
-		}
-		o.Network.ClientCertificates = []tls.Certificate{pair}
-	}
-	return nil
-}
-
-func (f *flags) setLogger(o *mcpoauth.Options) error {
-	level := slog.Level(0)
-	switch f.logLevel {
-	case "", "off":
-		return nil
-	case "debug":
-		level = slog.LevelDebug
-	case "info":
-	case "warn":
-		level = slog.LevelWarn
-	case "error":
-		level = slog.LevelError
-	default:
-		return &usageError{"--log-level does not know " + quote(f.logLevel), "use debug, info, warn, error or off"}
-	}
-	o.Logger = slog.New(slog.NewTextHandler(f.u.err, &slog.HandlerOptions{Level: level}))
-	return nil
-}
-
 // waiting shows the waits that are not the person's; login shows those itself.
 func (f *flags) waiting(_ context.Context, w mcpoauth.Waiting) {
 	switch w.For {
 	case mcpoauth.WaitLoginElsewhere:
-		f.u.startWait("another process is logging in to this server; waiting for it", w.Deadline, 0, true)
+		f.u.startWait(terminal.Wait{What: "another process is logging in to this server; waiting for it", Deadline: w.Deadline})
 	case mcpoauth.WaitRefreshElsewhere:
-		f.u.startWait("another process is refreshing this login; waiting for it", w.Deadline, time.Second, true)
+		f.u.startWait(terminal.Wait{What: "another process is refreshing this login; waiting for it", Deadline: w.Deadline, Delay: time.Second})
+	case mcpoauth.WaitLogin:
+		f.u.endWait() // the prompt shows it
 	}
 }
 

@@ -55,7 +55,7 @@ func usage(cmd *cobra.Command) error {
 				fmt.Fprintf(w, "  %-12s %s\n", sub.Name(), strings.ToLower(sub.Short[:1])+sub.Short[1:])
 			}
 		}
-		fmt.Fprintf(w, "\n%s COMMAND --help says more.\n", cmd.CommandPath())
+		fmt.Fprintf(w, "\n%s COMMAND --help describes a command.\n", cmd.CommandPath())
 	}
 	own, shared := pflag.NewFlagSet("", pflag.ContinueOnError), pflag.NewFlagSet("", pflag.ContinueOnError)
 	cmd.Flags().VisitAll(func(fl *pflag.Flag) {
@@ -69,7 +69,7 @@ func usage(cmd *cobra.Command) error {
 		fmt.Fprintf(w, "\nflags:\n%s", own.FlagUsages())
 	}
 	if shared.HasAvailableFlags() {
-		fmt.Fprintf(w, "\ncommon flags (each also as %s and so on in the environment):\n%s", envName("profile"), shared.FlagUsages())
+		fmt.Fprintf(w, "\ncommon flags (each can also be set in the environment: %s and so on):\n%s", envName("profile"), shared.FlagUsages())
 	}
 	if !cmd.HasParent() {
 		fmt.Fprint(w, "\nexit codes: 0 done, 1 failed, 2 usage, 3 login required, 4 refused, 5 temporary, try again\n")

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/mcpoauth/mcpoauth"
 	"github.com/mcpoauth/mcpoauth/internal/takeover"
+	"github.com/mcpoauth/mcpoauth/internal/terminal"
 )
 
 // importing is the import command at work.
@@ -28,22 +28,22 @@ func newImport(f *flags) *cobra.Command {
 		Use:   "import [URL…]",
 		Short: "take over logins of FastMCP, fastmcp-remote and mcp-remote",
 		Long: `Take over logins that FastMCP (its file cache and FileTreeStore), fastmcp-remote or mcp-remote have made,
-without a new login where there is a refresh token. Their file names are hashes, or say less than the
-URL: name the servers as they were named to the other program, with the --header and --resource that
-mcp-remote was given. Without a URL it says what there is.
+without a new login if there is a refresh token. Their file names are hashes: name the servers exactly as
+they were named to the other program, with the --header and --resource that mcp-remote was given. Without
+a URL the logins found are listed.
 
-Nothing of the other program is changed. But a refresh token has one owner: the first refresh by
+The other program's files are not changed. But a refresh token has one owner: the first refresh by
 either program ends the other's login, and at servers that detect reuse both. Use one of them.`,
 		Example: `  mcpoauth import
   mcpoauth import https://mcp.example.com/mcp --dry-run
   mcpoauth import https://mcp.example.com/mcp --from ~/app/tokens --yes`,
 	}
 	cmd.Flags().StringArrayVar(&i.from, "from", nil, "look in this `DIR` instead of the programs' own (repeatable)")
-	cmd.Flags().BoolVar(&i.dryRun, "dry-run", false, "say what would be done, and do nothing")
+	cmd.Flags().BoolVar(&i.dryRun, "dry-run", false, "show what would be done, and do nothing")
 	cmd.Flags().BoolVarP(&i.yes, "yes", "y", false, "do not ask")
-	cmd.Flags().BoolVar(&i.force, "force", false, "replace logins that there are")
+	cmd.Flags().BoolVar(&i.force, "force", false, "replace existing logins")
 	f.addAll(cmd)
-	cmd.RunE = f.run(true, func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
+	cmd.RunE = f.runLimited(func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
 		places, err := i.places()
 		if err != nil {
 			return err
@@ -61,7 +61,7 @@ func (i *importing) places() ([]takeover.Place, error) {
 		var out []takeover.Place
 		for _, dir := range i.from {
 			if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-				return nil, &usageError{"--from " + quote(dir) + " is not a directory", "name the directory that the other program keeps its tokens in"}
+				return nil, &usageError{"--from " + quote(dir) + " is not a directory", "name the directory in which the other program keeps its tokens"}
 			}
 			out = append(out, takeover.PlaceOf(dir))
 		}
@@ -124,7 +124,7 @@ func (i *importing) all(ctx context.Context, places []takeover.Place, servers []
 		if len(logins) == 0 {
 			if len(problems) == 0 {
 				problems = []error{withHint(fmt.Errorf("no login to %s was found", clean(server)),
-					"name the URL as the other program was given it, with its --header and --resource; mcpoauth import lists what there is, --from names another directory")}
+					"name the URL as the other program was given it, with its --header and --resource; mcpoauth import lists the logins found, --from names another directory")}
 			}
 			if failed = problems[0]; len(servers) > 1 {
 				i.problems(problems[:1])
@@ -138,10 +138,10 @@ func (i *importing) all(ctx context.Context, places []takeover.Place, servers []
 			u.say("  %s", clean(file))
 		}
 		if l.Shared {
-			u.say("  it was shared by all servers of that host, and may be of another one: if it is refused, log in again")
+			u.say("  it was shared by all servers of that host and may belong to another one: if it is refused, log in again")
 		}
 		if more := len(logins) - 1; more > 0 {
-			u.say("  %s older; the newest is taken", count(more, "other login"))
+			u.say("  %s older; the newest is used", count(more, "other login"))
 		}
 		found = append(found, candidate{server, l})
 	}
@@ -177,34 +177,31 @@ func (i *importing) query(server string) takeover.Query {
 func describe(l *takeover.Login, now time.Time) string {
 	switch {
 	case l.RefreshToken == "" && !l.Expiry.IsZero() && now.After(l.Expiry):
-		return "which has ended and cannot be refreshed"
+		return "which has expired and cannot be refreshed"
 	case l.RefreshToken == "":
 		return "without a refresh token"
 	case l.Expiry.IsZero() || now.After(l.Expiry):
-		return "to be refreshed at its first use"
+		return "which will be refreshed when first used"
 	}
-	return "good for " + short(l.Expiry.Sub(now)) + ", then refreshed"
+	return "valid for " + short(l.Expiry.Sub(now)) + ", then refreshed"
 }
 
 // ask says what taking over means, and waits for a yes.
 func (i *importing) ask(ctx context.Context, found []candidate) error {
 	u := i.f.u
-	u.say("From the first refresh on only one program has the login: stop using the other for %s.", count(len(found), "server"))
+	u.say("After the first refresh only one program can use the login: stop using the other program for %s.", count(len(found), "server"))
 	if i.dryRun || i.yes {
 		return nil
 	}
-	if !isTerminal(u.in) {
-		return &usageError{"nobody can be asked here", "--yes takes them over, --dry-run shows what that would do"}
+	if !terminal.IsTerminal(u.in) {
+		return &usageError{"a confirmation is needed, and standard input is not a terminal", "--yes confirms, --dry-run shows what would be done"}
 	}
 	fmt.Fprint(u.err, "Take over? [y/N] ")
-	answer := make(chan string, 1)
-	go func() {
-		line, _ := bufio.NewReader(u.in).ReadString('\n')
-		answer <- strings.ToLower(strings.TrimSpace(line))
-	}()
+	typing := terminal.NewInput(u.in).Await(nil)
+	defer typing.End()
 	select {
-	case a := <-answer:
-		if a == "y" || a == "yes" {
+	case line := <-typing.Lines:
+		if a := strings.ToLower(line.Text); a == "y" || a == "yes" {
 			return nil
 		}
 		return withHint(errors.New("nothing was taken over"), "answer y, or give --yes")
@@ -223,7 +220,7 @@ func (i *importing) one(ctx context.Context, c candidate, o *mcpoauth.Options) e
 		}, &mcpoauth.ImportOptions{Force: i.force, DryRun: i.dryRun})
 		switch {
 		case errors.Is(err, mcpoauth.ErrLoginExists):
-			return withHint(err, "it is left as it is; --force replaces it")
+			return withHint(err, "it was not changed; --force replaces it")
 		case err != nil:
 			return err
 		case i.dryRun:

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -25,11 +26,11 @@ func newInspect(f *flags) *cobra.Command {
 	var htmlFile string
 	cmd := &cobra.Command{
 		Use:   "inspect URL",
-		Short: "how a server does OAuth, what is wrong with it, what a login would do",
-		Long: `Ask a server what a client would ask, and show how it does OAuth: its challenge, each metadata address
-that was asked, the authorization server, what is wrong and how its owner fixes it, and what a login
-would do. Nothing is registered, and nobody is logged in. Exit code 0 if a login could proceed, 1 if
-not, 5 if a fault that may pass hides the answer.`,
+		Short: "show how a server does OAuth, what is wrong, and what a login would do",
+		Long: `Send a server the requests of a client before a login, and show how it does OAuth: its challenge, each
+metadata request, the authorization server, what is wrong and how the owner fixes it, and what a login
+would do. No client is registered and no login is made. Exit code 0 if a login could proceed, 1 if not,
+5 if a temporary failure prevents an answer.`,
 		Example: `  mcpoauth inspect https://mcp.example.com/mcp
   mcpoauth inspect https://mcp.example.com/mcp --html report.html`,
 		Args:              exactURL,
@@ -38,7 +39,7 @@ not, 5 if a fault that may pass hides the answer.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the result as JSON")
 	cmd.Flags().StringVar(&htmlFile, "html", "", "write the result to this `FILE` as one page, to attach to a report")
 	f.addAll(cmd)
-	cmd.RunE = f.run(true, func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
+	cmd.RunE = f.runLimited(func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
 		return f.withClient(ctx, args[0], o, func(c *mcpoauth.Client) error {
 			in, err := c.Inspect(ctx)
 			if err != nil {
@@ -85,10 +86,10 @@ func stages(in *mcpoauth.Inspection) []stage {
 	return []stage{
 		{"server", clean(in.URL), ch != nil},
 		{"challenge", challenge, ch != nil && (ch.Status == http.StatusUnauthorized || ch.Status == http.StatusForbidden || authServer)},
-		{"resource", firstOf(in.Resource, "no resource indicator"), in.ProtectedResource != nil || authServer},
-		{"issuer", firstOf(in.Issuer, "not found"), authServer},
-		{"client", firstOf(in.Login.Registration, "unknown"), authServer && in.Login.Registration != "none"},
-		{"login", firstOf(in.Login.Grant, "impossible"), in.Login.Possible},
+		{"resource", cmp.Or(in.Resource, "no resource indicator"), in.ProtectedResource != nil || authServer},
+		{"issuer", cmp.Or(in.Issuer, "not found"), authServer},
+		{"client", cmp.Or(in.Login.Registration, "unknown"), authServer && in.Login.Registration != "none"},
+		{"login", cmp.Or(in.Login.Grant, "impossible"), in.Login.Possible},
 	}
 }
 
@@ -113,7 +114,7 @@ func inspectionText(in *mcpoauth.Inspection, paint func(colour, s string) string
 		}
 	}
 	if len(in.Requests) > 0 {
-		b.WriteString("\nmetadata asked for\n")
+		b.WriteString("\nmetadata requests\n")
 		for _, r := range in.Requests {
 			status := "-"
 			if r.Status != 0 {
@@ -135,7 +136,7 @@ func inspectionText(in *mcpoauth.Inspection, paint func(colour, s string) string
 	}
 	b.WriteString("\n")
 	if in.Login.Possible {
-		fmt.Fprintf(&b, "a login could proceed: grant %s, client %s, scopes %s\n  mcpoauth login %s\n", in.Login.Grant, in.Login.Registration, firstOf(strings.Join(in.Login.Scopes, " "), "none"), shellWord(in.URL))
+		fmt.Fprintf(&b, "a login could proceed: grant %s, client %s, scopes %s\n  mcpoauth login %s\n", in.Login.Grant, in.Login.Registration, cmp.Or(strings.Join(in.Login.Scopes, " "), "none"), shellWord(in.URL))
 	} else {
 		b.WriteString("a login could not proceed:\n")
 		for _, why := range in.Login.Blockers {
@@ -166,7 +167,7 @@ func inspectionPage(in *mcpoauth.Inspection) string {
 	fmt.Fprintf(&b, `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">`+
 		`<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'"><title>mcpoauth inspect</title><style>%s</style></head><body><main>`, inspectionStyle)
 	fmt.Fprintf(&b, `<h1 class="%s">%s</h1><p>%s</p>`, class, verdict, e(in.URL))
-	b.WriteString(`<h2>The way to a token</h2><div class="card"><ol>`)
+	b.WriteString(`<h2>Steps to a token</h2><div class="card"><ol>`)
 	for _, s := range stages(in) {
 		mark, class := "✓", "good"
 		if !s.done {
@@ -178,12 +179,12 @@ func inspectionPage(in *mcpoauth.Inspection) string {
 	if len(in.Findings) > 0 {
 		b.WriteString(`<h2>Findings</h2><div class="card"><ol>`)
 		for _, f := range in.Findings {
-			fmt.Fprintf(&b, `<li><b class="%s">%s</b><span>%s<small>Fix: %s</small><small>%s · %s</small></span></li>`, f.Severity, f.Severity, e(f.Message), e(firstOf(f.Fix, "-")), e(f.Reference), e(f.ID))
+			fmt.Fprintf(&b, `<li><b class="%s">%s</b><span>%s<small>Fix: %s</small><small>%s · %s</small></span></li>`, f.Severity, f.Severity, e(f.Message), e(cmp.Or(f.Fix, "-")), e(f.Reference), e(f.ID))
 		}
 		b.WriteString(`</ol></div>`)
 	}
 	if len(in.Requests) > 0 {
-		b.WriteString(`<h2>Metadata asked for</h2><div class="card"><table>`)
+		b.WriteString(`<h2>Metadata requests</h2><div class="card"><table>`)
 		for _, r := range in.Requests {
 			fmt.Fprintf(&b, `<tr><td>%d</td><td>%d ms</td><td>%s</td><td>%s</td></tr>`, r.Status, r.Milliseconds, e(r.URL), e(r.Outcome))
 		}

@@ -39,19 +39,19 @@ func newList(f *flags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "list",
 		Aliases: []string{"status"},
-		Short:   "which logins there are, until when",
-		Long: `List the stored logins. Nothing is asked of any server. The states are
+		Short:   "list the stored logins and when they expire",
+		Long: `List the stored logins. No server is contacted. The states are
 
-  valid            the access token is good
-  refreshable      it has ended, the next use renews it
-  login-required   it has ended, or the server ended the login: log in again
-  unreadable       the record is damaged, or of a newer version`,
+  valid            the access token is valid
+  refreshable      it has expired, the next use refreshes it
+  login-required   it has expired, or the server ended the login: log in again
+  unreadable       the record is damaged, or written by a newer version`,
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the list as JSON")
 	f.addStore(cmd)
-	cmd.RunE = f.run(true, func(ctx context.Context, cmd *cobra.Command, _ []string, o *mcpoauth.Options) error {
+	cmd.RunE = f.runLimited(func(ctx context.Context, cmd *cobra.Command, _ []string, o *mcpoauth.Options) error {
 		logins, err := openStore(o)
 		if err != nil {
 			return err
@@ -154,9 +154,9 @@ func lifetime(st *mcpoauth.Status, now time.Time) string {
 	case st.Err != nil:
 		return ""
 	case st.Expiry.IsZero():
-		return "no end given"
+		return "no expiry given"
 	case st.Expiry.After(now):
 		return "until " + st.Expiry.Local().Format("2006-01-02 15:04") + " (" + short(st.Expiry.Sub(now)) + ")"
 	}
-	return "ended " + st.Expiry.Local().Format("2006-01-02 15:04") + " (" + short(now.Sub(st.Expiry)) + " ago)"
+	return "expired " + st.Expiry.Local().Format("2006-01-02 15:04") + " (" + short(now.Sub(st.Expiry)) + " ago)"
 }

@@ -29,8 +29,7 @@ func newLogin(f *flags) *cobra.Command {
 		Use:   "login URL",
 		Short: "log in to a server",
 		Long: `Log in to an MCP server. A browser is opened at the server's login page, and the page's address is
-printed as well. Where the browser runs on another machine, the address that it ends at can be
-pasted here instead. A login that is still usable is kept, see --force.`,
+printed as well. If the browser runs on another machine, paste the address at which it ends here. A login that is still usable is kept, see --force.`,
 		Example: `  mcpoauth login https://mcp.example.com/mcp
   mcpoauth login https://mcp.example.com/mcp --no-browser
   mcpoauth login https://mcp.example.com/mcp --client-id ID --client-secret-env SECRET --callback-port 8910`,
@@ -38,22 +37,23 @@ pasted here instead. A login that is still usable is kept, see --force.`,
 		ValidArgsFunction: f.complete,
 	}
 	fs := cmd.Flags()
-	fs.BoolVar(&noBrowser, "no-browser", false, "open no browser: print the address and take the one it ends at from stdin")
+	fs.BoolVar(&noBrowser, "no-browser", false, "open no browser: print the address and read the redirect URL from stdin")
 	fs.Lookup("no-browser").Annotations = map[string][]string{envFlag: nil}
 	fs.StringVar(&qr, "qr", "auto", "`WHEN` a login by device code shows its address as a QR code: auto (in a terminal), always or never")
 	fs.BoolVar(&force, "force", false, "log in even if there is a usable login")
 	fs.BoolVar(&newClient, "new-client", false, "register a new client, for a server that forgot the old one")
-	fs.StringArrayVar(&f.addScopes, "add-scope", nil, "ask for this `SCOPE` besides those the login has (repeatable)")
+	fs.StringArrayVar(&f.addScopes, "add-scope", nil, "request this `SCOPE` in addition to those of the login (repeatable)")
 	fs.BoolVar(&asJSON, "json", false, "print the result as JSON")
 	f.addAll(cmd)
-	cmd.RunE = f.run(false, func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
-		if qr != "auto" && qr != "always" && qr != "never" {
-			return &usageError{"--qr does not know " + quote(qr), "use auto, always or never"}
+	cmd.RunE = f.run(func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
+		showQR, err := mode("--qr", qr)
+		if err != nil {
+			return err
 		}
 		var fresh atomic.Bool
 		o.LoginTimeout = f.timeout
 		o.Trace.LoggedIn = func(context.Context, mcpoauth.LoginEvent) { fresh.Store(true) }
-		o.Prompt = (&prompter{u: f.u, noBrowser: noBrowser, qr: qr}).prompt
+		o.Prompt = mcpoauth.TerminalPrompt(f.u.in, f.u.err, &mcpoauth.TerminalOptions{NoBrowser: noBrowser, QR: showQR})
 		return f.withClient(ctx, args[0], o, func(c *mcpoauth.Client) error {
 			tok, err := c.Login(ctx, &mcpoauth.LoginOptions{Force: force, NewClient: newClient, Scopes: words(f.addScopes)})
 			f.u.endWait()
@@ -90,11 +90,11 @@ func loginLine(st *mcpoauth.Status, fresh bool, now time.Time) string {
 	}
 	switch {
 	case st.CanRefresh:
-		line += "; it renews itself"
+		line += "; it is refreshed automatically"
 	case st.Expiry.IsZero():
-		line += "; the server does not say for how long"
+		line += "; the server does not say when it expires"
 	default:
-		line += "; it ends in " + short(st.Expiry.Sub(now)) + " and cannot renew itself"
+		line += "; it expires in " + short(st.Expiry.Sub(now)) + " and cannot be refreshed"
 	}
 	if !fresh {
 		line += " (--force logs in again)"

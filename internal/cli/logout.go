@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -26,15 +27,16 @@ func newLogout(f *flags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "logout URL",
 		Short: "revoke a login at the server, then forget it",
-		Long: `Revoke a login at the server, then forget it. It is forgotten here in any case; if the server could
-not be told, the exit code is 5. A login at a company's identity provider ends in the same way, by its issuer. The client that was registered
-for it goes with the last login that uses it, where the server lets.`,
+		Long: `Revoke a login at the server, then forget it. It is forgotten here in any case; if it could not be
+revoked, the exit code is 5. The client that was registered for it is deleted with the last login that
+uses it, if the server allows that. A login at a company's identity provider is ended in the same way,
+by its issuer.`,
 		Args:              exactURL,
 		ValidArgsFunction: f.complete,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the result as JSON")
 	f.addAll(cmd)
-	cmd.RunE = f.run(true, func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
+	cmd.RunE = f.runLimited(func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
 		return f.withClient(ctx, args[0], o, func(c *mcpoauth.Client) error {
 			res, err := c.Logout(ctx)
 			if res != nil && !res.WasLoggedIn && err == nil {
@@ -60,7 +62,7 @@ for it goes with the last login that uses it, where the server lets.`,
 			case res.Revoked:
 				f.u.say("logged out of %s: revoked at the server and forgotten here", server)
 			default:
-				f.u.say("logged out of %s: forgotten here; %s", server, firstOf(clean(res.Detail), "the server was not told"))
+				f.u.say("logged out of %s: forgotten here; %s", server, cmp.Or(clean(res.Detail), "the server was not told"))
 			}
 			return err
 		})

@@ -46,11 +46,11 @@ func newProxy(f *flags) *cobra.Command {
 		Use:   "proxy URL [CALLBACK-PORT]",
 		Short: "carry MCP between a stdio host and a remote server",
 		Long: `Carry MCP between a host that starts programs and speaks to them by stdin and stdout, and a remote
-server behind OAuth. The login is the one that every other mcpoauth command uses, and is shared with
-all other bridges. Where one is needed, the address is printed and the browser opened when the host's
-first request waits for it; a host is told to log in after --login-wait, and the login goes on.
+server that requires OAuth. The login is shared with every other mcpoauth command and all other bridges.
+If one is needed, the address is printed and the browser opened when the host's first request waits for
+it; after --login-wait the host is told that a login is required, and the login goes on.
 
-The arguments of mcp-remote and fastmcp-remote are taken as they are: in a host's configuration
+The arguments of mcp-remote and fastmcp-remote are accepted unchanged: in a host's configuration
 "npx mcp-remote URL …" becomes "mcpoauth proxy URL …".`,
 		Example: `  mcpoauth proxy https://mcp.example.com/mcp
   mcpoauth proxy https://mcp.example.com/mcp --header 'X-Tenant: ${TENANT}' --ignore-tool 'delete*'`,
@@ -62,11 +62,11 @@ The arguments of mcp-remote and fastmcp-remote are taken as they are: in a host'
 		},
 	}
 	fs := cmd.Flags()
-	fs.DurationVar(&b.loginWait, "login-wait", 25*time.Second, "`TIME` that a request waits for a login before the host is told")
+	fs.DurationVar(&b.loginWait, "login-wait", 25*time.Second, "`TIME` that a request waits for a login before the host is told that one is required")
 	fs.BoolVar(&b.noBrowser, "no-browser", false, "print the login's address and open no browser")
 	fs.BoolVar(&b.loginFirst, "login-first", false, "log in before the host's first message is read")
 	fs.StringArrayVar(&b.ignoreTools, "ignore-tool", nil, "hide tools of this `NAME` from the host; * stands for anything (repeatable)")
-	fs.StringVar(&b.transport, "transport", "http-first", "`HOW` the server is spoken to: http-first, sse-first, http-only or sse-only")
+	fs.StringVar(&b.transport, "transport", "http-first", "`TRANSPORT` to use: http-first, sse-first, http-only or sse-only")
 	fs.Int64Var(&b.maxMessage, "max-message", 64<<20, "largest message in `BYTES`")
 	for _, own := range []string{"login-wait", "no-browser", "login-first", "ignore-tool", "transport", "max-message"} {
 		fs.Lookup(own).Annotations = map[string][]string{envFlag: nil}
@@ -90,7 +90,7 @@ The arguments of mcp-remote and fastmcp-remote are taken as they are: in a host'
 		if err := b.translate(cmd, args); err != nil {
 			return err
 		}
-		return f.run(false, b.run)(cmd, args)
+		return f.run(b.run)(cmd, args)
 	}
 	return cmd
 }
@@ -102,7 +102,7 @@ func (b *bridging) translate(cmd *cobra.Command, args []string) error {
 	if len(args) == 2 {
 		port, err := strconv.Atoi(args[1])
 		if err != nil || port < 1 || port > 65535 {
-			return &usageError{"the callback port " + quote(args[1]) + " is not a port", "as in: mcpoauth proxy " + quote(args[0]) + " 3334"}
+			return &usageError{"invalid callback port " + quote(args[1]), "as in: mcpoauth proxy " + quote(args[0]) + " 3334"}
 		}
 		given["callback-port"] = args[1]
 	}
@@ -118,7 +118,7 @@ func (b *bridging) translate(cmd *cobra.Command, args []string) error {
 	for name, value := range given {
 		// As if given by its own name: environment and configuration file count less.
 		if err := cmd.Flags().Set(name, value); err != nil {
-			return &usageError{"--" + name + ": " + quote(value) + " is no value for it", "mcpoauth proxy --help"}
+			return &usageError{"invalid value " + quote(value) + " for --" + name, "mcpoauth proxy --help"}
 		}
 	}
 	if a.debug {
@@ -130,7 +130,7 @@ func (b *bridging) translate(cmd *cobra.Command, args []string) error {
 	switch strings.ToLower(a.verify) {
 	case "", "true", "1", "yes", "on":
 	case "false", "0", "no", "off":
-		return &usageError{"--verify false is not supported: anybody on the way could take the tokens", "give the server's certificate authority: --ca-file FILE"}
+		return &usageError{"--verify false is not supported: anyone on the network path could read the tokens", "give the server's certificate authority: --ca-file FILE"}
 	default:
 		f.caFile = a.verify
 	}
@@ -207,7 +207,7 @@ func (b *bridging) mode() (proxy.Mode, error) {
 	case "sse-only", "sse":
 		return proxy.SSEOnly, nil
 	}
-	return 0, &usageError{"--transport does not know " + quote(b.transport), "use http-first, sse-first, http-only or sse-only"}
+	return 0, invalidValue("--transport", b.transport, "http-first, sse-first, http-only or sse-only")
 }
 
 func (b *bridging) run(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
@@ -262,8 +262,7 @@ func (b *bridging) run(ctx context.Context, _ *cobra.Command, args []string, o *
 // login logs in for the scopes that are missing.
 func (b *bridging) login(ctx context.Context, c *mcpoauth.Client, cause error) error {
 	opts := &mcpoauth.LoginOptions{}
-	var scope *mcpoauth.ScopeError
-	if errors.As(cause, &scope) {
+	if scope, ok := errors.AsType[*mcpoauth.ScopeError](cause); ok {
 		opts.Scopes = scope.Missing
 	}
 	_, err := c.Login(ctx, opts)
@@ -274,57 +273,52 @@ func (b *bridging) login(ctx context.Context, c *mcpoauth.Client, cause error) e
 	return err
 }
 
-// prompt prints the address and opens the browser. Standard input is the host's.
+// prompt shows a login where standard input belongs to the host or to the program that was started.
 func (b *bridging) prompt(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
-	u := b.f.u
-	u.who(lp)
-	if lp.UserCode != "" {
-		showCode(u, lp)
-		return nil, nil
-	}
-	u.say("Open this address in a browser:\n\n  %s\n", lp.URL)
-	if action, done, ok := proxy.AskHost(ctx, clean(lp.ServerURL)+" needs a login at "+clean(lp.Issuer)+".", lp.URL); ok {
+	return mcpoauth.TerminalPrompt(nil, b.f.u.err, &mcpoauth.TerminalOptions{
+		QR:          mcpoauth.Never,
+		OpenBrowser: func(ctx context.Context, address string) error { return b.open(ctx, lp, address) },
+	})(ctx, lp)
+}
+
+// open asks the host to open the address, and opens a browser if the host cannot.
+func (b *bridging) open(ctx context.Context, lp *mcpoauth.LoginPrompt, address string) error {
+	if action, done, ok := proxy.AskHost(ctx, clean(lp.ServerURL)+" needs a login at "+clean(lp.Issuer)+".", address); ok {
 		if action != "accept" {
-			return nil, fmt.Errorf("%w: the login was declined in the host", mcpoauth.ErrAccessDenied)
+			return fmt.Errorf("%w: the login was declined in the host", mcpoauth.ErrAccessDenied)
 		}
 		<-ctx.Done() // the login is over, one way or the other
 		done()
-		return nil, nil
+		return nil
 	}
 	if b.noBrowser {
-		return nil, nil
+		return nil
 	}
 	if ok, why := browser.Available(); !ok {
-		u.say("no browser was opened: %s", clean(why))
-		return nil, nil
+		return errors.New(why)
 	}
-	if err := browser.Open(ctx, lp.URL, browser.Options{}); err != nil {
-		u.say("the browser could not be opened: %s", clean(err.Error()))
-	}
-	return nil, nil
+	return browser.Open(ctx, address, browser.Options{})
 }
 
 // classify says what an error of the library means for a request of the host's.
 func classify(err error) proxy.Failure {
 	var f proxy.Failure
-	var scope *mcpoauth.ScopeError
-	var temporary *mcpoauth.TemporaryError
-	var step *mcpoauth.Error
-	var damaged *store.CorruptError
-	var path *fs.PathError
-	if errors.As(err, &step) && (step.Op == mcpoauth.OpAuthorization || step.Op == mcpoauth.OpToken) {
+	step, failed := errors.AsType[*mcpoauth.Error](err)
+	scope, missing := errors.AsType[*mcpoauth.ScopeError](err)
+	temporary, passes := errors.AsType[*mcpoauth.TemporaryError](err)
+	if failed && (step.Op == mcpoauth.OpAuthorization || step.Op == mcpoauth.OpToken) {
 		f.Code = step.Code
 	}
 	switch {
 	case errors.Is(err, mcpoauth.ErrAccessDenied):
 		f.Kind = proxy.FailedDenied
-	case errors.As(err, &scope) && scope.Asked:
+	case missing && scope.Asked:
 		f.Kind, f.Code = proxy.FailedDenied, "insufficient_scope"
-	case errors.As(err, &scope), errors.Is(err, mcpoauth.ErrLoginRequired), errors.As(err, &damaged): // a login mends that
+	case missing, errors.Is(err, mcpoauth.ErrLoginRequired), is[*store.CorruptError](err): // a login replaces it
 		f.Kind = proxy.FailedLogin
-	case errors.As(err, &temporary):
+	case passes:
 		f.Kind, f.RetryAfter = proxy.FailedTemporary, temporary.RetryAfter
-	case step != nil, errors.As(err, &path), mcpoauth.Hint(err) != "", errors.Is(err, mcpoauth.ErrClosed):
+	case failed, is[*fs.PathError](err), mcpoauth.Hint(err) != "", errors.Is(err, mcpoauth.ErrClosed):
 		// A store that cannot be read, a key that is missing, a setting: what the network says comes without a hint.
 		f.Kind = proxy.FailedOther
 	}

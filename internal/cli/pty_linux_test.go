@@ -11,45 +11,17 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/mcpoauth/mcpoauth"
 	"github.com/mcpoauth/mcpoauth/authtest"
+	"github.com/mcpoauth/mcpoauth/internal/terminal/terminaltest"
 )
 
-// terminal opens a pseudo-terminal of 100 columns: the program's side, and what arrives on the
+// pty opens a pseudo-terminal of 100 columns: the program's side, and what arrives on the
 // other side until close is called.
-func terminal(t *testing.T) (tty *os.File, keyboard io.Writer, closed func() string) {
+func pty(t *testing.T) (tty *os.File, keyboard io.Writer, closed func() string) {
 	t.Helper()
-	ptmx, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Skip(err)
-	}
-	n, err := unix.IoctlGetInt(int(ptmx.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Skip(err)
-	}
-	if err := unix.IoctlSetPointerInt(int(ptmx.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Skip(err)
-	}
-	if tty, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
-		t.Skip(err)
-	}
-	if err := unix.IoctlSetWinsize(int(tty.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 30, Col: 100}); err != nil {
-		t.Fatal(err)
-	}
-	var seen bytes.Buffer
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_, _ = io.Copy(&seen, ptmx)
-	}()
-	return tty, ptmx, func() string {
-		tty.Close()
-		<-done
-		ptmx.Close()
-		return seen.String()
-	}
+	p := terminaltest.Open(t)
+	return p.TTY, p.Keyboard, p.Close
 }
 
 // run runs mcpoauth with the given streams.
@@ -69,7 +41,7 @@ func run(t *testing.T, env []string, stdin io.Reader, stdout, stderr io.Writer, 
 
 func TestWaitOnATerminalIsOneLineRewrittenAndTakenAway(t *testing.T) {
 	srv := authtest.New(t, nil)
-	tty, _, closed := terminal(t)
+	tty, _, closed := pty(t)
 	env := []string{"MCPOAUTH_DIR=" + t.TempDir(), "BROWSER=" + asBrowser(t), "TESTBROWSER=never"}
 	code := run(t, env, nil, nil, tty, "login", srv.MCPURL(), "--timeout", "2500ms")
 	seen := closed()
@@ -82,7 +54,7 @@ func TestWaitOnATerminalIsOneLineRewrittenAndTakenAway(t *testing.T) {
 	if strings.Contains(seen, "left\r\n") || strings.Contains(seen, "\x1b") {
 		t.Errorf("the line was ended, or there are escapes:\n%q", seen)
 	}
-	if !strings.Contains(seen, "\rmcpoauth: nobody came back") {
+	if !strings.Contains(seen, "\rmcpoauth: no response came back") {
 		t.Errorf("the error does not begin its line:\n%q", seen)
 	}
 }
@@ -90,7 +62,7 @@ func TestWaitOnATerminalIsOneLineRewrittenAndTakenAway(t *testing.T) {
 // It has a row in docs/compatibility.md.
 func TestBrowserAndPasteAtOnce(t *testing.T) {
 	srv := authtest.New(t, nil)
-	tty, keyboard, closed := terminal(t)
+	tty, keyboard, closed := pty(t)
 	env := []string{"MCPOAUTH_DIR=" + t.TempDir(), "BROWSER=" + asBrowser(t), "TESTBROWSER=never"}
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -138,7 +110,7 @@ func TestAnImportNeedsAYes(t *testing.T) {
 		answer string
 		code   int
 	}{{"", exitFailed}, {"n", exitFailed}, {"yep", exitFailed}, {"Y", exitDone}} {
-		tty, keyboard, closed := terminal(t)
+		tty, keyboard, closed := pty(t)
 		fmt.Fprintln(keyboard, c.answer)
 		var errs bytes.Buffer
 		code := run(t, env, tty, nil, &errs, "import", srv.MCPURL())
@@ -159,7 +131,7 @@ func TestColourOnATerminalOnlyWithoutNoColor(t *testing.T) {
 		env  string
 		want bool
 	}{{"X=", true}, {"NO_COLOR=1", false}, {"TERM=dumb", false}} {
-		tty, _, closed := terminal(t)
+		tty, _, closed := pty(t)
 		code := run(t, append(env, c.env), nil, tty, nil, "list")
 		seen := closed()
 		if code != 0 || strings.Contains(seen, "\x1b[") != c.want {
@@ -181,33 +153,33 @@ func TestACodeForAnotherDevice(t *testing.T) {
 		URL: "https://d.example/a?user_code=WDJB-MJHT", VerificationURL: "https://d.example/a", UserCode: "WDJB-MJHT",
 		ServerURL: "https://mcp.example/mcp", Issuer: "https://d.example", Deadline: time.Now().Add(time.Minute),
 	}
-	show := func(w io.Writer, when string) {
+	show := func(w io.Writer, when mcpoauth.Mode) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		p := &prompter{u: newUI(strings.NewReader(""), io.Discard, w), qr: when}
-		if reply, err := p.prompt(ctx, lp); reply != nil || err != nil {
+		p := mcpoauth.TerminalPrompt(strings.NewReader(""), w, &mcpoauth.TerminalOptions{QR: when})
+		if reply, err := p(ctx, lp); reply != nil || err != nil {
 			t.Errorf("%+v, %v", reply, err)
 		}
 	}
-	tty, _, closed := terminal(t)
-	show(tty, "auto")
+	tty, _, closed := pty(t)
+	show(tty, mcpoauth.Auto)
 	out := closed()
 	for _, want := range []string{"\n  https://d.example/a\r\n", "\n  WDJB-MJHT\r\n", "?user_code=WDJB-MJHT", "\x1b[38;5;16;48;5;231m", "█"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is missing in\n%s", want, out)
 		}
 	}
-	tty, _, closed = terminal(t)
-	show(tty, "never")
+	tty, _, closed = pty(t)
+	show(tty, mcpoauth.Never)
 	if out := closed(); strings.Contains(out, "█") || !strings.Contains(out, "WDJB-MJHT") {
 		t.Errorf("never:\n%s", out)
 	}
 	var pipe bytes.Buffer
-	show(&pipe, "auto")
+	show(&pipe, mcpoauth.Auto)
 	if strings.Contains(pipe.String(), "█") || !strings.Contains(pipe.String(), "WDJB-MJHT") {
 		t.Errorf("in a pipe:\n%s", pipe.String())
 	}
-	show(&pipe, "always")
+	show(&pipe, mcpoauth.Always)
 	if !strings.Contains(pipe.String(), "█") || strings.Contains(pipe.String(), "\x1b") {
 		t.Errorf("in a pipe, always:\n%s", pipe.String())
 	}

@@ -12,18 +12,24 @@ import (
 	"github.com/mcpoauth/mcpoauth/store/sealed"
 )
 
+// resealing is the reseal command at work.
+type resealing struct {
+	f       *flags
+	newKey  string
+	dropOld bool
+}
+
 func newReseal(f *flags) *cobra.Command {
-	var newKey string
-	var drop bool
+	r := &resealing{f: f}
 	cmd := &cobra.Command{
 		Use:   "reseal",
 		Short: "seal the stored logins with another key",
-		Long: `Seal all stored logins again with the first key that --seal gives, or with the newest of the keyring
-(--store keyring, --seal keyring). The keys after it open what they have sealed; once this is done they
-can be dropped: those of the keyring with --drop-old-keys, when nothing else is sealed with them and no
-program runs that has begun before there was a new one. With --seal-plain what is not sealed yet is
-sealed too. --new-key makes a key file, or puts a new key before those of the keyring, and does nothing
-else.`,
+		Long: `Seal all stored logins again with the first key given by --seal, or with the newest key of the keyring
+(--store keyring, --seal keyring). The other keys open the logins that they have sealed; afterwards they
+can be removed: those of the keyring with --drop-old-keys, if nothing else is sealed with them and no
+program is running that was started before the new key was made. With --seal-plain, logins that are not
+sealed yet are sealed too. --new-key makes a key file, or adds a new first key to the keyring, and does
+nothing else.`,
 		Example: `  mcpoauth reseal --new-key ~/mcpoauth.key
   mcpoauth reseal --seal file:~/mcpoauth.key --seal-plain
   mcpoauth reseal --seal file:new.key --seal file:old.key
@@ -31,73 +37,86 @@ else.`,
   mcpoauth reseal --store keyring --drop-old-keys`,
 		Args: noArgs,
 	}
-	cmd.Flags().StringVar(&newKey, "new-key", "", "make a `FILE` with a new key, or one in the keyring (keyring)")
-	cmd.Flags().BoolVar(&drop, "drop-old-keys", false, "then leave only the newest key in the keyring")
+	cmd.Flags().StringVar(&r.newKey, "new-key", "", "make a new key in this `FILE`, or in the keyring (keyring)")
+	cmd.Flags().BoolVar(&r.dropOld, "drop-old-keys", false, "then keep only the newest key in the keyring")
 	f.addStore(cmd)
-	run := f.run(true, func(ctx context.Context, _ *cobra.Command, _ []string, o *mcpoauth.Options) error {
-		s, ok := o.Store.(interface {
-			Reseal(ctx context.Context) (int, error)
-		})
-		if !ok {
-			return &usageError{"there is no seal: neither --seal nor --store keyring is given", "as in --seal file:PATH"}
-		}
-		if _, ok := o.Store.(*keyringstore.Store); !ok && drop && !slices.Contains(f.seal, sealKeyring) {
-			return &usageError{"--drop-old-keys is for the keys of the keyring", "give --store keyring or --seal keyring; from a file of keys delete all but the first"}
-		}
-		n, err := s.Reseal(ctx)
-		if n > 0 || err == nil {
-			f.u.say("%s sealed with the first key", count(n, "record"))
-		}
-		var key *sealed.KeyError
-		if errors.Is(err, sealed.ErrNotSealed) {
-			return withHint(err, "--seal-plain seals it")
-		}
-		var lost *keyringstore.KeyLostError
-		if errors.As(err, &key) && !errors.As(err, &lost) {
-			return withHint(err, "add the key it was sealed with: a second --seal")
-		}
-		if err != nil || !drop {
-			return err
-		}
-		k, err := keyringstore.New(nil)
-		if err != nil {
-			return newFailed(err)
-		}
-		keys := f.keyringKeys
-		if s, ok := o.Store.(*keyringstore.Store); ok {
-			if keys, err = s.Keys(ctx); err != nil {
-				return err
-			}
-		}
-		if err := k.DropOldKeys(ctx, keys[0]); err != nil {
-			return err
-		}
-		f.u.say("the keyring has only the newest key now")
-		return nil
-	})
+	run := f.runLimited(r.reseal)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if drop && newKey != "" {
-			return &usageError{"--new-key and --drop-old-keys exclude each other", "make the new key first, and drop the old ones once all is sealed with it"}
-		}
-		switch newKey {
-		case "":
+		switch {
+		case r.newKey == "":
 			return run(cmd, args)
-		case sealKeyring:
-			k, err := keyringstore.New(nil)
-			if err != nil {
-				return newFailed(err)
-			}
-			if err := k.NewKey(cmd.Context()); err != nil {
-				return withHint(err, "mcpoauth reseal --store keyring --drop-old-keys")
-			}
-			f.u.say("the keyring has a new key; move what the others have sealed to it with: mcpoauth reseal --store keyring")
-			return nil
+		case r.dropOld:
+			return &usageError{"--new-key and --drop-old-keys exclude each other", "make the new key first, and drop the old ones once everything is sealed with it"}
 		}
-		if err := sealed.CreateKeyFile(newKey); err != nil {
-			return &usageError{trimPrefix(err), "name a file that does not exist yet, in a directory of yours"}
-		}
-		f.u.say("%s holds a new key; keep a copy, without it what it seals is lost", quote(newKey))
-		return nil
+		return r.makeKey(cmd.Context())
 	}
 	return cmd
+}
+
+// makeKey makes a new key, in a file or in the keyring.
+func (r *resealing) makeKey(ctx context.Context) error {
+	u := r.f.u
+	if r.newKey != sealKeyring {
+		if err := sealed.CreateKeyFile(r.newKey); err != nil {
+			return &usageError{trimPrefix(err), "name a file that does not exist yet, in a directory of yours"}
+		}
+		u.say("%s contains a new key; keep a copy, the logins that it seals cannot be opened without it", quote(r.newKey))
+		return nil
+	}
+	k, err := keyringstore.New(nil)
+	if err != nil {
+		return newFailed(err)
+	}
+	if err := k.NewKey(ctx); err != nil {
+		return withHint(err, "mcpoauth reseal --store keyring --drop-old-keys")
+	}
+	u.say("the keyring has a new key; seal the stored logins with it: mcpoauth reseal --store keyring")
+	return nil
+}
+
+// reseal seals all records with the first key.
+func (r *resealing) reseal(ctx context.Context, _ *cobra.Command, _ []string, o *mcpoauth.Options) error {
+	s, ok := o.Store.(interface {
+		Reseal(ctx context.Context) (int, error)
+	})
+	if !ok {
+		return &usageError{"logins are not sealed: neither --seal nor --store keyring is given", "as in --seal file:PATH"}
+	}
+	if _, ok := o.Store.(*keyringstore.Store); !ok && r.dropOld && !slices.Contains(r.f.seal, sealKeyring) {
+		return &usageError{"--drop-old-keys is for the keys of the keyring", "give --store keyring or --seal keyring; in a key file, delete all keys but the first"}
+	}
+	n, err := s.Reseal(ctx)
+	if n > 0 || err == nil {
+		r.f.u.say("%s sealed with the first key", count(n, "record"))
+	}
+	if errors.Is(err, sealed.ErrNotSealed) {
+		return withHint(err, "--seal-plain seals it")
+	}
+	_, lost := errors.AsType[*keyringstore.KeyLostError](err)
+	if _, otherKey := errors.AsType[*sealed.KeyError](err); otherKey && !lost {
+		return withHint(err, "add the key it was sealed with: a second --seal")
+	}
+	if err != nil || !r.dropOld {
+		return err
+	}
+	return r.dropOldKeys(ctx, o)
+}
+
+// dropOldKeys leaves only the newest key in the keyring.
+func (r *resealing) dropOldKeys(ctx context.Context, o *mcpoauth.Options) error {
+	k, err := keyringstore.New(nil)
+	if err != nil {
+		return newFailed(err)
+	}
+	keys := r.f.keyringKeys
+	if s, ok := o.Store.(*keyringstore.Store); ok {
+		if keys, err = s.Keys(ctx); err != nil {
+			return err
+		}
+	}
+	if err := k.DropOldKeys(ctx, keys[0]); err != nil {
+		return err
+	}
+	r.f.u.say("only the newest key is left in the keyring")
+	return nil
 }

@@ -24,15 +24,15 @@ import (
 // exitError carries the exit code of the program that run has started.
 type exitError struct{ code int }
 
-func (e *exitError) Error() string { return "the program has ended with an error of its own" }
+func (e *exitError) Error() string { return "the program failed" }
 
 func newRun(f *flags) *cobra.Command {
 	b := &bridging{f: f}
 	cmd := &cobra.Command{
 		Use:   "run URL -- COMMAND [ARGUMENT…]",
 		Short: "start a program that speaks HTTP but no OAuth",
-		Long: `Start a program with an address on this machine in its environment (MCPOAUTH_URL) that stands for the
-server and adds the access token to each request. The address has a random key in it, and only this
+		Long: `Start a program with the address of a local proxy in its environment (MCPOAUTH_URL), which adds the access
+token to each request and forwards it to the server. The address contains a random key, and only this
 machine can reach it. The exit code is the program's.`,
 		Example: `  mcpoauth run https://mcp.example.com/mcp -- sh -c 'curl -s "$MCPOAUTH_URL" -d @request.json'`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -46,7 +46,7 @@ machine can reach it. The exit code is the program's.`,
 	cmd.Flags().BoolVar(&b.noBrowser, "no-browser", false, "print the login's address and open no browser")
 	cmd.Flags().Lookup("no-browser").Annotations = map[string][]string{envFlag: nil}
 	f.addAll(cmd)
-	cmd.RunE = f.run(false, func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
+	cmd.RunE = f.run(func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
 		o.LoginTimeout, o.Prompt = f.timeout, b.prompt
 		return f.withClient(ctx, args[0], o, func(c *mcpoauth.Client) error {
 			return f.runProgram(ctx, c, programOf(args))
@@ -88,7 +88,7 @@ func (f *flags) runProgram(ctx context.Context, c *mcpoauth.Client, argv []strin
 
 	//nolint:gosec,noctx // the person's own command; it is ended below, by a signal that it may handle
 	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = f.u.in, f.u.out, f.u.raw()
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = f.u.in, f.u.out, f.u.err.Unwrap()
 	cmd.Env = append(programEnv(os.Environ()), "MCPOAUTH_URL="+g.url())
 	if f.u.watched != nil {
 		<-f.u.watched // a signal before that would end only us and leave the program behind
@@ -109,8 +109,7 @@ func (f *flags) runProgram(ctx context.Context, c *mcpoauth.Client, argv []strin
 			err = <-ended
 		}
 	}
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return &exitError{max(exit.ExitCode(), 1)}
 	}
 	return err
@@ -169,7 +168,7 @@ func (g *gate) url() string { return "http://" + g.host + g.path }
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	origin := r.Header.Get("Origin")
 	if r.Host != g.host || origin != "" && origin != "http://"+g.host {
-		http.Error(w, "not from here", http.StatusForbidden)
+		http.Error(w, "only local requests to this address are accepted", http.StatusForbidden)
 		return
 	}
 	if r.URL.Path != g.path && !strings.HasPrefix(r.URL.Path, g.path+"/") || strings.Contains(r.URL.Path, "/../") || strings.HasSuffix(r.URL.Path, "/..") {
@@ -188,7 +187,7 @@ func (g *gate) failed(w http.ResponseWriter, r *http.Request, err error) {
 	g.u.hint(hintFor(err))
 	status, text := http.StatusBadGateway, "mcpoauth: the server cannot be reached"
 	switch {
-	case errors.Is(err, mcpoauth.ErrLoginRequired), errors.As(err, new(*mcpoauth.ScopeError)):
+	case errors.Is(err, mcpoauth.ErrLoginRequired), is[*mcpoauth.ScopeError](err):
 		text = "mcpoauth: a login is required"
 	case errors.Is(err, mcpoauth.ErrAccessDenied):
 		text = "mcpoauth: access was denied"

@@ -46,7 +46,7 @@ func newSetup(f *flags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "setup HOST URL [-- FLAG…]",
 		Short: "print or write the entry for a well-known MCP host",
-		Long:  "Print the entry that makes an MCP host use a server through this program, and where it belongs. What\nstands after -- goes to mcpoauth proxy. With --write the host's file is edited, where it is strict JSON: everything else\nin it is kept, and a copy of it beside it. Hosts: " + strings.Join(hostNames(), ", ") + ".",
+		Long:  "Print the entry that makes an MCP host use a server through this program, and where it belongs. Arguments\nafter -- are passed to mcpoauth proxy. With --write the host's file is edited if it is strict JSON: everything\nelse in it is kept, and a copy of it is kept beside it. Hosts: " + strings.Join(hostNames(), ", ") + ".",
 		Example: `  mcpoauth setup claude-desktop https://mcp.example.com/mcp
   mcpoauth setup vscode https://mcp.example.com/mcp --name example -- --profile work`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -64,7 +64,7 @@ func newSetup(f *flags) *cobra.Command {
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		i := slices.IndexFunc(mcpHosts, func(h mcpHost) bool { return h.name == args[0] })
 		if i < 0 {
-			return &usageError{"there is no host " + quote(args[0]) + " here", "hosts: " + strings.Join(hostNames(), ", ")}
+			return &usageError{"unknown host " + quote(args[0]), "hosts: " + strings.Join(hostNames(), ", ")}
 		}
 		c, err := mcpoauth.New(args[1], nil)
 		if err != nil {
@@ -83,7 +83,7 @@ func newSetup(f *flags) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		f.u.say("%s: put this into %s; keep what is there", mcpHosts[i].title, mcpHosts[i].file)
+		f.u.say("%s: add this to %s, and keep the rest of the file", mcpHosts[i].title, mcpHosts[i].file)
 		_, err = fmt.Fprint(f.u.out, text)
 		return err
 	}
@@ -155,7 +155,7 @@ func (u *ui) writeSetup(h mcpHost, path, name, program string, args []string) er
 	if path == "" {
 		var err error
 		if path, err = h.place(); err != nil {
-			return &usageError{"where the file of " + h.title + " lies is not known: " + trimPrefix(err), "name it with --file"}
+			return &usageError{"the configuration file of " + h.title + " cannot be located: " + trimPrefix(err), "name it with --file"}
 		}
 	}
 	instead := func(why string) error {
@@ -166,7 +166,7 @@ func (u *ui) writeSetup(h mcpHost, path, name, program string, args []string) er
 		if _, err := fmt.Fprint(u.out, text); err != nil {
 			return err
 		}
-		return &usageError{"nothing was written: " + why, "put what is printed into " + h.file + "; keep what is there"}
+		return &usageError{"nothing was written: " + why, "add the printed entry to " + h.file + ", and keep the rest of the file"}
 	}
 	if path == "" || h.toml {
 		return instead("the configuration of " + h.title + " is not strict JSON")
@@ -181,8 +181,8 @@ func (u *ui) writeSetup(h mcpHost, path, name, program string, args []string) er
 	}
 	u.say("%s: %s the entry %s in %s", h.title, what, quote(name), quote(path))
 	if backup != "" {
-		u.say("the file as it was: %s", quote(backup))
+		u.say("a copy of the previous file: %s", quote(backup))
 	}
-	u.say("restart %s to have it take effect; to log in beforehand: mcpoauth login %s", h.title, shellWord(args[1]))
+	u.say("restart %s for it to take effect; to log in beforehand: mcpoauth login %s", h.title, shellWord(args[1]))
 	return nil
 }

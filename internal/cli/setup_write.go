@@ -19,7 +19,7 @@ import (
 const maxHostFile = 16 << 20
 
 // errNotStrict means that a host's file is not what can be edited without losing something.
-var errNotStrict = errors.New("it is not strict JSON (comments, or a comma too many)")
+var errNotStrict = errors.New("it is not strict JSON (comments or a trailing comma)")
 
 // place returns the host's file on this system, "" if it is not known.
 func (h mcpHost) place() (string, error) {
@@ -95,7 +95,7 @@ func writeEntry(path, member, name string, entry any) (backup string, replaced b
 			return backup, was, nil
 		}
 		if try == 3 {
-			return "", false, errors.New("it is being written by another program all the time")
+			return "", false, errors.New("another program keeps changing it")
 		}
 	}
 }
@@ -208,7 +208,7 @@ type span struct {
 func members(text []byte) (all []span, brace int, err error) {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return nil, 0, errors.New("what should hold the entries is not an object")
+		return nil, 0, errors.New("the member that holds the entries is not an object")
 	}
 	for dec.More() {
 		start := int(dec.InputOffset())
@@ -244,7 +244,7 @@ func put(text []byte, path []string, value any, indent, unit string) (out []byte
 			continue
 		}
 		if slices.ContainsFunc(all[i+1:], func(other span) bool { return other.key == m.key }) {
-			return nil, false, fmt.Errorf("it has %q twice", clean(m.key))
+			return nil, false, fmt.Errorf("it contains %q twice", clean(m.key))
 		}
 		inner := text[m.val:m.end]
 		if len(path) > 1 {

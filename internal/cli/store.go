@@ -47,7 +47,7 @@ func (f *flags) openStore() (store.Store, error) {
 	kind, rest, has := strings.Cut(f.store, ":")
 	switch {
 	case kind == "file" && has && rest == "":
-		return nil, &usageError{"--store file: names no directory", "give one, as in --store file:/home/me/logins, or just --store file"}
+		return nil, &usageError{"--store file: needs a directory", "give one, as in --store file:/home/me/logins, or just --store file"}
 	case kind == "file" || f.store == "":
 		s, err := filestore.New(rest)
 		if err != nil {
@@ -83,7 +83,7 @@ func (f *flags) openStore() (store.Store, error) {
 		}
 		return &migrating{Store: s}, nil
 	}
-	return nil, &usageError{"--store does not know this kind of store", storeHint}
+	return nil, &usageError{"unknown kind of store in --store", storeHint}
 }
 
 // sealStore puts the seal of --seal around a store.
@@ -92,7 +92,7 @@ func (f *flags) sealStore(ctx context.Context, s store.Store) (store.Store, erro
 		return s, nil
 	}
 	if _, ok := s.(*keyringstore.Store); ok {
-		return nil, &usageError{"--store keyring is sealed already", "leave --seal out"}
+		return nil, &usageError{"--store keyring is already sealed", "leave --seal out"}
 	}
 	keys, err := f.sealKeys(ctx)
 	if err != nil {
@@ -120,7 +120,7 @@ func (f *flags) sealKeys(ctx context.Context) ([]sealed.Key, error) {
 			}
 			f.keyringKeys = more
 		case name == "":
-			err = errors.New("it names nothing")
+			err = errors.New("the name after the colon is missing")
 		case kind == "file":
 			more, err = sealed.KeyFile(name)
 		case kind == "env":
@@ -137,7 +137,7 @@ func (f *flags) sealKeys(ctx context.Context) ([]sealed.Key, error) {
 				more = []sealed.Key{k}
 			}
 		default:
-			err = errors.New("it is of no kind that there is")
+			err = errors.New("unknown key type")
 		}
 		if err != nil {
 			hint := "use file:PATH, env:NAME, passphrase-env:NAME, passphrase-file:PATH or keyring"

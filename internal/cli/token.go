@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -16,16 +15,16 @@ func newToken(f *flags) *cobra.Command {
 	var minValidity time.Duration
 	cmd := &cobra.Command{
 		Use:   "token URL",
-		Short: "print a valid access token, refreshed if need be",
-		Long: `Print a valid access token for a server, refreshing it if need be. No browser is ever opened: without
+		Short: "print a valid access token, refreshed if necessary",
+		Long: `Print a valid access token for a server, refreshing it if necessary. No browser is ever opened: without
 a usable login the exit code is 3.`,
 		Example:           `  curl -H "Authorization: Bearer $(mcpoauth token https://mcp.example.com/mcp)" …`,
 		Args:              exactURL,
 		ValidArgsFunction: f.complete,
 	}
-	cmd.Flags().DurationVar(&minValidity, "min-validity", 0, "`TIME` the token must stay valid at least")
+	cmd.Flags().DurationVar(&minValidity, "min-validity", 0, "minimum `TIME` that the token must stay valid")
 	f.addAll(cmd)
-	cmd.RunE = f.run(true, func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
+	cmd.RunE = f.runLimited(func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
 		return f.withToken(ctx, args[0], o, minValidity, func(t *mcpoauth.Token) error {
 			_, err := fmt.Fprintln(f.u.out, t.AccessToken())
 			return err
@@ -49,7 +48,7 @@ func (f *flags) withToken(ctx context.Context, server string, o *mcpoauth.Option
 			return &mcpoauth.BoundTokenError{ServerURL: server}
 		}
 		if left := time.Until(t.Expiry()); minValidity > 0 && !t.Expiry().IsZero() && left < minValidity {
-			f.u.warn("the token ends in %s, earlier than asked for", short(left))
+			f.u.warn("the token expires in %s, earlier than requested", short(left))
 		}
 		return body(t)
 	})
@@ -57,8 +56,7 @@ func (f *flags) withToken(ctx context.Context, server string, o *mcpoauth.Option
 
 // otherProfiles adds to the error of a missing login that there is one under another profile.
 func (f *flags) otherProfiles(ctx context.Context, o *mcpoauth.Options, c *mcpoauth.Client, err error) error {
-	var missing *mcpoauth.LoginRequiredError
-	if !errors.As(err, &missing) {
+	if !is[*mcpoauth.LoginRequiredError](err) {
 		return err
 	}
 	logins, serr := openStore(o)

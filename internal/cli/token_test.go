@@ -60,7 +60,7 @@ func TestTheTimeIsLimited(t *testing.T) {
 	defer srv.Close()
 	var errs strings.Builder
 	code := Main([]string{"inspect", srv.URL + "/mcp", "--timeout", "100ms"}, strings.NewReader(""), io.Discard, &errs)
-	if code != exitTemporary || !strings.Contains(errs.String(), "hint: give it longer: --timeout 100ms was the limit") {
+	if code != exitTemporary || !strings.Contains(errs.String(), "hint: allow more time: --timeout 100ms was the limit") {
 		t.Errorf("%d, %s", code, errs.String())
 	}
 }

@@ -104,14 +104,14 @@ var troubles = []trouble{
 	{
 		title: "Plain http", command: "mcpoauth login URL", code: exitUsage,
 		meet:  func(*desk) string { return "http://mcp.example.com/mcp" },
-		means: "Without TLS everybody on the way can read the token. On this machine (`127.0.0.1`, `localhost`) plain http is fine.",
-		do:    "Use `https://`. In a network that is yours alone, `--allow-insecure-http` lets it pass.",
+		means: "Without TLS anyone on the network path can read the token. On this machine (`127.0.0.1`, `localhost`) plain http is fine.",
+		do:    "Use `https://`. In a network of your own, `--allow-insecure-http` allows it.",
 	},
 	{
 		title: "No such host", command: "mcpoauth login URL", code: exitTemporary,
 		meet:  func(d *desk) string { d.nameServer(); return "https://mcp.example.invalid/mcp" },
-		means: "No name server knows the host. It counts as temporary (exit code 5), because a machine without a network says the same.",
-		do:    "Look for a typing error; see whether other sites work, and whether the server is only known inside of a VPN.",
+		means: "No name server knows the host. It counts as temporary (exit code 5), because a machine without a network gets the same error.",
+		do:    "Check the spelling, whether other sites work, and whether the server can only be reached in a VPN.",
 	},
 	{
 		title: "Connection refused", command: "mcpoauth login URL", code: exitTemporary,
@@ -120,19 +120,19 @@ var troubles = []trouble{
 			srv.Close()
 			return srv.URL + "/mcp"
 		},
-		means: "The machine is there, but nothing listens on this port.", do: "Check the port, and whether the server runs.",
+		means: "The machine answers, but nothing listens on this port.", do: "Check the port, and whether the server runs.",
 	},
 	{
-		title: "A certificate that nobody here knows", command: "mcpoauth login URL", code: exitFailed,
+		title: "A certificate from an unknown authority", command: "mcpoauth login URL", code: exitFailed,
 		meet:  func(d *desk) string { return d.tls(time.Now().Add(-time.Hour), time.Now().Add(time.Hour)) },
-		means: "The server's certificate comes from an authority that this machine does not trust: a company's own one, or a proxy that looks into TLS.",
+		means: "The server's certificate was issued by an authority that this machine does not trust: a company's own, or that of a proxy that inspects TLS.",
 		do:    "Get that authority's certificate as PEM and give it with `--ca-file FILE`. It is used for all OAuth requests as well.",
 	},
 	{
-		title: "A certificate that has ended, or a clock that is off", command: "mcpoauth login URL", code: exitFailed,
+		title: "An expired certificate, or a wrong clock", command: "mcpoauth login URL", code: exitFailed,
 		meet:  func(d *desk) string { return d.tls(time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour)) },
 		means: "By this machine's clock the certificate is no longer, or not yet, valid.",
-		do:    "Compare `date -u` with another machine. If the clock is right, the server's owner has to renew the certificate. Access tokens need no exact clock: their lifetime is counted from when they came.",
+		do:    "Compare `date -u` with another machine. If the clock is right, the server's owner has to renew the certificate. Access tokens need no exact clock: their lifetime is counted from when they were received.",
 	},
 	{
 		title: "A web page instead of an MCP server", command: "mcpoauth login URL", code: exitFailed,
@@ -140,7 +140,7 @@ var troubles = []trouble{
 		means: "The address of the product is not that of its MCP server.", do: "Look for the MCP endpoint in its documentation: often `/mcp`, `/sse`, or another host such as `mcp.example.com`.",
 	},
 	{
-		title: "A server that wants no login", command: "mcpoauth login URL", code: exitFailed,
+		title: "A server that requires no login", command: "mcpoauth login URL", code: exitFailed,
 		meet: func(d *desk) string {
 			return d.at(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path != "/mcp" {
@@ -148,7 +148,7 @@ var troubles = []trouble{
 				}
 			})
 		},
-		means: "It answers without a token and has no OAuth metadata.", do: "Use it as it is. If it should want a login, the URL may be of another server.",
+		means: "It answers without a token and has no OAuth metadata.", do: "Use it without a login. If it should require one, the URL may be that of another server.",
 	},
 	{
 		title: "No OAuth metadata", command: "mcpoauth login URL", code: exitFailed,
@@ -161,35 +161,35 @@ var troubles = []trouble{
 				http.NotFound(w, r)
 			})
 		},
-		means: "The server refuses requests without a token, but says nowhere how to get one. Many such servers take API keys, not OAuth.",
-		do:    "`mcpoauth inspect URL` lists the addresses that were asked. With a key of your own, `mcpoauth proxy --header \"Authorization: Bearer ${KEY}\" URL` sends it.",
+		means: "The server refuses requests without a token, but does not say how to get one. Many such servers accept API keys, not OAuth.",
+		do:    "`mcpoauth inspect URL` lists the addresses that were requested. If you have an API key, `mcpoauth proxy --header \"Authorization: Bearer ${KEY}\" URL` sends it.",
 	},
 	{
 		title: "The metadata is about another server", command: "mcpoauth login URL", code: exitFailed,
 		meet: func(d *desk) string {
 			return d.fault(func(f *authtest.Faults) { f.Resource = "https://mcp.example.com/mcp" })
 		},
-		means: "A token for another server must not be asked for here: whoever runs this one could use it there. Behind a proxy the cause is often a server that does not know its public name.",
-		do:    "Use the URL that the message names, if that is the one you meant. Otherwise its owner has to repair the metadata; `--resource` overrides it if you trust both names.",
+		means: "A token for another server must not be requested for this one: its operator could use it there. Behind a proxy the cause is often a server that is not configured with its public name.",
+		do:    "Use the URL that the message names, if that is the one you meant. Otherwise its owner has to correct the metadata; `--resource` overrides it if you trust both names.",
 	},
 	{
 		title: "The authorization server has another name", command: "mcpoauth login URL", code: exitFailed,
 		meet: func(d *desk) string {
 			return d.fault(func(f *authtest.Faults) { f.Issuer = "https://login.example.com/other" })
 		},
-		means: "The MCP server announces one issuer, the document there is of another one (RFC 8414 section 3.3).",
+		means: "The MCP server names one issuer, and the document found there names another one (RFC 8414 section 3.3).",
 		do:    "If the second name is right - Microsoft's issuers for all tenants have `{tenantid}` in theirs - pin it as the hint says.",
 	},
 	{
-		title: "PKCE is not announced", command: "mcpoauth login URL", code: exitFailed,
+		title: "PKCE is not advertised", command: "mcpoauth login URL", code: exitFailed,
 		meet:  func(d *desk) string { return d.fault(func(f *authtest.Faults) { f.NoPKCE = true }) },
-		means: "Without PKCE somebody who steals a code can use it. Some servers support it and do not say so.",
-		do:    "Ask the server's owner, or look in its documentation for `S256`; then `--allow-missing-pkce`. It is sent in any case.",
+		means: "Without PKCE a stolen authorization code can be used by the thief. Some servers support PKCE without advertising it.",
+		do:    "Ask the server's owner, or look in its documentation for `S256`; then `--allow-missing-pkce`. PKCE is used in any case.",
 	},
 	{
 		title: "No dynamic registration", command: "mcpoauth login URL", code: exitFailed,
 		meet:  func(d *desk) string { return d.fault(func(f *authtest.Faults) { f.NoRegistration = true }) },
-		means: "Most companies' servers (GitHub, Google, Microsoft, Slack, Okta) know only clients that were registered by hand.",
+		means: "Most companies' servers (GitHub, Google, Microsoft, Slack, Okta) accept only clients that were registered by hand.",
 		do: "Register one in the provider's console, as a native, desktop or public application, and log in with it: " +
 			"`mcpoauth login URL --client-id ID --callback-port 8910 --client-secret-env SECRET`.",
 	},
@@ -205,23 +205,23 @@ var troubles = []trouble{
 				}}
 			})
 		},
-		means: "Some servers take `localhost` only, some `127.0.0.1` only. With a client registered by hand the browser shows such an error instead, and nobody comes back.",
+		means: "Some servers accept only `localhost`, some only `127.0.0.1`. With a client registered by hand the browser shows such an error instead, and the login gets no response.",
 		do:    "Follow the hint; for a client registered by hand make `--callback-host`, `--callback-port` and `--callback-path` exactly those of its registration.",
 	},
 	{
 		title: "The resource parameter is refused", command: "mcpoauth login URL", code: exitFailed,
 		meet:  func(d *desk) string { return d.fault(func(f *authtest.Faults) { f.RejectResource = true }) },
-		means: "MCP wants the parameter, some authorization servers do not know it (Microsoft Entra ID) or expect another spelling.",
+		means: "MCP requires the parameter; some authorization servers do not support it (Microsoft Entra ID) or expect another value.",
 		do:    "`--no-resource`, or `--resource` with what the server's documentation says. The login remembers it.",
 	},
 	{
 		title: "A scope that is not granted", command: "mcpoauth login URL --scope admin:all", code: exitFailed,
 		meet:  func(d *desk) string { return d.srv.MCPURL() },
-		means: "The authorization server does not know the scope, or does not give it to this client or person.",
-		do:    "Leave `--scope` out: the server says what it needs. `mcpoauth inspect URL` shows it.",
+		means: "The authorization server does not know the scope, or does not grant it to this client or person.",
+		do:    "Leave `--scope` out: the server names the scopes that it needs. `mcpoauth inspect URL` shows it.",
 	},
 	{
-		title: "The server wants a scope that a login does not bring", command: "mcpoauth run URL -- PROGRAM", code: exitDone,
+		title: "The server demands a scope that a login does not grant", command: "mcpoauth run URL -- PROGRAM", code: exitDone,
 		meet: func(d *desk) string {
 			return d.fault(func(f *authtest.Faults) {
 				f.Intercept = map[string]func(http.ResponseWriter, *http.Request) bool{"mcp": func(w http.ResponseWriter, _ *http.Request) bool {
@@ -231,19 +231,19 @@ var troubles = []trouble{
 				}}
 			})
 		},
-		means: "The MCP server answered 403 `insufficient_scope`. The person was asked once, and the new token was not enough either: the server asks for a scope that its authorization server does not put into tokens, or the account does not have it.",
-		do:    "Compare the scopes in `mcpoauth list` with the one in the message, and ask the server's owner about your account. Where nobody may be asked (`token`, a service), run the command that the hint names, once.",
+		means: "The MCP server answered 403 `insufficient_scope`. A login for the scope was made once, and the new token did not help: the server demands a scope that its authorization server does not put into tokens, or that the account does not have.",
+		do:    "Compare the scopes in `mcpoauth list` with the one in the message, and ask the server's owner about your account. Where no person can be asked (`token`, a service), run the command in the hint once.",
 	},
 	{
 		title: "Access denied", command: "mcpoauth login URL", code: exitDenied,
 		meet:  func(d *desk) string { d.t.Setenv("TESTBROWSER", "deny"); return d.srv.MCPURL() },
-		means: "Somebody pressed \"deny\", or the server's rules do not let this person or client in (exit code 4).",
-		do:    "If nobody did, ask the server's administrator; some companies must allow an application first.",
+		means: "The person pressed \"deny\", or the server's rules do not allow this person or client (exit code 4).",
+		do:    "If you did not, ask the server's administrator; some companies must approve an application first.",
 	},
 	{
-		title: "Nobody comes back from the browser", command: "mcpoauth login URL --timeout 2s", code: exitTemporary,
+		title: "No response from the browser", command: "mcpoauth login URL --timeout 2s", code: exitTemporary,
 		meet:  func(d *desk) string { d.t.Setenv("TESTBROWSER", "never"); return d.srv.MCPURL() },
-		means: "The page was not finished in time, or the browser runs on another machine and cannot reach this one, or the page showed an error and never sends anybody back.",
+		means: "The page was not finished in time, or the browser runs on another machine and cannot reach this one, or the page showed an error and did not redirect the browser.",
 		do: "Look at the page. An error about the client: `mcpoauth login URL --new-client`. A page that does not load at the end: paste its address into the terminal. " +
 			"Five minutes are the limit unless `--timeout` says otherwise.",
 	},
@@ -256,8 +256,8 @@ var troubles = []trouble{
 			d.t.Setenv("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22")
 			return d.srv.MCPURL()
 		},
-		means: "A service, a container or an SSH session has nothing to open the page with.",
-		do:    "Log in by hand once, in a terminal, with `--no-browser`; the login is stored and renews itself. Where the server supports it, `--grant device-code` needs a phone only. Programs without any person: `--grant client-credentials`.",
+		means: "A service, a container or an SSH session cannot open the page.",
+		do:    "Log in by hand once, in a terminal, with `--no-browser`; the login is stored and refreshed automatically. If the server supports it, `--grant device-code` needs only a phone. For programs without a person: `--grant client-credentials`.",
 	},
 	{
 		title: "The callback port is taken", command: "mcpoauth login URL --callback-port PORT", code: exitFailed,
@@ -270,7 +270,7 @@ var troubles = []trouble{
 			d.t.Setenv("PORT", fmt.Sprint(l.Addr().(*net.TCPAddr).Port)) //nolint:forcetypeassert // a TCP listener's
 			return d.srv.MCPURL()
 		},
-		means: "Another program, or another login with the same port, has it.", do: "Wait for that one, or choose a port that the client's registration allows as well.",
+		means: "Another program, or another login with the same port, uses it.", do: "Wait until it ends, or choose another port that the client's registration allows.",
 	},
 	{
 		title: "Another login is under way", command: "mcpoauth login URL --timeout 2s", code: exitTemporary,
@@ -286,16 +286,16 @@ var troubles = []trouble{
 			d.t.Cleanup(func() { _ = unlock() })
 			return d.srv.MCPURL()
 		},
-		means: "One login per server and profile is enough: a second one waits for it and takes its result. The first may wait in a browser window behind others.",
-		do:    "Finish or end the first. The lock ends with its process, so nothing has to be deleted.",
+		means: "One login per server and profile is enough: a second one waits for it and uses its result. The first may be waiting in a hidden browser window.",
+		do:    "Finish or end the first. The lock is released when its process ends, so nothing has to be deleted.",
 	},
 	{
 		title: "Not logged in", command: "mcpoauth token URL", code: exitLoginRequired,
 		meet:  func(d *desk) string { return d.srv.MCPURL() },
-		means: "Only `login` opens a browser (exit code 3). The URL must be the one that was logged in to: `/mcp` and `/mcp/` are two.", do: "`mcpoauth list` shows the logins there are. Programs under another user, or with another `MCPOAUTH_DIR`, have others.",
+		means: "Only `login` opens a browser (exit code 3). The URL must be the one that was logged in to: `/mcp` and `/mcp/` are different.", do: "`mcpoauth list` shows the stored logins. Programs of another user, or with another `MCPOAUTH_DIR`, have other logins.",
 	},
 	{
-		title: "The login is another profile's", command: "mcpoauth token URL", code: exitLoginRequired,
+		title: "The login belongs to another profile", command: "mcpoauth token URL", code: exitLoginRequired,
 		meet:  func(d *desk) string { d.login("--profile", "work"); return d.srv.MCPURL() },
 		means: "Each profile has a login of its own, so that two accounts never mix.", do: "Add `--profile`, or set `MCPOAUTH_PROFILE`.",
 	},
@@ -306,8 +306,8 @@ var troubles = []trouble{
 			d.srv.RevokeAll()
 			return d.srv.MCPURL()
 		},
-		means: "The server ended the login: it was revoked, unused for too long, or used by a copy of it elsewhere (servers take that for theft).",
-		do:    "Log in again. If it happens daily, look for a second program that uses a copy of the stored login; several `mcpoauth` sharing one directory do not disturb each other.",
+		means: "The server ended the login: it was revoked, unused for too long, or used by a copy of it elsewhere (which servers treat as theft).",
+		do:    "Log in again. If it happens daily, look for a second program that uses a copy of the stored login; several `mcpoauth` processes that share one directory do not interfere.",
 	},
 	{
 		title: "The server no longer knows this client", command: "mcpoauth token URL", code: exitLoginRequired,
@@ -316,27 +316,27 @@ var troubles = []trouble{
 			d.srv.ForgetClients()
 			return d.srv.MCPURL()
 		},
-		means: "It forgot the dynamic registration, for example by a new installation.", do: "Log in again; a new client is registered by itself.",
+		means: "It lost the dynamic registration, for example by being installed anew.", do: "Log in again; a new client is registered automatically.",
 	},
 	{
-		title: "The server is in trouble", command: "mcpoauth login URL", code: exitTemporary,
+		title: "The server fails", command: "mcpoauth login URL", code: exitTemporary,
 		meet: func(d *desk) string {
 			return d.fault(func(f *authtest.Faults) { f.Fail = map[string]int{"server-metadata": 503} })
 		},
-		means: "A 5xx answer, or 429, passes (exit code 5). No stored login is touched by it.", do: "Try again later; a script can repeat on exit code 5.",
+		means: "A 5xx response, or 429, is temporary (exit code 5). It does not change a stored login.", do: "Try again later; a script can retry on exit code 5.",
 	},
 	{
-		title: "A page in place of the token", command: "mcpoauth token URL", code: exitTemporary,
+		title: "A web page instead of a token", command: "mcpoauth token URL", code: exitTemporary,
 		meet: func(d *desk) string {
 			d.endedToken()
 			return d.fault(func(f *authtest.Faults) { f.Fail = map[string]int{"refresh": 200} })
 		},
-		means: "A captive portal (hotel, train) or a firewall answers for the server. The login is kept.", do: "Open any page in a browser and sign in to the network, then try again. In a company, the proxy's administrator may have to let the authorization server pass.",
+		means: "A captive portal (hotel, train) or a firewall answers for the server. The login is kept.", do: "Open any page in a browser and sign in to the network, then try again. In a company, the proxy's administrator may have to allow the authorization server.",
 	},
 	{
 		title: "The directory cannot be written", command: "mcpoauth login URL", code: exitFailed,
 		meet:  func(d *desk) string { d.readOnly(); return d.srv.MCPURL() },
-		means: "That is checked before the browser opens, so that no login is lost.", do: "Logins are in `~/.local/state/mcpoauth` (macOS: `~/Library/Application Support/mcpoauth`, Windows: `%LocalAppData%\\mcpoauth`) unless `MCPOAUTH_DIR` or `--store` says otherwise; a container needs a volume there.",
+		means: "This is checked before the browser opens, so that no login is lost.", do: "Logins are in `~/.local/state/mcpoauth` (macOS: `~/Library/Application Support/mcpoauth`, Windows: `%LocalAppData%\\mcpoauth`) unless `MCPOAUTH_DIR` or `--store` says otherwise; a container needs a volume there.",
 	},
 	{
 		title: "A stored login is damaged", command: "mcpoauth token URL", code: exitFailed,
@@ -353,7 +353,7 @@ var troubles = []trouble{
 			}
 			return d.srv.MCPURL()
 		},
-		means: "Something else than `mcpoauth` changed the file, a synchronised folder for example.", do: "Log in again. The damaged file is kept aside.",
+		means: "Something other than `mcpoauth` changed the file, for example folder synchronisation.", do: "Log in again. The damaged file is kept under another name.",
 	},
 }
 

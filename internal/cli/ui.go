@@ -23,9 +23,8 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/term"
-
 	"github.com/mcpoauth/mcpoauth"
+	"github.com/mcpoauth/mcpoauth/internal/terminal"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
@@ -33,38 +32,37 @@ import (
 const maxMessage = 1000
 
 type ui struct {
-	in       io.Reader
-	out, err io.Writer
+	in  io.Reader
+	out io.Writer
+	err *terminal.Writer
 	// watched is closed once a signal ends the command in order; nil if nothing watches for signals.
 	watched chan struct{}
 
-	mu   sync.Mutex // guards err while a wait is shown
-	wait *waiting
+	mu   sync.Mutex
+	wait *terminal.Waiting // what the command waits for, other than the person
 }
 
 func newUI(stdin io.Reader, stdout, stderr io.Writer) *ui {
-	u := &ui{in: stdin, out: stdout}
-	u.err = &errWriter{u: u, w: stderr}
-	return u
+	return &ui{in: stdin, out: stdout, err: terminal.NewWriter(stderr)}
 }
 
-// errWriter takes the waiting line off the terminal before anything else is written there.
-type errWriter struct {
-	u *ui
-	w io.Writer
+// startWait shows what the command waits for, until endWait.
+func (u *ui) startWait(w terminal.Wait) {
+	u.endWait()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.wait = u.err.Start(w)
 }
 
-func (w *errWriter) Write(b []byte) (int, error) {
-	w.u.mu.Lock()
-	defer w.u.mu.Unlock()
-	if w.u.wait != nil {
-		w.u.wait.erase()
+// endWait removes what startWait shows.
+func (u *ui) endWait() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.wait != nil {
+		u.wait.End()
+		u.wait = nil
 	}
-	return w.w.Write(b)
 }
-
-// raw is stderr itself.
-func (u *ui) raw() io.Writer { return u.err.(*errWriter).w }
 
 // say writes one line for people.
 func (u *ui) say(format string, args ...any) {
@@ -91,20 +89,18 @@ func (u *ui) hint(text string) {
 // hintFor finds the advice for an error: what the command said, then what follows from a missing
 // login, then what the library said, then that of its class.
 func hintFor(err error) string {
-	var own *hinted
-	var usage *usageError
-	if errors.As(err, &own) || errors.As(err, &usage) {
+	if is[*hinted](err) || is[*usageError](err) {
 		return mcpoauth.Hint(err)
 	}
-	var login *mcpoauth.LoginRequiredError
-	var scope *mcpoauth.ScopeError
-	var temporary *mcpoauth.TemporaryError
+	scope, missing := errors.AsType[*mcpoauth.ScopeError](err)
+	login, required := errors.AsType[*mcpoauth.LoginRequiredError](err)
+	temporary, passes := errors.AsType[*mcpoauth.TemporaryError](err)
 	switch {
-	case errors.As(err, &scope) && scope.Asked:
+	case missing && scope.Asked:
 		return "ask the server's owner whether your account and this client may have them"
-	case errors.As(err, &scope):
+	case missing:
 		return "run: mcpoauth login " + shellWord(scope.ServerURL) + " --add-scope " + shellWord(strings.Join(scope.Missing, " "))
-	case errors.As(err, &login):
+	case required:
 		hint := "run: mcpoauth login " + shellWord(login.ServerURL)
 		if login.Profile != "" {
 			hint += " --profile " + shellWord(login.Profile)
@@ -113,8 +109,8 @@ func hintFor(err error) string {
 	case mcpoauth.Hint(err) != "":
 		return mcpoauth.Hint(err)
 	case errors.Is(err, mcpoauth.ErrAccessDenied):
-		return "log in again and allow the access, or ask whoever runs the server"
-	case errors.As(err, &temporary) && temporary.RetryAfter > 0:
+		return "log in again and allow the access, or ask the server's operator"
+	case passes && temporary.RetryAfter > 0:
 		return "the server asks to wait " + short(temporary.RetryAfter)
 	case errors.Is(err, mcpoauth.ErrTemporary):
 		return "check the network and the address, then try again"
@@ -144,27 +140,15 @@ func (u *ui) printJSON(v any) error {
 	return e.Encode(v)
 }
 
-func isTerminal(stream any) bool {
-	f, ok := stream.(interface{ Fd() uintptr })
-	return ok && term.IsTerminal(int(f.Fd()))
-}
-
 // columns is the width of the terminal behind stream, 0 if there is none.
 func columns(stream any) int {
-	f, ok := stream.(interface{ Fd() uintptr })
-	if !ok {
-		return 0
-	}
-	w, _, err := term.GetSize(int(f.Fd()))
-	if err != nil {
-		return 0
-	}
+	w, _ := terminal.Size(stream)
 	return w
 }
 
 // painter returns a function that colours text for stream, or leaves it alone.
 func painter(stream any) func(sgr, text string) string {
-	if os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" || !isTerminal(stream) {
+	if !terminal.Colours(stream) {
 		return func(_, text string) string { return text }
 	}
 	return func(sgr, text string) string {
@@ -183,20 +167,5 @@ const (
 	yellow = "33"
 )
 
-// short prints a duration as people say it: 45s, 4m 30s, 54m, 3h 20m, 12d.
-func short(d time.Duration) string {
-	d = d.Round(time.Second)
-	switch {
-	case d < time.Minute:
-		return strconv.Itoa(max(0, int(d/time.Second))) + "s"
-	case d < 10*time.Minute && d%time.Minute != 0:
-		return fmt.Sprintf("%dm %ds", d/time.Minute, d%time.Minute/time.Second)
-	case d < time.Hour:
-		return fmt.Sprintf("%dm", d/time.Minute)
-	case d < 48*time.Hour && d%time.Hour >= time.Minute:
-		return fmt.Sprintf("%dh %dm", d/time.Hour, d%time.Hour/time.Minute)
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh", d/time.Hour)
-	}
-	return fmt.Sprintf("%dd", d/(24*time.Hour))
-}
+// short formats a duration as people say it: 45s, 4m 30s, 54m, 3h 20m, 12d.
+func short(d time.Duration) string { return terminal.Short(d) }

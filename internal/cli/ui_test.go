@@ -64,17 +64,6 @@ func TestTableCutsTheLastColumnToTheTerminal(t *testing.T) {
 	}
 }
 
-func TestShortDurations(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		-time.Second: "0s", 0: "0s", 45 * time.Second: "45s", 4*time.Minute + 59*time.Second: "4m 59s", 5 * time.Minute: "5m",
-		54*time.Minute + 20*time.Second: "54m", time.Hour: "1h", 3*time.Hour + 20*time.Minute: "3h 20m", 12 * 24 * time.Hour: "12d",
-	} {
-		if got := short(d); got != want {
-			t.Errorf("short(%v) = %q, want %q", d, got, want)
-		}
-	}
-}
-
 func TestExitCodes(t *testing.T) {
 	for _, c := range []struct {
 		err  error
@@ -139,7 +128,9 @@ func TestErrorsAreTwoCleanLines(t *testing.T) {
 	}
 	mustBePlain(t, b.String())
 	b.Reset()
-	showCode(u, &mcpoauth.LoginPrompt{URL: "https://d.example/a", VerificationURL: "https://d.example/a", UserCode: "WDJB\x1b[2J\u202e-MJHT"})
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, _ = mcpoauth.TerminalPrompt(nil, u.err, nil)(ended, &mcpoauth.LoginPrompt{URL: "https://d.example/a", VerificationURL: "https://d.example/a", UserCode: "WDJB\x1b[2J\u202e-MJHT"})
 	mustBePlain(t, b.String())
 }
 
@@ -172,49 +163,6 @@ func TestNoColourOnAPipe(t *testing.T) {
 	}
 }
 
-func TestWaitingWritesPlainLinesWithoutATerminal(t *testing.T) {
-	var b bytes.Buffer
-	u := newUI(nil, nil, &b)
-	u.startWait("waiting for something", time.Now().Add(5*time.Minute), 0, true)
-	deadline := time.Now().Add(5 * time.Second)
-	for {
-		u.mu.Lock()
-		n := b.Len()
-		u.mu.Unlock()
-		if n > 0 || time.Now().After(deadline) {
-			break
-		}
-		time.Sleep(time.Millisecond)
-	}
-	u.endWait()
-	if got := b.String(); got != "waiting for something, 5m left\n" {
-		t.Errorf("got %q", got)
-	}
-	b.Reset()
-	u.startWait("never shown", time.Time{}, time.Hour, true)
-	u.endWait()
-	u.endWait()
-	if b.Len() != 0 {
-		t.Errorf("a wait that was over before its delay was shown: %q", b.String())
-	}
-}
-
-func TestWaitingLineIsRewrittenInPlaceAndTakenAway(t *testing.T) {
-	var b bytes.Buffer
-	w := &waiting{out: &b, what: "waiting", deadline: time.Now().Add(100 * time.Second), live: true, width: 40}
-	w.show()
-	w.deadline = time.Now().Add(5 * time.Second)
-	w.show()
-	w.erase()
-	if strings.ContainsAny(b.String(), "\n\x1b") || strings.Count(b.String(), "\r") != 4 {
-		t.Errorf("got %q", b.String())
-	}
-	parts := strings.Split(b.String(), "\r")
-	if len(parts[1]) != len(parts[2]) || strings.TrimSpace(parts[3]) != "" || len(parts[3]) < len(strings.TrimRight(parts[2], " ")) {
-		t.Errorf("a rest of the line stays: %q", parts)
-	}
-}
-
 func TestShellWords(t *testing.T) {
 	for in, want := range map[string]string{
 		"https://a.example/mcp": "https://a.example/mcp", "": "''", "a b": "'a b'", "it's": `'it'\''s'`, "$(x)": "'$(x)'",
@@ -222,20 +170,6 @@ func TestShellWords(t *testing.T) {
 		if got := shellWord(in); got != want {
 			t.Errorf("shellWord(%q) = %s, want %s", in, got, want)
 		}
-	}
-}
-
-func TestSSHTarget(t *testing.T) {
-	env := func(m map[string]string) func(string) string { return func(k string) string { return m[k] } }
-	got := sshTarget(env(map[string]string{"SSH_CONNECTION": "192.0.2.1 5000 198.51.100.7 2222", "USER": "ann"}))
-	if got != "ann@198.51.100.7 -p 2222" {
-		t.Errorf("got %q", got)
-	}
-	if got := sshTarget(env(map[string]string{"SSH_CONNECTION": "192.0.2.1 5000 198.51.100.7 22", "USER": "$(x)"})); got != "'$(x)@198.51.100.7'" {
-		t.Errorf("got %q", got)
-	}
-	if got := sshLine("http://[::1]:8910/callback"); !strings.HasPrefix(got, "ssh -L 8910:[::1]:8910 ") {
-		t.Errorf("got %q", got)
 	}
 }
 
@@ -399,46 +333,6 @@ func TestFlagsAndEnvironment(t *testing.T) {
 	})
 }
 
-func TestPastedLinesAreBounded(t *testing.T) {
-	lines := make(chan string)
-	go readLines(strings.NewReader("one\n"+strings.Repeat("x", 5*maxPaste)+"\ntwo"), lines)
-	var got []string
-	for l := range lines {
-		got = append(got, strings.TrimSpace(l))
-	}
-	if strings.Join(got, "|") != "one|two" {
-		t.Errorf("got %d lines, first %.20q", len(got), got)
-	}
-}
-
-func TestPromptAsksAgainAfterAWrongPaste(t *testing.T) {
-	var b bytes.Buffer
-	u := newUI(strings.NewReader("\nhttp://127.0.0.1:1/callback?state=wrong\n\x1b[2J\nhttp://127.0.0.1:1/callback?state=right\n"), nil, &b)
-	p := &prompter{u: u, noBrowser: true}
-	reply, err := p.prompt(context.Background(), &mcpoauth.LoginPrompt{
-		URL: "https://as.example/authorize?x=y", ServerURL: "https://mcp.example/mcp", Issuer: "https://as.example", TokenHost: "token.example\x1b[31m",
-		RedirectURI: "http://127.0.0.1:8910/callback", Scopes: []string{"a", "b"}, Deadline: time.Now().Add(time.Minute),
-		Check: func(r *mcpoauth.LoginReply) error {
-			if !strings.HasSuffix(r.RedirectURL, "state=right") {
-				return errors.New("it belongs to \x1b]0;another\x07 login")
-			}
-			return nil
-		},
-	})
-	if err != nil || !strings.HasSuffix(reply.RedirectURL, "right") {
-		t.Fatalf("%v %v", reply, err)
-	}
-	mustBePlain(t, b.String())
-	for _, want := range []string{"https://mcp.example/mcp", "https://as.example/authorize?x=y\n", "code to   token.example", "scopes    a b", "ssh -L 8910:127.0.0.1:8910 "} {
-		if !strings.Contains(b.String(), want) {
-			t.Errorf("%q is missing from\n%s", want, b.String())
-		}
-	}
-	if n := strings.Count(b.String(), "that is not it"); n != 2 {
-		t.Errorf("%d refusals shown, want 2:\n%s", n, b.String())
-	}
-}
-
 // TestNoBrowserMeansNone, for login and for the bridge: the address is printed, and nothing is started.
 func TestNoBrowserMeansNone(t *testing.T) {
 	started := filepath.Join(t.TempDir(), "started")
@@ -450,7 +344,9 @@ func TestNoBrowserMeansNone(t *testing.T) {
 	lp := &mcpoauth.LoginPrompt{URL: "https://as.example/a?x=y", RedirectURI: "http://127.0.0.1:8910/callback", ServerURL: "https://mcp.example/mcp", Issuer: "https://as.example"}
 	for _, noBrowser := range []bool{true, false} {
 		for name, prompt := range map[string]func(*ui) mcpoauth.Prompt{
-			"login": func(u *ui) mcpoauth.Prompt { return (&prompter{u: u, noBrowser: noBrowser}).prompt },
+			"login": func(u *ui) mcpoauth.Prompt {
+				return mcpoauth.TerminalPrompt(u.in, u.err, &mcpoauth.TerminalOptions{NoBrowser: noBrowser})
+			},
 			"proxy": func(u *ui) mcpoauth.Prompt { return (&bridging{f: &flags{u: u}, noBrowser: noBrowser}).prompt },
 		} {
 			_ = os.Remove(started)
@@ -479,11 +375,39 @@ func TestNoBrowserMeansNone(t *testing.T) {
 	}
 }
 
+func TestPromptAsksAgainAfterAWrongPaste(t *testing.T) {
+	var b bytes.Buffer
+	in := strings.NewReader("\nhttp://127.0.0.1:1/callback?state=wrong\n\x1b[2J\nhttp://127.0.0.1:1/callback?state=right\n")
+	prompt := mcpoauth.TerminalPrompt(in, newUI(in, nil, &b).err, &mcpoauth.TerminalOptions{NoBrowser: true})
+	reply, err := prompt(context.Background(), &mcpoauth.LoginPrompt{
+		URL: "https://as.example/authorize?x=y", ServerURL: "https://mcp.example/mcp", Issuer: "https://as.example", TokenHost: "token.example\x1b[31m",
+		RedirectURI: "http://127.0.0.1:8910/callback", Scopes: []string{"a", "b"}, Deadline: time.Now().Add(time.Minute),
+		Check: func(r *mcpoauth.LoginReply) error {
+			if !strings.HasSuffix(r.RedirectURL, "state=right") {
+				return errors.New("it belongs to \x1b]0;another\x07 login")
+			}
+			return nil
+		},
+	})
+	if err != nil || !strings.HasSuffix(reply.RedirectURL, "right") {
+		t.Fatalf("%v %v", reply, err)
+	}
+	mustBePlain(t, b.String())
+	for _, want := range []string{"https://mcp.example/mcp", "https://as.example/authorize?x=y\n", "code to   token.example", "scopes    a b", "ssh -L 8910:127.0.0.1:8910 "} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is missing from\n%s", want, b.String())
+		}
+	}
+	if n := strings.Count(b.String(), "that is not it"); n != 2 {
+		t.Errorf("%d refusals shown, want 2:\n%s", n, b.String())
+	}
+}
+
 func TestPromptReturnsWhenTheLoginWasSettled(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	u := newUI(strings.NewReader(""), nil, &bytes.Buffer{})
-	if _, err := (&prompter{u: u, noBrowser: true}).prompt(ctx, &mcpoauth.LoginPrompt{URL: "https://as.example/a"}); !errors.Is(err, context.Canceled) {
+	if _, err := mcpoauth.TerminalPrompt(u.in, u.err, &mcpoauth.TerminalOptions{NoBrowser: true})(ctx, &mcpoauth.LoginPrompt{URL: "https://as.example/a"}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package cli
+package terminal
 
 import (
 	"strings"
@@ -40,10 +40,10 @@ func TestAQRCodeIsDrawnAsItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	size := code.Size + 2*quiet
-	for _, colours := range []bool{false, true} {
-		drawn := qrCode(address, size, (size+1)/2, colours)
-		if strings.Contains(drawn, "\x1b[") != colours {
-			t.Errorf("colours: %t", colours)
+	for _, palette := range []Palette{Monochrome, BlackOnWhite} {
+		drawn := QRCode(address, size, (size+1)/2, palette)
+		if strings.Contains(drawn, "\x1b[") != (palette == BlackOnWhite) {
+			t.Errorf("palette: %v", palette)
 		}
 		got := modules(t, drawn)
 		if len(got) < size || len(got[0]) != size {
@@ -58,8 +58,8 @@ func TestAQRCodeIsDrawnAsItIs(t *testing.T) {
 		}
 	}
 	for name, drawn := range map[string]string{
-		"a narrow terminal": qrCode(address, size-1, size, false), "a low one": qrCode(address, size, (size+1)/2-1, false),
-		"too much for any code": qrCode(strings.Repeat("x", 8000), 1000, 1000, false),
+		"a narrow terminal": QRCode(address, size-1, size, Monochrome), "a low one": QRCode(address, size, (size+1)/2-1, Monochrome),
+		"too much for any code": QRCode(strings.Repeat("x", 8000), 1000, 1000, Monochrome),
 	} {
 		if drawn != "" {
 			t.Errorf("%s: something was drawn", name)
