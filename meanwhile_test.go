@@ -95,3 +95,32 @@ func TestWhatHappensToTheLoginWhileItIsRefreshed(t *testing.T) {
 		})
 	}
 }
+
+// TestAnExpiredClientSecretIsNotPosted: the server could only refuse it, and count that.
+func TestAnExpiredClientSecretIsNotPosted(t *testing.T) {
+	t.Parallel()
+	srv := authtest.New(t, nil)
+	st := memstore.New()
+	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt})
+	tok, err := c.Login(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := stored(t, st, c)
+	rec.Registration.SecretExpiry = time.Now().Add(-time.Minute)
+	overwrite(t, st, c, rec)
+	for range 2 {
+		_, err := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st}).TokenRejected(t.Context(), tok)
+		if required, ok := errors.AsType[*mcpoauth.LoginRequiredError](err); !ok || required.Reason != "the client's registration has expired" {
+			t.Errorf("got %v", err)
+		}
+	}
+	if n := srv.Count("refresh"); n != 0 || stored(t, st, c).LoginRequired == "" {
+		t.Errorf("%d refreshes; the record says %q", n, stored(t, st, c).LoginRequired)
+	}
+	rec.Registration.SecretExpiry = time.Now().Add(time.Minute)
+	overwrite(t, st, c, rec)
+	if _, err := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st}).TokenRejected(t.Context(), tok); err != nil || srv.Count("refresh") != 1 {
+		t.Errorf("before its end: %v, %d refreshes", err, srv.Count("refresh"))
+	}
+}
