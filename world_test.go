@@ -2,6 +2,7 @@ package mcpoauth_test
 
 import (
 	"context"
+	"iter"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -86,8 +87,9 @@ type loose struct {
 	loadErr  error
 	saveErr  error
 	probeErr error
-	// onLoad is called after a login was read and before the reader gets it.
-	onLoad func()
+	// onLoad is called after a login was read and before the reader gets it, onList and onDelete before the call.
+	onLoad, onList func()
+	onDelete       func() error
 }
 
 func (s *loose) set(f func(*loose)) {
@@ -123,6 +125,28 @@ func (s *loose) Save(ctx context.Context, key store.Key, data []byte, rev store.
 	return s.Store.Save(ctx, key, data, rev)
 }
 
+func (s *loose) List(ctx context.Context, f store.Filter) iter.Seq2[store.Key, error] {
+	s.mu.Lock()
+	onList := s.onList
+	s.mu.Unlock()
+	if onList != nil {
+		onList()
+	}
+	return s.Store.List(ctx, f)
+}
+
+func (s *loose) Delete(ctx context.Context, key store.Key, rev store.Revision) error {
+	s.mu.Lock()
+	onDelete := s.onDelete
+	s.mu.Unlock()
+	if onDelete != nil {
+		if err := onDelete(); err != nil {
+			return err
+		}
+	}
+	return s.Store.Delete(ctx, key, rev)
+}
+
 func (s *loose) Lock(ctx context.Context, key store.Key, name string) (context.Context, func() error, error) {
 	s.mu.Lock()
 	unlocked := s.unlocked
@@ -137,4 +161,39 @@ func (s *loose) Probe(context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.probeErr
+}
+
+// registration returns the stored registration and its key, and fails the test unless there is one.
+func (w *world) registration() (reg *record.Registration, key store.Key, rev store.Revision) {
+	w.t.Helper()
+	n := 0
+	for k, err := range w.st.Store.List(w.t.Context(), store.Filter{Kind: store.KindRegistration}) {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		key = k
+		n++
+	}
+	data, rev, err := w.st.Load(w.t.Context(), key)
+	if err == nil {
+		reg, err = record.DecodeRegistration(data)
+	}
+	if err != nil || n != 1 {
+		w.t.Fatalf("%d registrations, %v", n, err)
+	}
+	return reg, key, rev
+}
+
+// register rewrites the stored registration.
+func (w *world) register(f func(*record.Registration)) {
+	w.t.Helper()
+	reg, key, rev := w.registration()
+	f(reg)
+	data, err := reg.Encode()
+	if err == nil {
+		_, err = w.st.Save(w.t.Context(), key, data, rev)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
 }
