@@ -197,3 +197,130 @@ func TestTheResourceIsRefused(t *testing.T) {
 		t.Errorf("%d refreshes", srv.Count("refresh"))
 	}
 }
+
+// TestTheIssuerOfTheCallback: one that was promised must be there, and any must be the right one (RFC 9207 section 2.4),
+// in what the browser brings as in what a person pastes. The code goes nowhere otherwise.
+func TestTheIssuerOfTheCallback(t *testing.T) {
+	t.Parallel()
+	unpromised := func(m map[string]any) { delete(m, "authorization_response_iss_parameter_supported") }
+	for name, tc := range map[string]struct {
+		faults func(*authtest.Faults)
+		ok     bool
+	}{
+		"the right one":              {func(*authtest.Faults) {}, true},
+		"promised and missing":       {func(f *authtest.Faults) { f.NoIssuer = true }, false},
+		"another one":                {func(f *authtest.Faults) { f.WrongIssuer = "https://evil.example" }, false},
+		"another one, not promised":  {func(f *authtest.Faults) { f.WrongIssuer, f.ServerMetadata = "https://evil.example", unpromised }, false},
+		"not promised and missing":   {func(f *authtest.Faults) { f.NoIssuer, f.ServerMetadata = true, unpromised }, true},
+		"an error of another issuer": {func(f *authtest.Faults) { f.WrongIssuer, f.AuthorizeError = "https://evil.example", "access_denied" }, false},
+	} {
+		for way, paste := range map[string]bool{"browser": false, "pasted": true} {
+			t.Run(name+", "+way, func(t *testing.T) {
+				t.Parallel()
+				srv := authtest.New(t, nil)
+				srv.Set(tc.faults)
+				_, err := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: func(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
+					if !paste {
+						_, err := srv.Browser(ctx, lp.URL)
+						return nil, err
+					}
+					back, err := srv.Decide(ctx, lp.URL, true)
+					return &mcpoauth.LoginReply{RedirectURL: back}, err
+				}}).Login(t.Context(), nil)
+				var e *mcpoauth.Error
+				if tc.ok && err != nil || !tc.ok && (!errorAt(err, mcpoauth.OpAuthorization, &e) || errors.Is(err, mcpoauth.ErrAccessDenied)) {
+					t.Errorf("got %v", err)
+				}
+				if n := srv.Count("token"); (n == 1) != tc.ok {
+					t.Errorf("%d codes were sent", n)
+				}
+			})
+		}
+	}
+}
+
+// TestWhatTheAuthorizationServerAnswers instead of a code.
+func TestWhatTheAuthorizationServerAnswers(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[string]struct {
+		err  error
+		hint string
+	}{
+		"access_denied":           {mcpoauth.ErrAccessDenied, "allow the access"},
+		"temporarily_unavailable": {mcpoauth.ErrTemporary, ""},
+		"server_error":            {mcpoauth.ErrTemporary, ""},
+		"invalid_target":          {nil, "--no-resource"},
+		"invalid_scope":           {nil, "--scope"},
+		"unauthorized_client":     {nil, "--new-client"},
+		"redirect_uri_mismatch":   {nil, "--callback-"},
+		"out_of_cheese":           {nil, ""},
+	} {
+		t.Run(code, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, authtest.Options{}, func(t *testing.T, w *world) {
+				w.srv.Set(func(f *authtest.Faults) { f.AuthorizeError = code })
+				_, err := w.open(mcpoauth.Options{Prompt: w.net.person(t, &w.asked)}).Login(t.Context(), nil)
+				var e *mcpoauth.Error
+				if !errorAt(err, mcpoauth.OpAuthorization, &e) || e.Code != code || want.err != nil && !errors.Is(err, want.err) || !strings.Contains(mcpoauth.Hint(err), want.hint) {
+					t.Errorf("got %v (%s)", err, mcpoauth.Hint(err))
+				}
+				if want.err != mcpoauth.ErrTemporary && errors.Is(err, mcpoauth.ErrTemporary) || w.asked.Load() != 1 || w.srv.Count("registration") != 1 {
+					t.Errorf("%v; asked %d times, %d registrations", err, w.asked.Load(), w.srv.Count("registration"))
+				}
+			})
+		})
+	}
+}
+
+// TestWhatIsPasted must belong to the login; Check says so before.
+func TestWhatIsPasted(t *testing.T) {
+	t.Parallel()
+	inWorld(t, authtest.Options{}, func(t *testing.T, w *world) {
+		person := w.net.person(t, &w.asked)
+		for name, change := range map[string]func(string) string{
+			"as it is":      func(s string) string { return s },
+			"another state": func(s string) string { return strings.Replace(s, "state=", "state=x", 1) },
+			"another host":  func(s string) string { return strings.Replace(s, "127.0.0.1", "evil.example", 1) },
+			"nonsense":      func(string) string { return "nonsense" },
+		} {
+			good := name == "as it is"
+			_, err := w.open(mcpoauth.Options{Prompt: func(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
+				reply, err := person(ctx, lp)
+				if err != nil {
+					return nil, err
+				}
+				reply.RedirectURL = change(reply.RedirectURL)
+				if err := lp.Check(reply); (err == nil) != good {
+					t.Errorf("%s: Check says %v", name, err)
+				}
+				return reply, nil
+			}}).Login(t.Context(), &mcpoauth.LoginOptions{Force: true})
+			if (err == nil) != good {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if n := w.srv.Count("token"); n != 1 {
+			t.Errorf("%d codes were sent", n)
+		}
+	})
+}
+
+// TestParametersOfTheCallers stay as they are beside those of the protocol.
+func TestParametersOfTheCallers(t *testing.T) {
+	t.Parallel()
+	inWorld(t, authtest.Options{}, func(t *testing.T, w *world) {
+		for given, want := range map[string]string{"": "consent", "login": "login"} {
+			o := mcpoauth.Options{Prompt: w.net.person(t, &w.asked), Server: mcpoauth.ServerOptions{AuthorizeParams: url.Values{"hint": {"x"}}}}
+			if given != "" {
+				o.Server.AuthorizeParams.Set("prompt", given)
+			}
+			if _, err := w.open(o).Login(t.Context(), &mcpoauth.LoginOptions{Force: true}); err != nil {
+				t.Fatal(err)
+			}
+			all := asked(w.srv)
+			if q := all[len(all)-1]; q.Get("prompt") != want || q.Get("hint") != "x" || !strings.Contains(q.Get("scope"), "offline_access") {
+				t.Errorf("asked with %v", q)
+			}
+		}
+	})
+}

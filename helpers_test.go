@@ -299,3 +299,18 @@ func (s *stuckStore) Lock(ctx context.Context, key store.Key, name string) (cont
 	}
 	return s.Store.Lock(ctx, key, name)
 }
+
+// newRecorded returns a store that has this login to the server at mcp.
+func newRecorded(t *testing.T, mcp string, rec record.Login) *memstore.Store {
+	t.Helper()
+	rec.ServerURL, rec.Resource = mcp, mcp
+	data, err := rec.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := memstore.New()
+	if _, err := st.Save(t.Context(), store.Key{Kind: store.KindLogin, ID: mcp}, data, 0); err != nil {
+		t.Fatal(err)
+	}
+	return st
+}

@@ -100,7 +100,8 @@ func (n *memoryNetwork) person(t *testing.T, asked *atomic.Int32) mcpoauth.Promp
 		}
 		back := resp.Header.Get("Location")
 		if back == "" {
-			t.Errorf("the authorization page sends nobody back: %s", resp.Status)
+			_ = resp.Body.Close()
+			return nil, fmt.Errorf("the authorization page sends nobody back: %s", resp.Status)
 		}
 		return &mcpoauth.LoginReply{RedirectURL: back}, resp.Body.Close()
 	}

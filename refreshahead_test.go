@@ -2,6 +2,7 @@ package mcpoauth_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"os"
 	"slices"
@@ -193,4 +194,76 @@ func split(all []sample, moments []time.Time, length time.Duration) (within, out
 		return s[len(s)*99/100]
 	}
 	return p99(in), p99(out)
+}
+
+// TestATokenIsRenewedAheadOfItsEnd: a minute before, and no request waits for it. While that fails the token that is good
+// is used, and the server is not asked with each request.
+func TestATokenIsRenewedAheadOfItsEnd(t *testing.T) {
+	t.Parallel()
+	inWorld(t, authtest.Options{AccessTokenLifetime: time.Hour}, func(t *testing.T, w *world) {
+		c, tok := w.loggedIn(mcpoauth.Options{})
+		quick := func() {
+			t.Helper()
+			start := time.Now()
+			if status := ping(t, c); status != http.StatusOK || time.Since(start) != 0 {
+				t.Errorf("status %d after %v", status, time.Since(start))
+			}
+		}
+		w.srv.Set(func(f *authtest.Faults) { f.TokenDelay = 5 * time.Second })
+		time.Sleep(58 * time.Minute)
+		quick()
+		synctest.Wait()
+		if n := w.srv.Count("refresh"); n != 0 {
+			t.Errorf("%d refreshes two minutes before the end", n)
+		}
+		time.Sleep(time.Minute + time.Second)
+		quick()
+		quick()
+		synctest.Wait()
+		if now := mustToken(t, c); w.srv.Count("refresh") != 1 || now.AccessToken() != tok.AccessToken() {
+			t.Errorf("%d refreshes; the old token is used meanwhile: %t", w.srv.Count("refresh"), now.AccessToken() == tok.AccessToken())
+		}
+		time.Sleep(6 * time.Second)
+		next := mustToken(t, c)
+		if next.AccessToken() == tok.AccessToken() || w.srv.Count("refresh") != 1 {
+			t.Errorf("it was not renewed, %d refreshes", w.srv.Count("refresh"))
+		}
+		// The same by Token, with a server in trouble.
+		w.srv.Set(func(f *authtest.Faults) { f.TokenDelay, f.Fail = 0, map[string]int{"refresh": 503} })
+		time.Sleep(59*time.Minute + 5*time.Second)
+		for range 10 {
+			if now := mustToken(t, c); now.AccessToken() != next.AccessToken() {
+				t.Error("another token")
+			}
+			quick()
+			synctest.Wait()
+		}
+		if n := w.srv.Count("refresh"); n != 2 {
+			t.Errorf("%d refreshes, though the server is in trouble", n)
+		}
+		w.srv.Set(func(f *authtest.Faults) { f.Fail = nil })
+		time.Sleep(2 * time.Second)
+		quick()
+		synctest.Wait()
+		if now := mustToken(t, c); now.AccessToken() == next.AccessToken() || w.srv.Count("refresh") != 3 {
+			t.Errorf("%d refreshes", w.srv.Count("refresh"))
+		}
+	})
+}
+
+// TestNothingToRenewAhead: without a refresh token the token is used until its end.
+func TestNothingToRenewAhead(t *testing.T) {
+	t.Parallel()
+	inWorld(t, authtest.Options{RefreshNeedsOfflineAccess: true}, func(t *testing.T, w *world) {
+		w.loggedIn(mcpoauth.Options{Scopes: mcpoauth.ScopeOptions{OfflineAccess: mcpoauth.Never}})
+		c := w.open(mcpoauth.Options{})
+		time.Sleep(59*time.Minute + 30*time.Second)
+		if status := ping(t, c); status != http.StatusOK {
+			t.Errorf("status %d", status)
+		}
+		time.Sleep(time.Minute)
+		if _, err := tryPing(c); !errors.Is(err, mcpoauth.ErrLoginRequired) || w.srv.Count("refresh") != 0 {
+			t.Errorf("%v, %d refreshes", err, w.srv.Count("refresh"))
+		}
+	})
 }
