@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mcpoauth/mcpoauth/internal/netguard"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
@@ -100,7 +101,7 @@ func AssertionURL(address string, header http.Header) AssertionSource {
 		}
 		resp, err := transport.RoundTrip(req)
 		if err != nil {
-			return "", &TemporaryError{Err: fmt.Errorf("the assertion: %s cannot be reached: %w", plain(u), withoutURL(err))}
+			return "", &TemporaryError{Err: fmt.Errorf("the assertion: %s cannot be reached: %w", plain(u), netguard.WithoutURL(err))}
 		}
 		defer func() { _ = resp.Body.Close() }()
 		body, err := io.ReadAll(io.LimitReader(resp.Body, maxAssertion))

@@ -74,8 +74,7 @@ type authorizer interface {
 
 // personLogin is what the logins by a browser and by a code on another device have in common.
 type personLogin struct {
-	set      *settings
-	trace    *tracer
+	*network
 	discover *discoverer
 	registry *registrar
 	tokens   *tokenClient
@@ -143,7 +142,7 @@ func (p *personLogin) begin(ctx context.Context, f *discovered, reg *record.Regi
 		r.Prompt = "consent"
 	}
 	if f.Server.RequirePushedAuthorizationRequests {
-		uri, _, err := grant.Push(ctx, p.discover.net.guard(), f.Server.PushedAuthorizationRequestEndpoint, p.set.authFor(reg), r)
+		uri, _, err := grant.Push(ctx, p.guard(), f.Server.PushedAuthorizationRequestEndpoint, p.set.authFor(reg), r)
 		if err != nil {
 			return nil, "", publicError(err)
 		}
@@ -202,7 +201,7 @@ func (p *personLogin) finish(ctx context.Context, pending *record.Pending, value
 		rec.RequestedScopes = rec.Scopes
 	}
 	// Errors too count only if they come from the right issuer (RFC 9207 section 2.4).
-	if err := grant.CheckIssuer(cb.Issuer, values.Has("iss"), rec.Issuer, rec.IssParameterPromised); err != nil {
+	if err := cb.CheckIssuer(grant.ExpectedIssuer{Issuer: rec.Issuer, Promised: rec.IssParameterPromised}); err != nil {
 		return nil, publicError(err)
 	}
 	if cb.Error != "" {
@@ -215,9 +214,9 @@ func (p *personLogin) finish(ctx context.Context, pending *record.Pending, value
 	// The code is good for one use: a caller that leaves now must not cost the login.
 	ctx, cancel := detached(ctx, exchangeTimeout)
 	defer cancel()
-	tok, auth, err := grant.ExchangeCode(ctx, p.discover.net.guard(), grant.CodeRequest{
+	tok, auth, err := grant.ExchangeCode(ctx, p.guard(), grant.CodeRequest{
 		Endpoint: rec.TokenEndpoint, Auth: auth, Code: cb.Code, Verifier: secret.New(pending.Verifier),
-		RedirectURI: pending.RedirectURI, Resource: rec.Resource, Extra: p.set.server.TokenParams, Dialect: p.tokens.format(&rec),
+		RedirectURI: pending.RedirectURI, Resource: rec.Resource, Extra: p.set.server.TokenParams, Format: p.tokens.format(&rec),
 	})
 	if err != nil {
 		return nil, publicError(err)

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"slices"
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/loopback"
 	"github.com/mcpoauth/mcpoauth/internal/record"
+	"github.com/mcpoauth/mcpoauth/internal/resource"
 )
 
 // browserAuthorizer makes logins whose response comes back by a browser to a loopback listener (RFC 8252).
@@ -50,11 +50,7 @@ func (a *browserAuthorizer) attempt(ctx context.Context, f *discovered, plan log
 
 // redirectBase is the redirect URI without a port.
 func (s *settings) redirectBase() string {
-	host := s.callback.Host
-	if ip := net.ParseIP(host); ip != nil && ip.To4() == nil {
-		host = "[" + host + "]"
-	}
-	return "http://" + host + s.callback.Path
+	return "http://" + resource.HostPort(s.callback.Host, "") + s.callback.Path
 }
 
 // listen opens the listener, on the port of the stored registration if there is one, and returns it with the client to
@@ -65,7 +61,7 @@ func (a *browserAuthorizer) listen(ctx context.Context, f *discovered, plan logi
 	if client == nil {
 		client = a.registry.stored(ctx, f.Issuer, need)
 	}
-	cfg := loopback.Config{Host: a.set.callback.Host, Port: a.set.callback.Port, Path: a.set.callback.Path, ServerName: hostOf(a.trace.server)}
+	cfg := loopback.Config{Host: a.set.callback.Host, Port: a.set.callback.Port, Path: a.set.callback.Path, ServerName: resource.Host(a.trace.server)}
 	if cfg.Port == 0 && client.reg != nil && RegistrationSource(client.reg.Source) == SourceDynamic {
 		cfg.Port = portOf(client.reg.RedirectURI)
 	}
@@ -94,7 +90,7 @@ func (a *browserAuthorizer) listen(ctx context.Context, f *discovered, plan logi
 // prompt is what the person is shown.
 func (a *browserAuthorizer) prompt(p *record.Pending, target string, deadline time.Time) *LoginPrompt {
 	return &LoginPrompt{
-		URL: target, ServerURL: a.trace.server, Profile: a.trace.profile, Issuer: p.Login.Issuer, TokenHost: hostOf(p.Login.TokenEndpoint),
+		URL: target, ServerURL: a.trace.server, Profile: a.trace.profile, Issuer: p.Login.Issuer, TokenHost: resource.Host(p.Login.TokenEndpoint),
 		RedirectURI: p.RedirectURI, Scopes: slices.Clone(p.Login.RequestedScopes), Deadline: deadline,
 		Check: func(r *LoginReply) error { _, err := readReply(r, p); return err },
 	}

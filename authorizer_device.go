@@ -9,6 +9,7 @@ import (
 	"github.com/mcpoauth/mcpoauth/internal/browser"
 	"github.com/mcpoauth/mcpoauth/internal/grant"
 	"github.com/mcpoauth/mcpoauth/internal/record"
+	"github.com/mcpoauth/mcpoauth/internal/resource"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
@@ -53,7 +54,7 @@ func (a *deviceAuthorizer) attempt(ctx context.Context, f *discovered, plan logi
 	if err != nil {
 		return nil, client, err
 	}
-	d.code, err = grant.StartDevice(ctx, a.discover.net.guard(), grant.DeviceRequest{
+	d.code, err = grant.StartDevice(ctx, a.guard(), grant.DeviceRequest{
 		Endpoint: endpoint, Auth: d.auth, Scopes: need.scopes, ScopeSeparator: string(a.set.scopes.Separator), Resource: f.Resource, Extra: a.set.server.AuthorizeParams,
 	})
 	if err != nil {
@@ -100,7 +101,7 @@ func (a *deviceAuthorizer) prompt(d deviceLogin, deadline time.Time) (*LoginProm
 	}
 	return &LoginPrompt{
 		URL: target, UserCode: d.code.UserCode, VerificationURL: address, ServerURL: a.trace.server, Profile: a.trace.profile, Issuer: d.rec.Issuer,
-		TokenHost: hostOf(d.rec.TokenEndpoint), Scopes: slices.Clone(d.rec.RequestedScopes), Deadline: deadline,
+		TokenHost: resource.Host(d.rec.TokenEndpoint), Scopes: slices.Clone(d.rec.RequestedScopes), Deadline: deadline,
 		Check: func(*LoginReply) error { return errors.New("this login needs nothing pasted") },
 	}, nil
 }
@@ -141,5 +142,7 @@ func (a *deviceAuthorizer) poll(ctx context.Context, d deviceLogin, shown *promp
 }
 
 func (a *deviceAuthorizer) pollOnce(ctx context.Context, d deviceLogin) (*wire.Token, bool, error) {
-	return grant.PollDevice(ctx, a.discover.net.guard(), d.rec.TokenEndpoint, d.auth, d.code, d.rec.Resource, a.set.server.TokenParams, a.tokens.format(d.rec))
+	return grant.PollDevice(ctx, a.guard(), grant.DevicePoll{
+		Endpoint: d.rec.TokenEndpoint, Auth: d.auth, Device: d.code, Resource: d.rec.Resource, Extra: a.set.server.TokenParams, Format: a.tokens.format(d.rec),
+	})
 }

@@ -89,7 +89,7 @@ func idTokenAssertions(e EnterpriseManaged, provider *providerLogin, tokens *tok
 		if err != nil {
 			return "", err
 		}
-		jag, err := grant.ExchangeForIDJAG(ctx, tokens.net.guard(), request)
+		jag, err := grant.ExchangeForIDJAG(ctx, tokens.guard(), request)
 		return jag.Reveal(), err
 	}
 }

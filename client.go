@@ -14,13 +14,15 @@ import (
 	"github.com/mcpoauth/mcpoauth/store/filestore"
 )
 
-const (
-	refreshPause, maxRefreshPause     = time.Second, 30 * time.Second
-	rejectionPause, maxRejectionPause = 5 * time.Second, time.Minute
-	unprotectedPause                  = time.Minute
-	// loginLinger is how long a cancelled Login waits until its listener and its lock are released.
-	loginLinger = time.Second
+// How long failures of each kind are left alone. They are never written.
+var (
+	refreshPauses     = pauses{time.Second, 30 * time.Second}
+	rejectionPauses   = pauses{5 * time.Second, time.Minute}
+	unprotectedPauses = pauses{time.Minute, time.Minute}
 )
+
+// loginLinger is how long a cancelled Login waits until its listener and its lock are released.
+const loginLinger = time.Second
 
 // Client keeps requests to one MCP server authorized for one profile. It is safe for concurrent use; an idle Client has
 // no goroutine. Clients in any number of processes share a login through their store. A Client prints without its
@@ -32,10 +34,9 @@ type Client struct {
 	browser    browserAuthorizer
 	store      loginStore
 	tokens     tokenClient
-	network    network
+	net        network
 	discoverer discoverer
 	registrar  registrar
-	journal    *refreshJournal
 	nonce      dpop.Nonces
 	idp        *Client
 }
@@ -76,8 +77,8 @@ func newClient(serverURL string, opts *Options, kind store.Kind) (*Client, error
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{network: network{set: set, server: server}}
-	if err := c.network.policy().CheckURL(server); err != nil {
+	c := &Client{net: network{set: set, server: server}}
+	if err := c.net.policy().CheckURL(server); err != nil {
 		return nil, optionError("server URL", err, "use https, or set --allow-insecure-http (Options.Allow.InsecureHTTP) if you accept that anyone on the network path can read the token")
 	}
 	st := opts.Store
@@ -86,8 +87,8 @@ func newClient(serverURL string, opts *Options, kind store.Kind) (*Client, error
 			return nil, err
 		}
 	}
-	c.set, c.server, c.trace = set, server, newTracer(opts, id)
-	c.network.trace = c.trace
+	c.net.trace = newTracer(opts, id)
+	c.network = &c.net
 	c.store = loginStore{store: st, set: set, trace: c.trace, key: store.Key{Kind: kind, ID: id, Profile: opts.Profile}}
 	switch {
 	case kind == store.KindIdentityProvider:
@@ -99,18 +100,22 @@ func newClient(serverURL string, opts *Options, kind store.Kind) (*Client, error
 }
 
 func newTracer(opts *Options, server string) *tracer {
-	t := &tracer{log: opts.Logger, server: server, profile: opts.Profile}
+	t := &tracer{hooks: noTrace, log: opts.Logger, server: server, profile: opts.Profile}
 	if t.log == nil {
 		t.log = discardLog
 	}
 	if opts.Trace != nil {
-		t.hooks = *opts.Trace
+		hooks := *opts.Trace
+		t.hooks = &hooks
 	}
 	return t
 }
 
-// discardLog is the logger of Clients without one.
-var discardLog = slog.New(slog.DiscardHandler)
+// The logger and the hooks of Clients that have none. They are never written.
+var (
+	discardLog = slog.New(slog.DiscardHandler)
+	noTrace    = &Trace{}
+)
 
 // loginKind is the kind of login that a Client keeps.
 type loginKind struct {
@@ -123,18 +128,16 @@ type loginKind struct {
 // wire connects the parts of a Client whose login is made by a person, or by a grant that needs no identity provider.
 func (c *Client) wire(kind loginKind) {
 	set, trace := c.set, c.trace
-	c.net, c.logins, c.refresh, c.gate.login, c.discover, c.nonces = &c.network, &c.store, &c.refresher, &c.login, &c.discoverer, &c.nonce
-	c.rejections.base, c.rejections.limit = rejectionPause, maxRejectionPause
-	c.unprotected.base, c.unprotected.limit = unprotectedPause, unprotectedPause
-	c.tokens = tokenClient{set, &c.network, trace, &c.nonce}
-	c.discoverer = discoverer{set: set, trace: trace, net: &c.network, probe: prober{&c.network, trace.server, c.checkRedirect}, provider: kind.provider}
-	c.registrar = registrar{set, &c.network, trace, c.store.store, trace.profile}
-	c.journal = newJournal(c.store.store, c.store.key, trace)
+	c.logins, c.refresh, c.gate.login, c.discover, c.nonces = &c.store, &c.refresher, &c.login, &c.discoverer, &c.nonce
+	c.rejections.pauses, c.unprotected.pauses, c.refresher.pause.pauses = &rejectionPauses, &unprotectedPauses, &refreshPauses
+	c.tokens = tokenClient{&c.net, &c.nonce}
+	c.discoverer = discoverer{network: &c.net, probe: prober{&c.net, c.checkRedirect}, provider: kind.provider}
+	c.registrar = registrar{&c.net, c.store.store}
+	journal := refreshJournal{&c.store}
 	c.refresher.logins, c.refresher.tokens, c.refresher.trace = &c.store, &c.tokens, trace
-	c.refresher.pause.base, c.refresher.pause.limit = refreshPause, maxRefreshPause
-	person := personLogin{set: set, trace: trace, discover: &c.discoverer, registry: &c.registrar, tokens: &c.tokens, logins: &c.store, accept: kind.accept}
+	person := personLogin{network: &c.net, discover: &c.discoverer, registry: &c.registrar, tokens: &c.tokens, logins: &c.store, accept: kind.accept}
 	c.browser = browserAuthorizer{person}
-	c.login.logins, c.login.set, c.login.trace, c.login.refresh, c.login.journal = &c.store, set, trace, &c.refresher, c.journal
+	c.login.logins, c.login.set, c.login.trace, c.login.refresh, c.login.journal = &c.store, set, trace, &c.refresher, journal
 	c.login.flights.Linger = loginLinger
 	c.login.authorizer = &c.browser
 	if set.device() {
@@ -147,7 +150,7 @@ func (c *Client) wire(kind loginKind) {
 		c.refresher.source = c.machine(workloadAssertions(g))
 	default:
 		c.refresher.source = &refreshSource{
-			tokens: &c.tokens, journal: c.journal, pause: &c.refresher.pause, discover: &c.discoverer, registry: &c.registrar, accept: kind.accept,
+			tokens: &c.tokens, journal: journal, pause: &c.refresher.pause, discover: &c.discoverer, registry: &c.registrar, accept: kind.accept,
 		}
 	}
 }
@@ -332,6 +335,6 @@ func (c *Client) Close(ctx context.Context) error {
 	if c.idp != nil {
 		err = errors.Join(err, c.idp.Close(ctx))
 	}
-	c.network.closeIdle()
+	c.net.closeIdle()
 	return err
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/mcpoauth/mcpoauth/internal/netguard"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
@@ -113,11 +114,9 @@ func CheckClientMetadata(ctx context.Context, opts *Options) ([]ClientMetadataFa
 		return nil, err
 	}
 	defer func() { _ = c.Close(ctx) }()
-	a, err := c.network.guard().Get(ctx, "client-metadata", want.ClientID, nil)
+	a, err := c.guard().Get(ctx, netguard.Request{Leg: string(LegClientMetadata), URL: want.ClientID})
 	if err != nil {
-		f := faultOf(err)
-		f.Stage = "registration"
-		return nil, publicError(f)
+		return nil, publicError(wire.AsFault(err, wire.StageRegistration, want.ClientID))
 	}
 	fault := func(message, fix string) []ClientMetadataFault {
 		return []ClientMetadataFault{{Grave: true, Message: message, Fix: fix}}

@@ -27,8 +27,11 @@ func hosted(t *testing.T, handle http.HandlerFunc) *mcpoauth.Options {
 	return &mcpoauth.Options{Client: mcpoauth.ClientOptions{MetadataURL: srv.URL + "/oauth/client.json", Name: "Example"}, Network: mcpoauth.NetworkOptions{RootCAs: roots}}
 }
 
-// TestFieldADocumentOfOurOwn is served, found good, and is a client for a login.
-func TestFieldADocumentOfOurOwn(t *testing.T) {
+// TestADocumentOfOurOwn is served, found good, and is a client for a login.
+//
+// It has a row in docs/compatibility.md.
+func TestADocumentOfOurOwn(t *testing.T) {
+	t.Parallel()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -74,6 +77,7 @@ func TestFieldADocumentOfOurOwn(t *testing.T) {
 }
 
 func TestDocumentsThatAreNotGoodEnough(t *testing.T) {
+	t.Parallel()
 	o := hosted(t, nil)
 	m, err := mcpoauth.NewClientMetadata(o)
 	if err != nil {

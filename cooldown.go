@@ -7,18 +7,22 @@ import (
 
 // cooldown spaces attempts that fail: each failure in a row doubles the pause, up to a limit.
 type cooldown struct {
-	base, limit time.Duration
+	*pauses
 
 	mu       sync.Mutex
-	failures int
-	until    time.Time
+	failures int32
+	// until is in nanoseconds since 1970, 0 for no pause.
+	until int64
 }
+
+// pauses are the first and the longest pause of a series.
+type pauses struct{ base, limit time.Duration }
 
 // Wait returns how long to leave it alone, 0 if an attempt may be made.
 func (c *cooldown) Wait() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return max(0, time.Until(c.until))
+	return max(0, time.Until(time.Unix(0, c.until)))
 }
 
 // Fail begins a pause and returns it: retryAfter if that is not 0, else the next of the series.
@@ -33,7 +37,7 @@ func (c *cooldown) Fail(retryAfter time.Duration) time.Duration {
 		pause = retryAfter
 	}
 	c.failures++
-	c.until = time.Now().Add(pause)
+	c.until = time.Now().Add(pause).UnixNano()
 	return pause
 }
 
@@ -41,5 +45,5 @@ func (c *cooldown) Fail(retryAfter time.Duration) time.Duration {
 func (c *cooldown) Reset() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.failures, c.until = 0, time.Time{}
+	c.failures, c.until = 0, 0
 }

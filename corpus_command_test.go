@@ -94,12 +94,37 @@ func throughProxy(t *testing.T, w *web, get func(*tls.ClientHelloInfo) (*tls.Cer
 	return proxy.URL
 }
 
-// TestInspectCommandWithRealDocuments is what a person does with such a server: mcpoauth inspect.
-func TestInspectCommandWithRealDocuments(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "mcpoauth")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./cmd/mcpoauth").CombinedOutput(); err != nil {
+// copyEnv makes this test binary a program that copies a program.
+const copyEnv = "MCPOAUTH_TEST_COPY"
+
+func copyProgram(from, to string) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, 0o700) //nolint:gosec // it is to be executed
+}
+
+// buildProgram makes the command at path. Unlike go build, go run takes a program that was linked before from the build
+// cache; it executes it by this test binary, which copies it instead.
+func buildProgram(t *testing.T, path string) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "go", "run", "-exec", "'"+self+"'", "./cmd/mcpoauth")
+	cmd.Env = append(os.Environ(), copyEnv+"="+path)
+	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
+}
+
+// TestInspectCommandWithRealDocuments is what a person does with such a server: mcpoauth inspect.
+func TestInspectCommandWithRealDocuments(t *testing.T) {
+	t.Parallel()
+	program := filepath.Join(t.TempDir(), "mcpoauth")
+	buildProgram(t, program)
 	caFile, get := certificates(t)
 	for name, e := range expected(t) {
 		if e.Registration != "" || e.Token != "" {

@@ -325,6 +325,7 @@ func expected(t *testing.T) map[string]expectation {
 // TestWhatALoginDoesWithRealDocuments holds the library to testdata/expected.json: for each server, what inspect
 // finds, and whether a login succeeds or which error ends it. The two must agree.
 func TestWhatALoginDoesWithRealDocuments(t *testing.T) {
+	t.Parallel()
 	for name, e := range expected(t) {
 		t.Run(name, func(t *testing.T) {
 			w := newWeb(t, e)
@@ -356,6 +357,7 @@ func TestWhatALoginDoesWithRealDocuments(t *testing.T) {
 
 // TestEveryRealDocumentHasAnExpectation: a document without a verdict tests nothing.
 func TestEveryRealDocumentHasAnExpectation(t *testing.T) {
+	t.Parallel()
 	used := map[string]bool{"README.md": true}
 	for _, e := range expected(t) {
 		used[e.Registration], used[e.Token], used[e.Challenge] = true, true, true

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mcpoauth/mcpoauth"
@@ -27,10 +28,9 @@ type television struct {
 	response map[string]any
 }
 
-func startTelevision(t *testing.T, answers ...string) *television {
+func startTelevision(t *testing.T, n *memoryNetwork, answers ...string) *television {
 	s := &television{answers: answers}
-	s.Server = httptest.NewServer(http.HandlerFunc(s.serve))
-	t.Cleanup(s.Close)
+	s.Server = n.serve(t, http.HandlerFunc(s.serve))
 	s.response = map[string]any{"device_code": "dev-secret", "user_code": "WDJB-MJHT", "verification_uri": s.URL + "/device", "verification_uri_complete": s.URL + "/device?user_code=WDJB-MJHT", "expires_in": 600, "interval": 1}
 	return s
 }
@@ -93,9 +93,15 @@ func (s *television) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestALoginByACodeOnAnotherDevice(t *testing.T) {
-	srv := startTelevision(t, "authorization_pending", "page", "authorization_pending")
+	t.Parallel()
+	synctest.Test(t, testALoginByACodeOnAnotherDevice)
+}
+
+func testALoginByACodeOnAnotherDevice(t *testing.T) {
+	n := newMemoryNetwork()
+	srv := startTelevision(t, n, "authorization_pending", "page", "authorization_pending")
 	var shown *mcpoauth.LoginPrompt
-	c := newClient(t, srv.URL+"/mcp", mcpoauth.Options{Grant: mcpoauth.DeviceCode{}, Prompt: func(_ context.Context, p *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
+	c := newClient(t, srv.URL+"/mcp", mcpoauth.Options{Grant: mcpoauth.DeviceCode{}, Network: mcpoauth.NetworkOptions{HTTPClient: n.client(t)}, Prompt: func(_ context.Context, p *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
 		shown = p
 		return nil, nil
 	}})
@@ -122,9 +128,16 @@ func TestALoginByACodeOnAnotherDevice(t *testing.T) {
 }
 
 func TestHowALoginByACodeEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, testHowALoginByACodeEnds)
+}
+
+func testHowALoginByACodeEnds(t *testing.T) {
+	n := newMemoryNetwork()
+	network := mcpoauth.NetworkOptions{HTTPClient: n.client(t)}
 	for code, want := range map[string]error{"access_denied": mcpoauth.ErrAccessDenied, "expired_token": nil, "invalid_grant": nil} {
-		srv := startTelevision(t, code)
-		c := newClient(t, srv.URL+"/mcp", mcpoauth.Options{Store: memstore.New(), Grant: mcpoauth.DeviceCode{}, Prompt: func(ctx context.Context, _ *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
+		srv := startTelevision(t, n, code)
+		c := newClient(t, srv.URL+"/mcp", mcpoauth.Options{Store: memstore.New(), Network: network, Grant: mcpoauth.DeviceCode{}, Prompt: func(ctx context.Context, _ *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
 			<-ctx.Done()
 			return nil, nil
 		}})
@@ -139,16 +152,16 @@ func TestHowALoginByACodeEnds(t *testing.T) {
 		"an address for a program":    func(m map[string]any) { m["verification_uri"] = "file:///etc/passwd" },
 		"a code that cannot be typed": func(m map[string]any) { m["user_code"] = "\x1b[31mAB" },
 	} {
-		srv := startTelevision(t)
+		srv := startTelevision(t, n)
 		change(srv.response)
-		c := newClient(t, srv.URL+"/mcp", mcpoauth.Options{Grant: mcpoauth.DeviceCode{}, Prompt: nobody(t)})
+		c := newClient(t, srv.URL+"/mcp", mcpoauth.Options{Network: network, Grant: mcpoauth.DeviceCode{}, Prompt: nobody(t)})
 		var ae *mcpoauth.Error
 		if _, err := c.Login(t.Context(), nil); !errorAt(err, mcpoauth.OpAuthorization, &ae) || len(srv.polls) > 0 {
 			t.Errorf("%s: %v, %d polls", name, err, len(srv.polls))
 		}
 	}
-	srv := startTelevision(t, "authorization_pending", "authorization_pending", "authorization_pending", "authorization_pending")
-	c := newClient(t, srv.URL+"/mcp", mcpoauth.Options{Grant: mcpoauth.DeviceCode{}, LoginTimeout: 1500 * time.Millisecond, Prompt: func(context.Context, *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) { return nil, nil }})
+	srv := startTelevision(t, n, "authorization_pending", "authorization_pending", "authorization_pending", "authorization_pending")
+	c := newClient(t, srv.URL+"/mcp", mcpoauth.Options{Network: network, Grant: mcpoauth.DeviceCode{}, LoginTimeout: 1500 * time.Millisecond, Prompt: func(context.Context, *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) { return nil, nil }})
 	if _, err := c.Login(t.Context(), nil); !errors.Is(err, mcpoauth.ErrTemporary) {
 		t.Errorf("nobody entered it: %v", err)
 	}

@@ -27,9 +27,7 @@ func (f *discovered) parameters() map[string]string {
 
 // discoverer finds out how a server does OAuth.
 type discoverer struct {
-	set   *settings
-	trace *tracer
-	net   *network
+	*network
 	probe prober
 	// provider means that the server is an identity provider, not an MCP server.
 	provider bool
@@ -51,7 +49,7 @@ func (d *discoverer) discover(ctx context.Context, c *challenge, previous *recor
 	if previous != nil {
 		preferred = previous.Issuer
 	}
-	r, err := discovery.Discover(ctx, d.net.guard(), d.request(c.metadataURL, preferred))
+	r, err := discovery.Discover(ctx, d.guard(), d.request(c.metadataURL, preferred))
 	if err != nil {
 		f := faultOf(err)
 		if f.NotOffered && c.open {
@@ -99,7 +97,7 @@ func (d *discoverer) checkClient(issuer string, previous *record.Login) error {
 
 // again reads the metadata of an issuer that is known.
 func (d *discoverer) again(ctx context.Context, issuer string) (*discovery.Result, error) {
-	return discovery.Discover(ctx, d.net.guard(), d.request("", issuer))
+	return discovery.Discover(ctx, d.guard(), d.request("", issuer))
 }
 
 // offered reports whether a bare 401 stands for OAuth.
@@ -111,7 +109,7 @@ func (d *discoverer) offered(ctx context.Context, c *challenge) bool {
 func (d *discoverer) request(metadataURL, preferredIssuer string) discovery.Request {
 	o := d.set
 	r := discovery.Request{
-		ServerURL: d.probe.url, MetadataURL: metadataURL, IssuerOnly: d.provider, ProtocolVersion: protocolVersion,
+		ServerURL: d.trace.server, MetadataURL: metadataURL, IssuerOnly: d.provider, ProtocolVersion: protocolVersion,
 		ResourceOverride: o.server.Resource, NoResource: o.server.NoResource, PinnedIssuer: o.server.Issuer,
 		NoProviders: o.server.IgnoreProviders, Endpoints: o.server.Endpoints.metadata(),
 		AllowGuessedEndpoints: o.allow.GuessedEndpoints, AllowCrossOriginMetadata: o.allow.CrossOriginMetadata,

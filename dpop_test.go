@@ -17,6 +17,7 @@ import (
 // TestALoginBoundToAKey: the MCP server asks for DPoP, and nothing else need be said. A restart goes on with
 // the same key.
 func TestALoginBoundToAKey(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, &authtest.Options{DPoP: true})
 	p, st := &person{srv: srv}, memstore.New()
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: p.prompt})
@@ -47,6 +48,7 @@ func TestALoginBoundToAKey(t *testing.T) {
 
 // TestNoncesAreSurvived: each nonce is good for a few requests, and ten goroutines use them up for each other.
 func TestNoncesAreSurvived(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, &authtest.Options{DPoP: true})
 	srv.Set(func(f *authtest.Faults) { f.NonceUses = 7 })
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt})
@@ -81,6 +83,7 @@ func TestNoncesAreSurvived(t *testing.T) {
 }
 
 func TestABodyThatCannotBeSentAgainAndANonce(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, &authtest.Options{DPoP: true})
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt})
 	ping(t, c)
@@ -106,6 +109,7 @@ func TestABodyThatCannotBeSentAgainAndANonce(t *testing.T) {
 }
 
 func TestABoundTokenAloneIsNotHandedOut(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, &authtest.Options{DPoP: true})
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt})
 	ping(t, c)
@@ -125,6 +129,7 @@ func TestABoundTokenAloneIsNotHandedOut(t *testing.T) {
 }
 
 func TestWhatGoesWrongWithDPoP(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		opt    mcpoauth.Options
 		server authtest.Options
@@ -138,7 +143,7 @@ func TestWhatGoesWrongWithDPoP(t *testing.T) {
 			opt: mcpoauth.Options{DPoP: mcpoauth.Always}, want: "not bound",
 		},
 		"a nonce after the other": {
-			server: authtest.Options{DPoP: true}, faults: func(f *authtest.Faults) { f.NonceUses, f.NonceLoop = 1, true }, want: "one DPoP nonce after the other",
+			server: authtest.Options{DPoP: true}, faults: func(f *authtest.Faults) { f.NonceUses, f.NonceLoop = 1, true }, want: "DPoP nonce",
 		},
 		"no algorithm that is known": {
 			server: authtest.Options{DPoP: true}, want: "none of the algorithms",
@@ -168,6 +173,7 @@ func TestWhatGoesWrongWithDPoP(t *testing.T) {
 
 // TestNoncesWithoutEndAtTheMCPServer ends with an error about the server, and no login is lost.
 func TestNoncesWithoutEndAtTheMCPServer(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, &authtest.Options{DPoP: true})
 	st := memstore.New()
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt})
@@ -185,6 +191,7 @@ func TestNoncesWithoutEndAtTheMCPServer(t *testing.T) {
 
 // TestAClockThatIsOff is said, since a proof is only good for a moment.
 func TestAClockThatIsOff(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, &authtest.Options{DPoP: true})
 	off := func(w http.ResponseWriter, _ *http.Request) bool {
 		w.Header()["Date"] = []string{time.Now().Add(10 * time.Minute).UTC().Format(http.TimeFormat)}
@@ -204,6 +211,7 @@ func TestAClockThatIsOff(t *testing.T) {
 
 // TestALoginOnceBoundStaysBound: neither a refresh nor the next login takes a plain token for it.
 func TestALoginOnceBoundStaysBound(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, &authtest.Options{DPoP: true})
 	st := memstore.New()
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt})
@@ -228,6 +236,7 @@ func TestALoginOnceBoundStaysBound(t *testing.T) {
 
 // TestAServerThatBeginsToAskForDPoP gets a login that is bound, by the person or not at all.
 func TestAServerThatBeginsToAskForDPoP(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, &authtest.Options{DPoP: true})
 	p, st := &person{srv: srv}, memstore.New()
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: p.prompt})

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mcpoauth/mcpoauth"
@@ -21,6 +22,7 @@ import (
 )
 
 func TestACompanysIdentityProvider(t *testing.T) {
+	t.Parallel()
 	const jag = "id.jag.x"
 	idToken := unsigned(t, map[string]any{"aud": "at-idp"})
 	var asked map[string]string
@@ -97,10 +99,11 @@ type company struct {
 	refresh   string
 }
 
-func startCompany(t *testing.T) *company {
+func startCompany(t *testing.T) *company { return startCompanyOn(t, nil) }
+
+func startCompanyOn(t *testing.T, n *memoryNetwork) *company {
 	c := &company{t: t, life: time.Hour, n: map[string]int{}, nonces: map[string]string{}, pkce: map[string]string{}}
-	c.Server = httptest.NewServer(http.HandlerFunc(c.serve))
-	t.Cleanup(c.Close)
+	c.Server = n.serve(t, http.HandlerFunc(c.serve))
 	return c
 }
 
@@ -203,6 +206,7 @@ func visitor(asked *atomic.Int32) mcpoauth.Prompt {
 
 // TestOneLoginAtTheCompany serves several MCP servers, restarts and renewals; it ends by itself only.
 func TestOneLoginAtTheCompany(t *testing.T) {
+	t.Parallel()
 	idp := startCompany(t)
 	judge := func(form map[string]string, _ *http.Request) string {
 		if !strings.HasPrefix(form["assertion"], "jag.") {
@@ -266,13 +270,19 @@ func TestOneLoginAtTheCompany(t *testing.T) {
 
 // TestACompanysIDTokenIsRenewed while the MCP servers' tokens are short, by one of many.
 func TestACompanysIDTokenIsRenewed(t *testing.T) {
-	idp := startCompany(t)
+	t.Parallel()
+	synctest.Test(t, testACompanysIDTokenIsRenewed)
+}
+
+func testACompanysIDTokenIsRenewed(t *testing.T) {
+	n := newMemoryNetwork()
+	idp := startCompanyOn(t, n)
 	idp.life = 2 * time.Second
-	srv := startRobots(t, func(map[string]string, *http.Request) string { return "" })
+	srv := startRobotsOn(t, n, func(map[string]string, *http.Request) string { return "" })
 	srv.life = 1
 	st := memstore.New()
 	var asked atomic.Int32
-	o := mcpoauth.Options{Store: st, Prompt: visitor(&asked), Client: mcpoauth.ClientOptions{ID: "agent", Secret: "s"}, Grant: mcpoauth.EnterpriseManaged{
+	o := mcpoauth.Options{Store: st, Prompt: n.person(t, &asked), Network: mcpoauth.NetworkOptions{HTTPClient: n.client(t)}, Client: mcpoauth.ClientOptions{ID: "agent", Secret: "s"}, Grant: mcpoauth.EnterpriseManaged{
 		Issuer: idp.URL, ClientID: "at-idp", ClientSecret: "idp-secret",
 	}}
 	ping(t, newClient(t, srv.url(), o))
@@ -305,6 +315,7 @@ func TestACompanysIDTokenIsRenewed(t *testing.T) {
 }
 
 func TestIDTokensThatAreNotTaken(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]func(map[string]any){
 		"of another issuer":  func(c map[string]any) { c["iss"] = "https://evil.example" },
 		"for another client": func(c map[string]any) { c["aud"] = []string{"other"} },
@@ -330,6 +341,7 @@ func TestIDTokensThatAreNotTaken(t *testing.T) {
 // TestWhatIsTheServersIsNotTheCompanys: endpoints and ways of the MCP server's authorization server are for that
 // alone. The company's login and its client's secret do not go there.
 func TestWhatIsTheServersIsNotTheCompanys(t *testing.T) {
+	t.Parallel()
 	idp := startCompany(t)
 	srv := startRobots(t, func(form map[string]string, r *http.Request) string {
 		if id, password, _ := r.BasicAuth(); strings.Contains(id+password+form["client_id"]+form["client_secret"], "idp") {

@@ -235,7 +235,7 @@ func publicError(err error) error {
 	}
 	e := &Error{Op: OpToken, URL: f.URL, Status: f.Status, Code: f.Code, Description: f.Description, Message: f.Message, Hint: f.Hint, Err: f.Err}
 	switch f.Stage {
-	case "discovery":
+	case wire.StageDiscovery:
 		e.Op = OpDiscovery
 		for _, a := range f.Tried {
 			e.Tried = append(e.Tried, Attempt(a))
@@ -243,11 +243,11 @@ func publicError(err error) error {
 		if f.NotOffered {
 			e.Err = errors.Join(ErrNoOAuth, f.Err)
 		}
-	case "registration":
+	case wire.StageRegistration:
 		e.Op = OpRegistration
-	case "revocation":
+	case wire.StageRevocation:
 		e.Op = OpRevocation
-	case "authorization", "par":
+	case wire.StageAuthorization, wire.StagePushedRequest:
 		e.Op = OpAuthorization
 		if f.Code == "access_denied" {
 			e.Err = errors.Join(ErrAccessDenied, f.Err)

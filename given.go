@@ -140,7 +140,7 @@ func (s *settings) endedBecause(rec *record.Login) string {
 		return rec.LoginRequired
 	}
 	if lost := s.lacking(rec); len(lost) > 0 && !s.nonInteractive() {
-		return fmt.Sprintf("the stored login lacks the scopes %q, which --scope (Options.Scopes) requests", strings.Join(lost, " "))
+		return fmt.Sprintf("the stored login lacks the scopes %q, which --scope (Options.Scopes.Request) requests", strings.Join(lost, " "))
 	}
 	return ""
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/record"
-	"github.com/mcpoauth/mcpoauth/internal/registration"
 	"github.com/mcpoauth/mcpoauth/internal/resource"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 	"github.com/mcpoauth/mcpoauth/store"
@@ -137,7 +136,7 @@ func (c *Client) importedRecord(l *ImportedLogin, f *discovered) *record.Login {
 		Source: string(SourceImported),
 	}
 	if reg.AuthMethod == "" {
-		reg.AuthMethod = registration.ChooseAuthMethod(f.Server.TokenEndpointAuthMethodsSupported, l.ClientSecret != "")
+		reg.AuthMethod = chooseAuthMethod(f.Server.TokenEndpointAuthMethodsSupported, l.ClientSecret)
 	}
 	rec := c.tokens.newRecord(f, reg, slices.Clone(l.Scopes))
 	rec.AccessToken, rec.RefreshToken, rec.TokenType = l.AccessToken, l.RefreshToken, "Bearer"

@@ -29,6 +29,7 @@ func foreign(t *testing.T, srv *authtest.Server) *mcpoauth.ImportedLogin {
 }
 
 func TestALoginOfAnotherProgramIsTakenOver(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	l := foreign(t, srv)
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: nobody(t)})
@@ -59,6 +60,7 @@ func TestALoginOfAnotherProgramIsTakenOver(t *testing.T) {
 }
 
 func TestAnExpiredLoginIsTakenOverIfItCanBeRefreshed(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	l := foreign(t, srv)
 	l.Expiry = time.Now().Add(-time.Hour)
@@ -72,6 +74,7 @@ func TestAnExpiredLoginIsTakenOverIfItCanBeRefreshed(t *testing.T) {
 }
 
 func TestWhatIsNotTakenOver(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	good := foreign(t, srv)
 	for name, tc := range map[string]struct {

@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/mcpoauth/mcpoauth/internal/record"
+	"github.com/mcpoauth/mcpoauth/internal/resource"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
@@ -199,7 +200,7 @@ func (c *Client) inspectServer(in *Inspection, f *discovered) {
 	in.find("many-scopes", len(m.ScopesSupported) > maxRegisteredScopes)
 	in.find("dpop", d.dpop || rm != nil && rm.DPoPBoundAccessTokensRequired)
 	in.find("pkce-unannounced", !slices.Contains(m.CodeChallengeMethodsSupported, "S256") && !unattended && !f.Guessed)
-	in.find("foreign-endpoints", m.TokenEndpoint != "" && !sameOrigin(m.TokenEndpoint, f.Issuer))
+	in.find("foreign-endpoints", m.TokenEndpoint != "" && !resource.SameOriginOf(m.TokenEndpoint, f.Issuer))
 	if p := f.Provider; p != nil && (p.Authorize != nil || p.NoResource || p.TokenMember != "") {
 		in.Findings = append(in.Findings, Finding{
 			ID: "provider", Severity: SeverityInfo, Message: "the authorization server is " + p.Name + "; what is known of it beyond its metadata is used", Reference: p.Source, Fix: "nothing; --ignore-providers does without",

@@ -32,6 +32,7 @@ func ids(in *mcpoauth.Inspection) []string {
 }
 
 func TestInspectChangesNothing(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	in := inspect(t, srv.MCPURL(), mcpoauth.Options{})
 	if !in.Login.Possible || in.Login.Registration != "dynamic" || in.Login.Grant != "authorization_code" || in.Issuer != srv.Issuer() || in.Resource != srv.MCPURL() {
@@ -54,6 +55,7 @@ func TestInspectChangesNothing(t *testing.T) {
 }
 
 func TestWhatInspectFinds(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		fault    func(*authtest.Faults)
 		want     string
@@ -102,6 +104,7 @@ func TestWhatInspectFinds(t *testing.T) {
 // TestInspectOfRealDocuments serves what real servers do: nothing may fail, and nothing may reach a
 // terminal that does not print.
 func TestInspectOfRealDocuments(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("testdata/corpus/*.json")
 	if err != nil || len(files) < 30 {
 		t.Fatalf("%d documents, %v", len(files), err)
@@ -136,6 +139,7 @@ func TestInspectOfRealDocuments(t *testing.T) {
 
 // TestFindingsAreDocumented keeps docs/inspect.md complete.
 func TestFindingsAreDocumented(t *testing.T) {
+	t.Parallel()
 	doc, err := os.ReadFile("docs/inspect.md")
 	if err != nil {
 		t.Fatal(err)

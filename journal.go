@@ -22,15 +22,11 @@ const (
 
 // refreshJournal notes beside the login that a refresh is under way. The note is shared by all processes and
 // outlives one that dies between the post and the save.
-type refreshJournal struct {
-	store store.Store
-	key   store.Key
-	trace *tracer
-}
+type refreshJournal struct{ logins *loginStore }
 
-// newJournal returns the journal of the login that login names.
-func newJournal(st store.Store, login store.Key, trace *tracer) *refreshJournal {
-	return &refreshJournal{st, store.Key{Kind: store.KindPending, ID: "refresh " + login.Digest(), Profile: login.Profile}, trace}
+func (j refreshJournal) key() store.Key {
+	login := j.logins.key
+	return store.Key{Kind: store.KindPending, ID: "refresh " + login.Digest(), Profile: login.Profile}
 }
 
 // journalEntry is the note of one refresh token.
@@ -49,10 +45,10 @@ type journalEntry struct {
 
 // begin notes that a refresh token is about to be posted. The caller holds the refresh lock. It fails while the
 // server has asked to wait, and after maxPosts.
-func (j *refreshJournal) begin(ctx context.Context, refreshToken string) (*journalEntry, error) {
+func (j refreshJournal) begin(ctx context.Context, refreshToken string) (*journalEntry, error) {
 	sum := sha256.Sum256([]byte(refreshToken))
 	e := &journalEntry{Digest: hex.EncodeToString(sum[:])}
-	data, rev, err := j.store.Load(ctx, j.key)
+	data, rev, err := j.logins.store.Load(ctx, j.key())
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, storeError("read", err)
 	}
@@ -78,20 +74,20 @@ func (j *refreshJournal) begin(ctx context.Context, refreshToken string) (*journ
 
 // save writes the note. A store that cannot be written does not stop a refresh: a token that is only in memory is
 // better than none, and the save of the token says what is wrong.
-func (j *refreshJournal) save(ctx context.Context, e *journalEntry) {
+func (j refreshJournal) save(ctx context.Context, e *journalEntry) {
 	ctx, cancel := detached(ctx, storeTimeout)
 	defer cancel()
 	data, err := json.Marshal(e)
 	if err == nil {
-		e.rev, err = j.store.Save(ctx, j.key, data, e.rev)
+		e.rev, err = j.logins.store.Save(ctx, j.key(), data, e.rev)
 	}
 	if err != nil {
-		j.trace.log.WarnContext(ctx, "the refresh could not be noted", "server", j.trace.server, "err", err)
+		j.logins.trace.log.WarnContext(ctx, "the refresh could not be noted", "server", j.logins.trace.server, "err", err)
 	}
 }
 
 // failed notes what a temporary fault means for the next refresh by any process. pause is how long to wait.
-func (j *refreshJournal) failed(ctx context.Context, e *journalEntry, f *wire.Fault, pause time.Duration) {
+func (j refreshJournal) failed(ctx context.Context, e *journalEntry, f *wire.Fault, pause time.Duration) {
 	if f.Status == 0 && !f.Unsent {
 		return // the post may have been processed: it stays counted
 	}
@@ -104,10 +100,10 @@ func (j *refreshJournal) failed(ctx context.Context, e *journalEntry, f *wire.Fa
 }
 
 // clear removes the note.
-func (j *refreshJournal) clear(ctx context.Context) {
+func (j refreshJournal) clear(ctx context.Context) {
 	ctx, cancel := detached(ctx, storeTimeout)
 	defer cancel()
-	if err := j.store.Delete(ctx, j.key, 0); err != nil {
-		j.trace.log.WarnContext(ctx, "the note of the refresh could not be removed", "server", j.trace.server, "err", err)
+	if err := j.logins.store.Delete(ctx, j.key(), 0); err != nil {
+		j.logins.trace.log.WarnContext(ctx, "the note of the refresh could not be removed", "server", j.logins.trace.server, "err", err)
 	}
 }

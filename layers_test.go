@@ -81,6 +81,7 @@ func typeCheck(t *testing.T) (*token.FileSet, []*ast.File, *types.Info) {
 
 // TestCallsRunOneWay holds the order of the files, so that the package can be read from above to below.
 func TestCallsRunOneWay(t *testing.T) {
+	t.Parallel()
 	fset, files, info := typeCheck(t)
 	rank := map[string]int{}
 	for i, name := range layers {
@@ -123,6 +124,7 @@ const (
 
 // TestSizes keeps files, functions and parameter lists short, in the whole module.
 func TestSizes(t *testing.T) {
+	t.Parallel()
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{$d := .Dir}}{{range .GoFiles}}{{$d}}/{{.}}{{"\n"}}{{end}}`, "./...").Output()
 	if err != nil {
 		t.Skipf("go list: %v", err)

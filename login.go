@@ -19,7 +19,7 @@ type coordinator struct {
 	authorizer authorizer
 	// refresh is told when a login makes earlier failures irrelevant; journal too.
 	refresh *refresher
-	journal *refreshJournal
+	journal refreshJournal
 	flights flight.Group[*session]
 }
 

@@ -35,7 +35,7 @@ func (c *Client) logout(ctx context.Context) (*LogoutResult, error) {
 	if err != nil {
 		return &LogoutResult{}, err
 	}
-	c.journal.clear(ctx)
+	c.login.journal.clear(ctx)
 	if rec == nil {
 		return &LogoutResult{}, nil
 	}
@@ -96,7 +96,7 @@ func (c *Client) Clear(ctx context.Context, opts *ClearOptions) error {
 		if err != nil {
 			return struct{}{}, err
 		}
-		c.journal.clear(ctx)
+		c.login.journal.clear(ctx)
 		if rec == nil || opts == nil || !opts.Registration {
 			return struct{}{}, nil
 		}

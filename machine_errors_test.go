@@ -54,6 +54,7 @@ func answers(code string) func(map[string]string, *http.Request) string {
 }
 
 func TestWhatGoesWrongForMachines(t *testing.T) {
+	t.Parallel()
 	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -142,7 +143,7 @@ func TestWhatGoesWrongForMachines(t *testing.T) {
 		},
 		"an assertion that has ended": {
 			workload(ec, "", func(c *jwt.Claims) { c.Expiry = jwt.NewNumericDate(time.Unix(1e9, 0)) }), byToken, nil,
-			"invalid_grant", mcpoauth.ErrAccessDenied, "it ended at 2001-09-09 01:46:40 UTC: its source must give a newer one", "clock is", 1,
+			"invalid_grant", mcpoauth.ErrAccessDenied, "it expired at 2001-09-09 01:46:40 UTC: its source must supply a newer one", "clock is", 1,
 		},
 		"an assertion by another key": {workload(other, "", as), byToken, nil, "invalid_grant", mcpoauth.ErrAccessDenied, "the server must trust", "ended", 1},
 		"an assertion that is replayed": {
@@ -213,6 +214,7 @@ func TestWhatGoesWrongForMachines(t *testing.T) {
 // TestAKeyThatTheServerDoesNotList: the same key authenticates the client of a person's login, and the person
 // need not answer a consent page to find out that it is of no use.
 func TestAKeyThatTheServerDoesNotList(t *testing.T) {
+	t.Parallel()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -256,7 +258,7 @@ func TestAKeyThatTheServerDoesNotList(t *testing.T) {
 	}
 	list("RS256")
 	for what, err := range try(usual) {
-		if err == nil || !strings.Contains(err.Error(), "it signs with ES256") || !strings.Contains(err.Error(), "takes RS256") {
+		if err == nil || !strings.Contains(err.Error(), "it signs with ES256") || !strings.Contains(err.Error(), "accepts RS256") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

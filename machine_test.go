@@ -48,9 +48,12 @@ type robots struct {
 }
 
 func startRobots(t *testing.T, judge func(map[string]string, *http.Request) string) *robots {
+	return startRobotsOn(t, nil, judge)
+}
+
+func startRobotsOn(t *testing.T, n *memoryNetwork, judge func(map[string]string, *http.Request) string) *robots {
 	r := &robots{life: 3600, valid: map[string]bool{}, judge: judge}
-	r.Server = httptest.NewServer(http.HandlerFunc(r.serve))
-	t.Cleanup(r.Close)
+	r.Server = n.serve(t, http.HandlerFunc(r.serve))
 	return r
 }
 
@@ -131,6 +134,7 @@ func basic(id, secret string) func(map[string]string, *http.Request) string {
 }
 
 func TestAMachineNeedsNoLogin(t *testing.T) {
+	t.Parallel()
 	srv := startRobots(t, basic("robot", "s3cret"))
 	st := memstore.New()
 	opts := mcpoauth.Options{Store: st, Client: mcpoauth.ClientOptions{ID: "robot", Secret: "s3cret"}, Grant: mcpoauth.ClientCredentials{}}
@@ -158,12 +162,13 @@ func TestAMachineNeedsNoLogin(t *testing.T) {
 	// Without its grant the login is of no use, and is said to be a machine's.
 	plain := newClient(t, srv.url(), mcpoauth.Options{Store: st})
 	srv.do(func() { srv.valid = nil })
-	if _, err := tryPing(plain); !errors.Is(err, mcpoauth.ErrLoginRequired) || !strings.Contains(err.Error(), "machine") {
+	if _, err := tryPing(plain); !errors.Is(err, mcpoauth.ErrLoginRequired) || !strings.Contains(err.Error(), "without a person") {
 		t.Errorf("without the grant: %v", err)
 	}
 }
 
 func TestAMachinesTokenIsRenewedByOneOfMany(t *testing.T) {
+	t.Parallel()
 	srv := startRobots(t, basic("robot", "s3cret"))
 	st := memstore.New()
 	var wg sync.WaitGroup
@@ -184,6 +189,7 @@ func TestAMachinesTokenIsRenewedByOneOfMany(t *testing.T) {
 }
 
 func TestAMachineStepsUp(t *testing.T) {
+	t.Parallel()
 	srv := startRobots(t, basic("robot", "s3cret"))
 	srv.scope = "admin"
 	c := newClient(t, srv.url(), mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "robot", Secret: "s3cret"}, Grant: mcpoauth.ClientCredentials{}})
@@ -193,6 +199,7 @@ func TestAMachineStepsUp(t *testing.T) {
 }
 
 func TestWhatAServerRefusesAMachine(t *testing.T) {
+	t.Parallel()
 	for code, hint := range map[string]string{"invalid_client": "secret or key", "unauthorized_client": "allow", "invalid_scope": "--scope"} {
 		srv := startRobots(t, func(map[string]string, *http.Request) string { return code })
 		c := newClient(t, srv.url(), mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "robot", Secret: "wrong"}, Grant: mcpoauth.ClientCredentials{}})
@@ -231,6 +238,7 @@ func asserted(t *testing.T, issuer func() string, key any, alg jose.SignatureAlg
 }
 
 func TestAClientThatSigns(t *testing.T) {
+	t.Parallel()
 	ec, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	rs, _ := rsa.GenerateKey(rand.Reader, 2048)
 	_, ed, _ := ed25519.GenerateKey(rand.Reader)
@@ -316,6 +324,7 @@ func TestAClientThatSigns(t *testing.T) {
 }
 
 func TestAGrantThatIsNotComplete(t *testing.T) {
+	t.Parallel()
 	for name, o := range map[string]mcpoauth.Options{
 		"no client":    {Grant: mcpoauth.ClientCredentials{}},
 		"no secret":    {Client: mcpoauth.ClientOptions{ID: "x"}, Grant: mcpoauth.ClientCredentials{}},

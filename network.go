@@ -48,7 +48,7 @@ func (n *network) guard() *netguard.Client {
 		UserAgent: agent, Header: o.Header, HeaderOrigins: append([]string{resource.Origin(n.server)}, o.HeaderOrigins...), Trace: n.trace.exchange,
 	})
 	if err != nil {
-		// Its only error is an origin that is none, which newSettings has refused.
+		// newSettings has refused whatever makes it fail.
 		panic("mcpoauth: " + err.Error())
 	}
 	n.client.Store(c)
@@ -88,7 +88,7 @@ func (n *network) exchange(leg Leg, base http.RoundTripper, r *http.Request) (*h
 	resp, err := base.RoundTrip(r)
 	e := netguard.Exchange{Leg: string(leg), Method: r.Method, URL: plain(r.URL), Start: start, Duration: time.Since(start)}
 	if err != nil {
-		e.Err = withoutURL(err)
+		e.Err = netguard.WithoutURL(err)
 	} else {
 		e.Status = resp.StatusCode
 	}

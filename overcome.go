@@ -3,7 +3,6 @@ package mcpoauth
 import (
 	"context"
 	"errors"
-	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,10 +12,7 @@ import (
 
 // gate is what a Transport needs of its Client.
 type gate struct {
-	set     *settings
-	trace   *tracer
-	net     *network
-	server  *url.URL
+	*network
 	logins  *loginStore
 	refresh *refresher
 	// login asks a person.

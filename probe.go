@@ -37,8 +37,7 @@ func probes() [2]probe {
 
 // prober sends a request without a token to an MCP server, to see its challenge.
 type prober struct {
-	net   *network
-	url   string
+	*network
 	check func(*http.Request, []*http.Request) error
 }
 
@@ -58,7 +57,7 @@ func (p *prober) challenge(ctx context.Context) (*challenge, error) {
 		last = &challenge{open: resp.StatusCode/100 == 2, page: isPage(resp.Header), status: resp.StatusCode}
 		if resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests {
 			return nil, &TemporaryError{RetryAfter: wire.RetryAfter(resp.Header, time.Now()), Err: &Error{
-				Op: OpDiscovery, URL: p.url, Status: resp.StatusCode, Message: "the MCP server failed to answer", Hint: "try again later",
+				Op: OpDiscovery, URL: p.trace.server, Status: resp.StatusCode, Message: "the MCP server failed to answer", Hint: "try again later",
 			}}
 		}
 		if last.open {
@@ -71,7 +70,7 @@ func (p *prober) challenge(ctx context.Context) (*challenge, error) {
 func (p *prober) send(ctx context.Context, request probe) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url, strings.NewReader(request.body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.trace.server, strings.NewReader(request.body))
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +80,7 @@ func (p *prober) send(ctx context.Context, request probe) (*http.Response, error
 		req.Header.Set(k, v)
 	}
 	hc := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
-		return p.net.exchange(LegChallenge, p.net.guard().Transport(), p.net.withHeader(r))
+		return p.exchange(LegChallenge, p.guard().Transport(), p.withHeader(r))
 	}), CheckRedirect: p.check}
 	resp, err := hc.Do(req)
 	if err != nil {
@@ -96,7 +95,7 @@ func (p *prober) send(ctx context.Context, request probe) (*http.Response, error
 
 // endSession ends the session that a server may have begun for the probe.
 func (p *prober) endSession(ctx context.Context, hc *http.Client, session string) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, p.url, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, p.trace.server, http.NoBody)
 	if err != nil {
 		return
 	}
@@ -111,11 +110,7 @@ func (p *prober) unreachable(ctx context.Context, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
-	err = p.net.guard().Fault(ctx, p.url, err)
-	if f, ok := errors.AsType[*wire.Fault](err); ok {
-		f.Stage = "discovery"
-	}
-	return publicError(err)
+	return publicError(wire.AsFault(p.guard().Fault(ctx, p.trace.server, err), wire.StageDiscovery, p.trace.server))
 }
 
 // refused reports whether a status is a refusal that a token may overcome.

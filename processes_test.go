@@ -14,6 +14,8 @@ import (
 
 	"github.com/mcpoauth/mcpoauth"
 	"github.com/mcpoauth/mcpoauth/authtest"
+	"github.com/mcpoauth/mcpoauth/store"
+	"github.com/mcpoauth/mcpoauth/store/filestore"
 )
 
 // childEnv makes this test binary a program that wants an authorized request, and nothing else.
@@ -22,6 +24,13 @@ const childEnv = "MCPOAUTH_TEST_CHILD"
 func TestMain(m *testing.M) {
 	if url := os.Getenv(childEnv); url != "" {
 		child(url)
+	}
+	if path := os.Getenv(copyEnv); path != "" {
+		if err := copyProgram(os.Args[1], path); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }
@@ -52,24 +61,27 @@ func child(url string) {
 	os.Exit(0)
 }
 
-// TestFieldManyProcessesRefreshOnce lets twenty processes find the same expired token at a server that
+// TestManyProcessesRefreshOnce lets twenty processes find the same expired token at a server that
 // revokes the whole login when an old refresh token comes back.
-func TestFieldManyProcessesRefreshOnce(t *testing.T) {
+//
+// It has a row in docs/compatibility.md.
+func TestManyProcessesRefreshOnce(t *testing.T) {
+	t.Parallel()
 	t.Run("refused by the server", func(t *testing.T) {
 		srv := authtest.New(t, nil)
-		twentyProcesses(t, srv, srv.Expire)
+		twentyProcesses(t, srv, func(store.Store, *mcpoauth.Client) { srv.Expire() })
 	})
 	t.Run("ended by the clock", func(t *testing.T) {
 		srv := authtest.New(t, nil)
-		srv.Set(func(f *authtest.Faults) { f.TokenAnswer = func(m map[string]any) { m["expires_in"] = 1 } })
-		twentyProcesses(t, srv, func() {
-			srv.Set(func(f *authtest.Faults) { f.TokenAnswer = nil })
-			time.Sleep(time.Second)
+		twentyProcesses(t, srv, func(st store.Store, c *mcpoauth.Client) {
+			rec := stored(t, st, c)
+			rec.IssuedAt, rec.Expiry = rec.IssuedAt.Add(-2*time.Hour), rec.Expiry.Add(-2*time.Hour)
+			overwrite(t, st, c, rec)
 		})
 	})
 }
 
-func twentyProcesses(t *testing.T, srv *authtest.Server, expire func()) {
+func twentyProcesses(t *testing.T, srv *authtest.Server, expire func(store.Store, *mcpoauth.Client)) {
 	const n = 20
 	dir := t.TempDir()
 	p := &person{srv: srv}
@@ -82,7 +94,11 @@ func twentyProcesses(t *testing.T, srv *authtest.Server, expire func()) {
 		t.Fatal(err)
 	}
 	srv.Set(func(f *authtest.Faults) { f.TokenDelay = 300 * time.Millisecond }) // all of them arrive meanwhile
-	expire()
+	st, err := filestore.New(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expire(st, first)
 	before := srv.Count("refresh")
 
 	type result struct {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/mcpoauth/mcpoauth/internal/browser"
+	"github.com/mcpoauth/mcpoauth/internal/resource"
 	"github.com/mcpoauth/mcpoauth/internal/terminal"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
@@ -228,7 +229,7 @@ func introduce(b *strings.Builder, p *LoginPrompt) {
 		b.WriteString(" as profile " + wire.Clean(p.Profile))
 	}
 	b.WriteString("\n  at        " + wire.Clean(p.Issuer) + "\n")
-	if p.TokenHost != "" && p.TokenHost != hostOf(p.Issuer) {
+	if p.TokenHost != "" && p.TokenHost != resource.Host(p.Issuer) {
 		b.WriteString("  code to   " + wire.Clean(p.TokenHost) + "\n")
 	}
 	if len(p.Scopes) > 0 {

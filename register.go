@@ -12,6 +12,7 @@ import (
 	"github.com/mcpoauth/mcpoauth/internal/grant"
 	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/internal/registration"
+	"github.com/mcpoauth/mcpoauth/internal/resource"
 	"github.com/mcpoauth/mcpoauth/internal/secret"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 	"github.com/mcpoauth/mcpoauth/store"
@@ -20,11 +21,8 @@ import (
 // registrar knows the client that a login uses at an authorization server: one that was registered by hand, a metadata
 // document, or a dynamic registration, which it makes, keeps in the store, changes and deletes.
 type registrar struct {
-	set     *settings
-	net     *network
-	trace   *tracer
-	store   store.Store
-	profile string
+	*network
+	store store.Store
 }
 
 // clientRegistration is a client and where its registration is stored.
@@ -52,7 +50,7 @@ func (r *registrar) keyOf(issuer, redirectURI string) store.Key {
 		u.Host = u.Hostname()
 		redirectURI = u.String()
 	}
-	return store.Key{Kind: store.KindRegistration, ID: issuer + " " + redirectURI, Profile: r.profile}
+	return store.Key{Kind: store.KindRegistration, ID: issuer + " " + redirectURI, Profile: r.trace.profile}
 }
 
 // fixed returns the pre-registered client or the metadata document, nil if neither applies.
@@ -65,7 +63,7 @@ func (r *registrar) fixed(f *discovered) *clientRegistration {
 			method = string(AuthMethodPrivateKeyJWT)
 		}
 		if method == "" {
-			method = registration.ChooseAuthMethod(methods, c.Secret != "")
+			method = chooseAuthMethod(methods, c.Secret)
 		}
 		return &clientRegistration{reg: &record.Registration{
 			Issuer: f.Issuer, ClientID: c.ID, ClientSecret: c.Secret, AuthMethod: method, Source: string(SourcePreRegistered),
@@ -80,6 +78,14 @@ func (r *registrar) fixed(f *discovered) *clientRegistration {
 		}
 	}
 	return nil
+}
+
+// chooseAuthMethod chooses how a client with this secret, if any, authenticates.
+func chooseAuthMethod(supported []string, secret string) string {
+	if secret == "" {
+		return registration.AuthMethodWithoutSecret(supported)
+	}
+	return registration.AuthMethodWithSecret(supported)
 }
 
 // checkKey refuses, before anything is sent, a client key whose signatures the server does not list. Lists can be wrong:
@@ -167,7 +173,7 @@ func (r *registrar) change(ctx context.Context, c *clientRegistration, need clie
 	if !manageable(&reg) {
 		return serves
 	}
-	got, err := registration.Change(ctx, r.net.guard(), registration.Update{
+	got, err := registration.Change(ctx, r.guard(), registration.Update{
 		URI: reg.ClientURI, Token: secret.New(reg.AccessToken), ClientID: reg.ClientID,
 		RedirectURIs: redirectSpellings(need.redirectURI), Scopes: need.scopes,
 	})
@@ -193,7 +199,7 @@ func (r *registrar) change(ctx context.Context, c *clientRegistration, need clie
 // manageable reports whether a registration can be managed (RFC 7592), and at an address of the server's own: the token
 // that goes there is a secret.
 func manageable(reg *record.Registration) bool {
-	return reg.ClientURI != "" && reg.AccessToken != "" && (sameOrigin(reg.ClientURI, reg.Endpoint) || sameOrigin(reg.ClientURI, reg.Issuer))
+	return reg.ClientURI != "" && reg.AccessToken != "" && (resource.SameOriginOf(reg.ClientURI, reg.Endpoint) || resource.SameOriginOf(reg.ClientURI, reg.Issuer))
 }
 
 // register registers a client dynamically (RFC 7591) and stores it before any browser opens, so that a login that is
@@ -214,13 +220,13 @@ func (r *registrar) register(ctx context.Context, f *discovered, c *clientRegist
 	o := r.set.client
 	method := string(o.AuthMethod)
 	if method == "" {
-		method = registration.ChooseAuthMethod(f.Server.TokenEndpointAuthMethodsSupported, false)
+		method = registration.AuthMethodWithoutSecret(f.Server.TokenEndpointAuthMethodsSupported)
 	}
-	got, err := registration.Register(ctx, r.net.guard(), registration.Request{
+	got, err := registration.Register(ctx, r.guard(), registration.Request{
 		Endpoint: endpoint, RedirectURIs: redirectSpellings(need.redirectURI), ClientName: o.Name, ApplicationType: applicationType,
 		GrantTypes: grants, Scope: registeredScope(f, need.scopes), AuthMethod: method,
 		SoftwareID: "mcpoauth", SoftwareVersion: Version(), SoftwareStatement: o.SoftwareStatement,
-		InitialAccessToken: secret.New(o.InitialAccessToken), Extra: o.Metadata,
+		InitialAccessToken: secret.New(o.InitialAccessToken), Extra: o.Metadata, AllowForeignEndpoints: r.set.allow.ForeignEndpoints,
 	})
 	if err != nil {
 		return publicError(err)
@@ -230,9 +236,7 @@ func (r *registrar) register(ctx context.Context, f *discovered, c *clientRegist
 		RedirectURI: need.redirectURI, RedirectURIs: got.RedirectURIs, Endpoint: endpoint, Scope: got.Scope, SecretExpiry: got.SecretExpiry, CreatedAt: time.Now(),
 		AccessToken: got.RegistrationAccessToken.Reveal(), ClientURI: got.RegistrationClientURI, LoginUntil: time.Now().Add(r.set.loginTimeout),
 	}
-	if len(got.RedirectURIs) > 0 && !slices.Contains(got.RedirectURIs, need.redirectURI) {
-		r.trace.note(ctx, NoteRegistration, "the server registered other redirect URIs than requested; it may refuse "+need.redirectURI)
-	}
+	r.trace.notes(ctx, NoteRegistration, got.Notes)
 	r.save(ctx, c)
 	return nil
 }
@@ -318,7 +322,7 @@ func (r *registrar) deleteUnused(ctx context.Context, reg *record.Registration) 
 	if r.store.Delete(ctx, key, rev) != nil {
 		return false
 	}
-	if err := grant.DeleteClient(ctx, r.net.guard(), stored.ClientURI, secret.New(stored.AccessToken)); err != nil {
+	if err := grant.DeleteClient(ctx, r.guard(), stored.ClientURI, secret.New(stored.AccessToken)); err != nil {
 		r.trace.note(ctx, NoteRegistration, "the registration could not be deleted at the server: "+publicError(err).Error())
 		return false
 	}
@@ -327,7 +331,7 @@ func (r *registrar) deleteUnused(ctx context.Context, reg *record.Registration) 
 
 // used reports whether a stored login uses a registration, or whether that cannot be known.
 func (r *registrar) used(ctx context.Context, reg *record.Registration) bool {
-	for login, err := range r.store.List(ctx, store.Filter{Kind: store.KindLogin, Profiles: []string{r.profile}}) {
+	for login, err := range r.store.List(ctx, store.Filter{Kind: store.KindLogin, Profiles: []string{r.trace.profile}}) {
 		if err != nil {
 			return true
 		}
@@ -364,7 +368,7 @@ func (r *registrar) clear(ctx context.Context, reg *record.Registration) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
 	defer cancel()
-	if err := grant.DeleteClient(ctx, r.net.guard(), reg.ClientURI, secret.New(reg.AccessToken)); err != nil {
+	if err := grant.DeleteClient(ctx, r.guard(), reg.ClientURI, secret.New(reg.AccessToken)); err != nil {
 		return fmt.Errorf("mcpoauth: the registration is forgotten here, but the server could not be told: %w", publicError(err))
 	}
 	return nil

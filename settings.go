@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/grant"
+	"github.com/mcpoauth/mcpoauth/internal/netguard"
 	"github.com/mcpoauth/mcpoauth/internal/registration"
 	"github.com/mcpoauth/mcpoauth/internal/resource"
 )
@@ -175,10 +176,12 @@ func (s *settings) setNetwork() error {
 	}
 	o := s.network
 	o.Header, o.HeaderOrigins, o.ClientCertificates = o.Header.Clone(), slices.Clone(o.HeaderOrigins), slices.Clone(o.ClientCertificates)
-	for _, origin := range o.HeaderOrigins {
-		if u, err := url.Parse(origin); err != nil || u.Host == "" {
-			return optionError("Network.HeaderOrigins", fmt.Errorf("%q is not an origin", origin), "use something like https://as.example.com")
-		}
+	err := netguard.Config{Header: o.Header, HeaderOrigins: o.HeaderOrigins}.Check()
+	if _, ok := errors.AsType[*netguard.HeaderError](err); ok {
+		return optionError("Network.Header", err, "remove what is no part of the value, a line break for example")
+	}
+	if err != nil {
+		return optionError("Network.HeaderOrigins", err, "use something like https://as.example.com")
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package mcpoauth_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -16,6 +17,7 @@ import (
 // TestAServerThatWantsAnotherKindOfLogin gets it from the person, and where there is none the next login asks
 // for it.
 func TestAServerThatWantsAnotherKindOfLogin(t *testing.T) {
+	t.Parallel()
 	const claims = `{"access_token":{"acrs":{"essential":true,"value":"cp1"}}}`
 	for name, set := range map[string]func(*authtest.Faults){
 		"a second factor (RFC 9470)": func(f *authtest.Faults) { f.WantACR = "urn:example:mfa phr" },
@@ -29,7 +31,7 @@ func TestAServerThatWantsAnotherKindOfLogin(t *testing.T) {
 			srv.Set(set)
 			quiet := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st})
 			for range 2 {
-				if _, err := tryPing(quiet); !errors.Is(err, mcpoauth.ErrLoginRequired) || !strings.Contains(err.Error(), "the server asks for a login") {
+				if _, err := tryPing(quiet); !errors.Is(err, mcpoauth.ErrLoginRequired) || !strings.Contains(err.Error(), "the server demands a login") {
 					t.Errorf("without a person: %v", err)
 				}
 			}
@@ -54,6 +56,7 @@ func TestAServerThatWantsAnotherKindOfLogin(t *testing.T) {
 }
 
 func TestAPersonIsAskedOnceForAnotherKindOfLogin(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	p := &person{srv: srv}
 	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: p.prompt})
@@ -78,7 +81,7 @@ func TestAPersonIsAskedOnceForAnotherKindOfLogin(t *testing.T) {
 	})
 	var refused *mcpoauth.Error
 	for range 2 {
-		if _, err := tryPing(c); !errorAt(err, mcpoauth.OpAuthorization, &refused) || !strings.Contains(err.Error(), "still asks") {
+		if _, err := tryPing(c); !errorAt(err, mcpoauth.OpAuthorization, &refused) || !strings.Contains(err.Error(), "still demands") {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -89,6 +92,7 @@ func TestAPersonIsAskedOnceForAnotherKindOfLogin(t *testing.T) {
 
 // TestChallengesThatAskForWhatCannotBeAsked are those of a token that is no longer good.
 func TestChallengesThatAskForWhatCannotBeAsked(t *testing.T) {
+	t.Parallel()
 	for name, challenge := range map[string]string{
 		"claims that are none":      `Bearer error="insufficient_claims", claims="!!!"`,
 		"claims that are a list":    `Bearer error="insufficient_claims", claims="WzFd"`,
@@ -126,6 +130,7 @@ func TestChallengesThatAskForWhatCannotBeAsked(t *testing.T) {
 // TestATokenThatIsRefusedBeforeItsEnd: it looks good and cannot be renewed, or what can be renewed is another
 // server's. Whoever logs in next, in whichever process, is asked, and once.
 func TestATokenThatIsRefusedBeforeItsEnd(t *testing.T) {
+	t.Parallel()
 	check := func(t *testing.T, st store.Store, srv *authtest.Server, end func(), p *person, reason string) {
 		t.Helper()
 		url := srv.MCPURL()
@@ -173,5 +178,57 @@ func TestATokenThatIsRefusedBeforeItsEnd(t *testing.T) {
 				}
 			}, &person{srv: next}, name)
 		})
+	}
+}
+
+// It has a row in docs/compatibility.md.
+func TestStepUpKeepsWhatWasGranted(t *testing.T) {
+	t.Parallel()
+	srv := authtest.New(t, nil)
+	p := &person{srv: srv}
+	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: p.prompt})
+	note := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"write_note"}}`
+	for range 3 {
+		ping(t, c)
+		if s, err := call(c, note); s != 200 || err != nil {
+			t.Fatalf("status %d, %v", s, err)
+		}
+	}
+	if p.asked() != 2 || srv.Count("refresh") != 0 {
+		t.Errorf("%d logins, %d refreshes", p.asked(), srv.Count("refresh"))
+	}
+	tok, err := c.Token(context.Background(), nil)
+	if err != nil || !slices.Contains(tok.Scopes(), "mcp:read") || !slices.Contains(tok.Scopes(), "mcp:write") {
+		t.Errorf("%v, %v", tok, err)
+	}
+}
+
+// It has a row in docs/compatibility.md.
+func TestAScopeThatIsNeverEnough(t *testing.T) {
+	t.Parallel()
+	srv := authtest.New(t, &authtest.Options{Scopes: []string{"mcp:read", "more"}})
+	p := &person{srv: srv}
+	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: p.prompt})
+	srv.Set(func(f *authtest.Faults) { f.AlwaysNeedScope = "impossible" })
+	_, err := tryPing(c)
+	if err == nil || p.asked() > 3 {
+		t.Errorf("%v after %d logins", err, p.asked())
+	}
+	srv.Set(func(f *authtest.Faults) { f.AlwaysNeedScope = "" })
+	silent := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: memstore.New(), Prompt: p.prompt})
+	ping(t, silent)
+}
+
+// It has a row in docs/compatibility.md.
+func TestMissingScopesAreNamed(t *testing.T) {
+	t.Parallel()
+	srv := authtest.New(t, nil)
+	st := memstore.New()
+	ping(t, newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt}))
+	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st})
+	_, err := call(c, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"write_note"}}`)
+	var se *mcpoauth.ScopeError
+	if !errors.As(err, &se) || !slices.Equal(se.Missing, []string{"mcp:write"}) {
+		t.Errorf("got %v", err)
 	}
 }

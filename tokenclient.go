@@ -17,9 +17,7 @@ import (
 
 // tokenClient is what all token requests of a Client have in common.
 type tokenClient struct {
-	set    *settings
-	net    *network
-	trace  *tracer
+	*network
 	nonces *dpop.Nonces
 }
 
@@ -57,12 +55,12 @@ func applyToken(rec *record.Login, tok *wire.Token) {
 
 // format is how the server writes its token responses: as the settings say, else as the login has it, else as is known
 // of the provider.
-func (t *tokenClient) format(rec *record.Login) grant.Dialect {
-	d := grant.Dialect{Member: cmp.Or(t.set.server.TokenMember, rec.TokenMember), BearerType: cmp.Or(t.set.allow.TokenType, rec.BearerType)}
+func (t *tokenClient) format(rec *record.Login) grant.TokenResponseFormat {
+	f := grant.TokenResponseFormat{Member: cmp.Or(t.set.server.TokenMember, rec.TokenMember), BearerType: cmp.Or(t.set.allow.TokenType, rec.BearerType)}
 	if p := discovery.ProviderOf(rec.Issuer); p != nil && !t.set.server.IgnoreProviders {
-		d.Member, d.BearerType = cmp.Or(d.Member, p.TokenMember), cmp.Or(d.BearerType, p.TokenType)
+		f.Member, f.BearerType = cmp.Or(f.Member, p.TokenMember), cmp.Or(f.BearerType, p.TokenType)
 	}
-	return d
+	return f
 }
 
 // auth is how the client of a record authenticates and proves possession of the login's key, if there is one.
@@ -123,7 +121,7 @@ const revokeTimeout = 10 * time.Second
 
 // revoke revokes one token of a record (RFC 7009). hint is refresh_token or access_token.
 func (t *tokenClient) revoke(ctx context.Context, rec *record.Login, token, hint string) error {
-	return grant.Revoke(ctx, t.net.guard(), grant.RevokeRequest{
+	return grant.Revoke(ctx, t.guard(), grant.RevokeRequest{
 		Endpoint: rec.RevocationEndpoint, Auth: t.set.authFor(&rec.Registration), Token: secret.New(token), Hint: hint,
 	})
 }

@@ -3,6 +3,7 @@ package mcpoauth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/mcpoauth/mcpoauth/internal/grant"
 	"github.com/mcpoauth/mcpoauth/internal/record"
+	"github.com/mcpoauth/mcpoauth/internal/resource"
 	"github.com/mcpoauth/mcpoauth/internal/secret"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
@@ -71,7 +73,7 @@ func (e *endedError) Unwrap() error { return e.cause }
 // refreshSource uses the refresh token (RFC 6749 section 6).
 type refreshSource struct {
 	tokens   *tokenClient
-	journal  *refreshJournal
+	journal  refreshJournal
 	pause    *cooldown
 	discover *discoverer
 	registry *registrar
@@ -147,12 +149,12 @@ func (s *refreshSource) send(ctx context.Context, rec *record.Login) (*wire.Toke
 	defer cancel()
 	r := grant.RefreshRequest{
 		Endpoint: rec.TokenEndpoint, Auth: auth, RefreshToken: secret.New(rec.RefreshToken), Resource: rec.Resource,
-		Extra: s.tokens.set.server.TokenParams, Dialect: s.tokens.format(rec),
+		Extra: s.tokens.set.server.TokenParams, Format: s.tokens.format(rec),
 	}
 	if rec.NoRefreshResource {
 		r.Resource = ""
 	}
-	return grant.Refresh(ctx, s.tokens.net.guard(), r)
+	return grant.Refresh(ctx, s.tokens.guard(), r)
 }
 
 // resourceRefused reports whether a refresh failed because of its resource indicator (RFC 8707 section 2).
@@ -178,7 +180,7 @@ func (s *refreshSource) movedEndpoint(ctx context.Context, rec *record.Login, er
 	if derr != nil || d.Issuer != rec.Issuer || d.Server.TokenEndpoint == rec.TokenEndpoint {
 		return nil
 	}
-	if !sameOrigin(d.Server.TokenEndpoint, rec.TokenEndpoint) && !sameOrigin(d.Server.TokenEndpoint, rec.Issuer) {
+	if !resource.SameOriginOf(d.Server.TokenEndpoint, rec.TokenEndpoint) && !resource.SameOriginOf(d.Server.TokenEndpoint, rec.Issuer) {
 		s.tokens.trace.note(ctx, NoteEndpointMoved, "the issuer names a token endpoint on another origin; log in again to use it")
 		return nil
 	}
@@ -214,13 +216,25 @@ func (s *refreshSource) failed(ctx context.Context, rec *record.Login, entry *jo
 	case f.Code == "invalid_grant":
 		ended.reason = "the server no longer accepts the refresh token"
 	case f.Status >= 400:
-		ended.reason = "the server refused to refresh the login"
+		ended.reason = "the server refused to refresh the login" + saying(f)
 	default:
 		// The response was a success that cannot be used, or nothing was sent at all: the login is as it was.
 		s.pause.Fail(0)
 		return public
 	}
 	return ended
+}
+
+// saying quotes what a server said of its refusal.
+func saying(f *wire.Fault) string {
+	var text string
+	if f.Code != "" {
+		text = ": " + f.Code
+	}
+	if f.Description != "" {
+		text += fmt.Sprintf(": it says %q", f.Description)
+	}
+	return text
 }
 
 // temporaryRefusal reports whether the same request may succeed later.

@@ -58,9 +58,9 @@ func (s *machineSource) next(ctx context.Context, previous *stored, r tokenReque
 	}
 	ctx, cancel := detached(ctx, exchangeTimeout)
 	defer cancel()
-	tok, err := grant.Machine(ctx, s.tokens.net.guard(), grant.MachineRequest{
+	tok, err := grant.Machine(ctx, s.tokens.guard(), grant.MachineRequest{
 		Endpoint: rec.TokenEndpoint, Auth: auth, Type: rec.Grant, Assertion: secret.New(assertion), Resource: rec.Resource, Scopes: scopes,
-		ScopeSeparator: string(s.tokens.set.scopes.Separator), Extra: s.tokens.set.server.TokenParams, Dialect: s.tokens.format(rec),
+		ScopeSeparator: string(s.tokens.set.scopes.Separator), Extra: s.tokens.set.server.TokenParams, Format: s.tokens.format(rec),
 	})
 	if err != nil {
 		return nil, s.failed(err)

@@ -139,7 +139,7 @@ type LoginEvent struct {
 
 // tracer reports events of one login to the hooks and the log. It never fails.
 type tracer struct {
-	hooks           Trace
+	hooks           *Trace
 	log             *slog.Logger
 	server, profile string
 }

@@ -16,6 +16,7 @@ import (
 	"io"
 	"iter"
 	"net"
+	"slices"
 )
 
 // Kind is what a record is.
@@ -78,15 +79,7 @@ func (f Filter) Match(k Key) bool {
 	if f.Kind != "" && f.Kind != k.Kind {
 		return false
 	}
-	if f.Profiles == nil {
-		return true
-	}
-	for _, p := range f.Profiles {
-		if p == k.Profile {
-			return true
-		}
-	}
-	return false
+	return f.Profiles == nil || slices.Contains(f.Profiles, k.Profile)
 }
 
 // Store keeps records. All methods MUST be safe for concurrent use, from any number of processes if
@@ -164,6 +157,12 @@ func (e *CorruptError) Error() string {
 // Unwrap returns what is wrong.
 func (e *CorruptError) Unwrap() error { return e.Err }
 
+// IsCorrupt reports whether err means that a record cannot be decoded (a [CorruptError]).
+func IsCorrupt(err error) bool {
+	_, corrupt := errors.AsType[*CorruptError](err)
+	return corrupt
+}
+
 // HintText says what to do.
 func (e *CorruptError) HintText() string {
 	return "log in again: the damaged record is set aside, not deleted; other logins are not affected"
@@ -226,9 +225,9 @@ func (e *UnreachableError) HintText() string {
 // Unreachable returns err as an UnreachableError if it is a fault of the network, and else with the server's
 // name before it. It is for stores whose server lies behind a network.
 func Unreachable(server string, err error) error {
-	var op *net.OpError
-	var dns *net.DNSError
-	if errors.As(err, &op) || errors.As(err, &dns) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, net.ErrClosed) {
+	_, op := errors.AsType[*net.OpError](err)
+	_, dns := errors.AsType[*net.DNSError](err)
+	if op || dns || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, net.ErrClosed) {
 		return &UnreachableError{Server: server, Err: err}
 	}
 	return fmt.Errorf("%s: %w", server, err)

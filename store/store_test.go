@@ -25,6 +25,7 @@ func digest(parts ...string) string {
 
 // TestDigest: stores name their records by it, so another digest would lose all logins.
 func TestDigest(t *testing.T) {
+	t.Parallel()
 	for want, k := range map[string]store.Key{
 		"db31e8dda001a4d7475e633ba601bd4ed33f5833c3f81a361d9a5b871f640e45": {Kind: store.KindLogin, ID: "https://mcp.example.com/mcp"},
 		"da22b3f7c383c901aeaded7ccbcdee68092cc672bfba7959d4369108d3733f65": {Kind: store.KindRegistration, ID: "https://auth.example.com http://127.0.0.1/callback", Profile: "alice"},
@@ -82,6 +83,7 @@ func TestDigest(t *testing.T) {
 
 // TestKinds: the names are in every store.
 func TestKinds(t *testing.T) {
+	t.Parallel()
 	for k, want := range map[store.Kind]string{store.KindLogin: "login", store.KindRegistration: "registration", store.KindPending: "pending", store.KindIdentityProvider: "idp"} {
 		if string(k) != want {
 			t.Errorf("%q is now %q", want, k)
@@ -91,6 +93,7 @@ func TestKinds(t *testing.T) {
 
 // TestKeyInMessages: a key may hold what a server or an address bar put into it.
 func TestKeyInMessages(t *testing.T) {
+	t.Parallel()
 	for want, k := range map[string]store.Key{
 		`login "https://mcp.example.com/mcp"`:                   {Kind: store.KindLogin, ID: "https://mcp.example.com/mcp"},
 		`login "https://mcp.example.com/mcp" (profile "alice")`: {Kind: store.KindLogin, ID: "https://mcp.example.com/mcp", Profile: "alice"},
@@ -109,6 +112,7 @@ func TestKeyInMessages(t *testing.T) {
 }
 
 func TestFilter(t *testing.T) {
+	t.Parallel()
 	login := store.Key{Kind: store.KindLogin, ID: "a", Profile: "alice"}
 	for name, c := range map[string]struct {
 		f    store.Filter
@@ -145,6 +149,7 @@ func TestFilter(t *testing.T) {
 
 // TestErrors: decisions are made by errors.Is and errors.As, and people get a hint.
 func TestErrors(t *testing.T) {
+	t.Parallel()
 	wrapped := fmt.Errorf("%v: %w", store.Key{Kind: store.KindLogin, ID: "a"}, store.ErrNotFound)
 	if !errors.Is(wrapped, store.ErrNotFound) || errors.Is(wrapped, store.ErrConflict) || errors.Is(store.ErrConflict, store.ErrProfileRequired) {
 		t.Error("the errors cannot be told apart")
@@ -195,4 +200,14 @@ func FuzzDigest(f *testing.F) {
 			t.Errorf("control characters in %q", s)
 		}
 	})
+}
+
+func TestIsCorrupt(t *testing.T) {
+	t.Parallel()
+	damaged := &store.CorruptError{Err: io.ErrUnexpectedEOF}
+	for err, want := range map[error]bool{damaged: true, fmt.Errorf("load: %w", damaged): true, store.ErrNotFound: false, &store.VersionError{}: false, io.ErrUnexpectedEOF: false, nil: false} {
+		if got := store.IsCorrupt(err); got != want {
+			t.Errorf("%v: %t", err, got)
+		}
+	}
 }

@@ -1,8 +1,9 @@
-// Package browser opens a URL in the user's browser, so that nothing but a browser is started and
-// nothing but the URL reaches it.
+// Package browser opens a URL in the user's browser. It starts no other program, and passes it no more than
+// the URL.
 package browser
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,20 +13,23 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/mcpoauth/mcpoauth/internal/resource"
 )
 
 const (
 	maxURL = 8 << 10
-	// settle is how long a launcher that fails takes to say so.
+	// settle is how long a launcher may take to fail. One that still runs then counts as started.
 	settle = 2 * time.Second
 )
 
-// Sanitize returns raw in a form that no launcher on any system can take for anything but a URL: https,
+// Sanitize returns raw in a form that a launcher on any system can only interpret as a URL: https,
 // or http on a loopback host; an ASCII host; no user information; a path and query in which all but a
-// few characters are percent-encoded. What cannot be brought into this form is an error.
+// few characters are percent-encoded. It fails if raw cannot be brought into this form.
 func Sanitize(raw string) (string, error) {
 	if len(raw) > maxURL {
 		return "", fmt.Errorf("it is longer than %d bytes", maxURL)
@@ -47,18 +51,15 @@ func Sanitize(raw string) (string, error) {
 	if err := checkHost(u.Scheme, host); err != nil {
 		return "", err
 	}
-	authority := host
-	if strings.Contains(host, ":") {
-		authority = "[" + host + "]"
-	}
-	if p := u.Port(); p != "" {
-		n, err := strconv.ParseUint(p, 10, 16)
+	port := u.Port()
+	if port != "" {
+		n, err := strconv.ParseUint(port, 10, 16)
 		if err != nil || n == 0 {
 			return "", errors.New("its port is not valid")
 		}
-		authority += ":" + strconv.FormatUint(n, 10)
+		port = strconv.FormatUint(n, 10)
 	}
-	s := u.Scheme + "://" + authority + escape(u.EscapedPath())
+	s := u.Scheme + "://" + resource.HostPort(host, port) + escape(u.EscapedPath())
 	if u.RawQuery != "" {
 		s += "?" + escape(u.RawQuery)
 	}
@@ -88,7 +89,7 @@ func checkHost(scheme, host string) error {
 
 const plainCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/?&=:@+,"
 
-// escape percent-encodes all that a shell, a launcher or a terminal could take for its own.
+// escape percent-encodes every character that a shell, a launcher or a terminal could interpret.
 func escape(s string) string {
 	var b strings.Builder
 	for i := range len(s) {
@@ -113,6 +114,11 @@ func isHex(c byte) bool {
 type Options struct {
 	// Stderr receives what the launcher prints. Nil discards it.
 	Stderr io.Writer
+	// WithoutEnv names environment variables that the launcher does not inherit, because they hold secrets.
+	// Those whose names begin with MCPOAUTH_ are left out in any case.
+	WithoutEnv []string
+	// settle replaces the time after which a launcher that still runs counts as started, for tests.
+	settle time.Duration
 }
 
 // Open opens a URL that it sanitizes first. It starts $BROWSER, split at white space, or without one the
@@ -149,14 +155,14 @@ func Open(ctx context.Context, raw string, opt Options) error {
 func candidates(goos, browserEnv string, wsl bool) [][]string {
 	var list [][]string
 	for _, one := range strings.Split(browserEnv, string(os.PathListSeparator)) {
-		// "%s" at the end is a custom of old and says what is done anyway.
+		// By an old convention "%s" at the end stands for the URL, which is appended anyway.
 		one = strings.TrimSuffix(strings.TrimSpace(one), " %s")
 		if f := strings.Fields(one); len(f) > 0 && !strings.Contains(one, "%") {
 			list = append(list, f)
 		}
 	}
 	if len(list) > 0 {
-		// Who names a browser does not want another one.
+		// A person who names a browser does not want another one.
 		return list
 	}
 	switch {
@@ -185,14 +191,14 @@ func start(ctx context.Context, path string, args []string, opt Options) error {
 	// The browser outlives the login: ctx ends only the wait.
 	cmd := exec.Command(path, args...) //nolint:gosec,noctx // an argument vector with a sanitized URL
 	cmd.Stderr = opt.Stderr
-	cmd.Env = environment(os.Environ())
+	cmd.Env = environment(os.Environ(), opt.WithoutEnv)
 	cmd.SysProcAttr = apart()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	t := time.NewTimer(settle)
+	t := time.NewTimer(cmp.Or(opt.settle, settle))
 	defer t.Stop()
 	select {
 	case err := <-ended:
@@ -203,19 +209,18 @@ func start(ctx context.Context, path string, args []string, opt Options) error {
 	case <-t.C:
 		return nil
 	case <-ctx.Done():
-		return nil // settled by another road
+		return nil // the login was completed in another way
 	}
 }
 
-// environment returns env without our own settings, which may name or hold secrets.
-func environment(env []string) []string {
-	var out []string
-	for _, e := range env {
-		if !strings.HasPrefix(strings.ToUpper(e), "MCPOAUTH_") {
-			out = append(out, e)
-		}
-	}
-	return out
+// environment returns env without the variables that may hold secrets: our own settings, and those that are
+// named. Names are compared without case, as Windows does.
+func environment(env, without []string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(e string) bool {
+		name, _, _ := strings.Cut(e, "=")
+		named := func(n string) bool { return strings.EqualFold(n, name) }
+		return strings.HasPrefix(strings.ToUpper(e), "MCPOAUTH_") || name != "" && slices.ContainsFunc(without, named)
+	})
 }
 
 // Available reports whether a browser is likely to open where the person sits, and if not, why.

@@ -153,8 +153,10 @@ func TestOpenStartsTheLauncherAndNothingElse(t *testing.T) {
 	}
 }
 
-// TestFieldHostileAddressesReachNoShell: the URL comes from a server that nobody has reason to trust.
-func TestFieldHostileAddressesReachNoShell(t *testing.T) {
+// TestHostileAddressesReachNoShell: the URL comes from a server that nobody has reason to trust.
+//
+// It has a row in docs/compatibility.md.
+func TestHostileAddressesReachNoShell(t *testing.T) {
 	onLinux(t)
 	bin, launches := fakes(t, everyLauncher...)
 	t.Chdir(t.TempDir())
@@ -196,6 +198,7 @@ func TestBrowserGetsNothingOfOurs(t *testing.T) {
 	t.Setenv("MCPOAUTH_CLIENT_SECRET", "SECRET-1")
 	t.Setenv("MCPOAUTH_STORE", "redis://:SECRET-2@redis.example")
 	t.Setenv("mcpoauth_lower", "SECRET-3")
+	t.Setenv("CORP_CLIENT_SECRET", "SECRET-4")
 	t.Setenv("LANG", "de_DE.UTF-8")
 	t.Setenv("XMCPOAUTH_OTHER", "stays")
 
@@ -216,7 +219,7 @@ func TestBrowserGetsNothingOfOurs(t *testing.T) {
 	}
 	oldIn, oldOut := os.Stdin, os.Stdout
 	os.Stdin, os.Stdout = stdin, out
-	err = Open(t.Context(), login, Options{})
+	err = Open(t.Context(), login, Options{WithoutEnv: []string{"corp_client_secret", "NOT_SET", ""}})
 	os.Stdin, os.Stdout = oldIn, oldOut
 	_, _ = stdin.Close(), out.Close()
 	if err != nil {
@@ -247,8 +250,8 @@ func TestBrowserGetsNothingOfOurs(t *testing.T) {
 }
 
 func TestEnvironment(t *testing.T) {
-	got := environment([]string{"A=1", "MCPOAUTH_DIR=/x", "Mcpoauth_Token=SECRET", "MCPOAUTHX=2", "=C:=C:\\", "MCPOAUTH_=", "B=MCPOAUTH_DIR"})
-	if want := []string{"A=1", "MCPOAUTHX=2", "=C:=C:\\", "B=MCPOAUTH_DIR"}; !reflect.DeepEqual(got, want) {
+	got := environment([]string{"A=1", "MCPOAUTH_DIR=/x", "Mcpoauth_Token=SECRET", "MCPOAUTHX=2", "=C:=C:\\", "MCPOAUTH_=", "B=MCPOAUTH_DIR", "SECRET=s", "Secret2=s", "SECRET22=s"}, []string{"SECRET", "secret2", ""})
+	if want := []string{"A=1", "MCPOAUTHX=2", "=C:=C:\\", "B=MCPOAUTH_DIR", "SECRET22=s"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("the environment is %q, want %q", got, want)
 	}
 }
@@ -355,10 +358,11 @@ func TestLauncherThatDoesNotEnd(t *testing.T) {
 		_, launches := fakes(t, "xdg-open", "x-www-browser")
 		t.Setenv(fakeDo, "hang")
 		start := time.Now()
-		if err := Open(t.Context(), login, Options{Stderr: stderr}); err != nil {
+		const short = 300 * time.Millisecond
+		if err := Open(t.Context(), login, Options{Stderr: stderr, settle: short}); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if took := time.Since(start); took < settle || took > settle+10*time.Second {
+		if took := time.Since(start); took < short || took > short+10*time.Second {
 			t.Errorf("%s: it took %v", name, took)
 		}
 		l := running(t, launches)
@@ -369,6 +373,20 @@ func TestLauncherThatDoesNotEnd(t *testing.T) {
 			t.Errorf("%s: %d browsers were started", name, n)
 		}
 	}
+}
+
+// TestTwoSecondsForALauncher: the default is long enough for one that fails slowly, and short for a person.
+func TestTwoSecondsForALauncher(t *testing.T) {
+	onLinux(t)
+	_, launches := fakes(t, "xdg-open", "x-www-browser")
+	t.Setenv(fakeDo, "hang")
+	ctx, cancel := context.WithTimeout(t.Context(), settle-500*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	if err := Open(ctx, login, Options{}); err != nil || time.Since(start) < settle-600*time.Millisecond || settle != 2*time.Second {
+		t.Errorf("%v after %v", err, time.Since(start))
+	}
+	running(t, launches)
 }
 
 // TestLoginSettledElsewhere: the wait ends with the login, the browser does not.

@@ -1,4 +1,4 @@
-// Package challenge parses WWW-Authenticate (RFC 9110 section 11.6.1, RFC 6750 section 3).
+// Package challenge parses the WWW-Authenticate header (RFC 9110 section 11.6.1, RFC 6750 section 3).
 package challenge
 
 import (
@@ -26,8 +26,8 @@ type Challenge struct {
 	Broken bool
 }
 
-// Parse reads the challenges of all WWW-Authenticate lines in one pass. A broken challenge loses
-// nothing but itself. What lies beyond 64 KiB or 64 challenges is ignored.
+// Parse reads the challenges of all WWW-Authenticate lines in one pass. A broken challenge does not
+// affect the others. Anything beyond 64 KiB or 64 challenges is ignored.
 func Parse(lines []string) []Challenge {
 	var out []Challenge
 	total := 0
@@ -141,7 +141,7 @@ func (p *parser) token68() string {
 	return p.s[start : end+pad]
 }
 
-// looksEncoded tells a token68 without padding from the scheme of a next challenge whose comma is
+// looksEncoded distinguishes a token68 without padding from the scheme of a following challenge whose comma is
 // missing.
 func looksEncoded(word string) bool {
 	return strings.ContainsAny(word, "/+0123456789") || len(word) > 16
@@ -197,7 +197,7 @@ func (p *parser) quoted() (string, bool) {
 	return b.String(), false
 }
 
-// skip steps over what starts neither a scheme nor a parameter, up to the next comma.
+// skip skips input that starts neither a scheme nor a parameter, up to the next comma.
 func (p *parser) skip() {
 	if p.s[p.i] == '"' {
 		p.quoted()
@@ -224,10 +224,13 @@ func (c *Challenge) add(name, value string, fine bool) {
 	c.Params[name] = value
 }
 
-// Bearer is what an MCP server's challenges say together.
+// Bearer merges the Bearer and DPoP challenges of one response.
 type Bearer struct {
 	// Found reports a Bearer challenge, DPoP one of that scheme.
 	Found, DPoP bool
+	// Broken reports a challenge of these schemes whose parameters were ignored, because one occurs twice or the
+	// challenge ends within a quoted string.
+	Broken bool
 	// WantNonce: one of them asks for a DPoP nonce (RFC 9449 section 9).
 	WantNonce bool
 	// Algorithms are those that a DPoP challenge lists for proofs (RFC 9449 section 7.1), "" if it lists none.
@@ -236,8 +239,8 @@ type Bearer struct {
 	ResourceMetadata, Scope, Error, ErrorDescription, ErrorURI, Realm, ACRValues, MaxAge, Claims string
 }
 
-// FindBearer merges the Bearer challenges of a response. Of each parameter the first sound
-// challenge's value counts; a DPoP challenge's fills what no Bearer challenge says.
+// FindBearer merges the Bearer challenges of a response. The first sound challenge that has a parameter
+// sets its value; a DPoP challenge sets only parameters that no Bearer challenge has.
 func FindBearer(h http.Header) Bearer {
 	var b Bearer
 	all := Parse(h.Values("WWW-Authenticate"))
@@ -249,6 +252,7 @@ func FindBearer(h http.Header) Bearer {
 			b.Found = b.Found || scheme == "bearer"
 			b.DPoP = b.DPoP || scheme == "dpop"
 			if c.Broken {
+				b.Broken = true
 				continue
 			}
 			b.WantNonce = b.WantNonce || c.Params["error"] == "use_dpop_nonce"

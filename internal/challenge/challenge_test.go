@@ -136,8 +136,10 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// TestFieldHeaders are challenges as servers send them.
-func TestFieldHeaders(t *testing.T) {
+// TestHeaders are challenges as servers send them.
+//
+// It has a row in docs/compatibility.md.
+func TestHeaders(t *testing.T) {
 	b, err := os.ReadFile("../../testdata/challenges.json")
 	if err != nil {
 		t.Fatal(err)
@@ -208,6 +210,12 @@ func TestFindBearer(t *testing.T) {
 	if b := find(`DPoP algs="ES256", resource_metadata="https://d", scope="d"`, `Bearer scope="b"`); !b.DPoP || !b.Found || b.Scope != "b" || b.ResourceMetadata != "https://d" {
 		t.Errorf("DPoP and Bearer: %+v", b)
 	}
+	if b := find(`DPoP error="use_dpop_nonce"`); b != (Bearer{DPoP: true, WantNonce: true, Error: "use_dpop_nonce"}) {
+		t.Errorf("a nonce is wanted: %+v", b)
+	}
+	if b := find(`Bearer error="invalid_token"`, `DPoP error="use_dpop_nonce", algs="ES256"`, `DPoP algs="EdDSA"`); !b.WantNonce || b.Error != "invalid_token" || b.Algorithms != "ES256" {
+		t.Errorf("a nonce is wanted besides: %+v", b)
+	}
 	if b := find(`DPoP error="invalid_token"`); b != (Bearer{DPoP: true, Error: "invalid_token"}) {
 		t.Errorf("DPoP alone: %+v", b)
 	}
@@ -216,6 +224,14 @@ func TestFindBearer(t *testing.T) {
 	}
 	if b := find(`Bearer resource_metadata=1, scope=2, error=3, error_description=4, error_uri=5, realm=6, acr_values=7, max_age=8, claims=9, other=10`); b != all {
 		t.Errorf("all parameters: %+v", b)
+	}
+	for line, broken := range map[string]bool{
+		`Bearer resource_metadata="https://a", resource_metadata="https://b"`: true, `DPoP algs="ES256`: true,
+		`Basic realm="a", realm="b", Bearer scope="s"`: false, `Bearer scope="s"`: false,
+	} {
+		if b := find(line); b.Broken != broken || !b.Found && !b.DPoP {
+			t.Errorf("%s: %+v", line, b)
+		}
 	}
 	if b := FindBearer(nil); b != (Bearer{}) {
 		t.Errorf("without headers: %+v", b)
@@ -246,6 +262,8 @@ func TestFindBearerOrder(t *testing.T) {
 		for _, l := range lines {
 			h.Add("www-authenticate", l)
 		}
+		want := want
+		want.Broken = strings.Contains(name, "broken")
 		if got := FindBearer(h); got != want {
 			t.Errorf("%s: got %+v", name, got)
 		}

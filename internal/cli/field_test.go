@@ -12,7 +12,9 @@ import (
 
 // Hosts start several programs for one server at once. One asks the person; when it is killed in the middle of
 // that, another takes its place at once.
-func TestFieldTheProgramThatLogsInIsKilled(t *testing.T) {
+//
+// It has a row in docs/compatibility.md.
+func TestTheProgramThatLogsInIsKilled(t *testing.T) {
 	srv := authtest.New(t, nil)
 	env := []string{"MCPOAUTH_DIR=" + t.TempDir()}
 	args := []string{"login", srv.MCPURL(), "--no-browser", "--timeout", "40s"}
@@ -68,7 +70,9 @@ func whoAsks(t *testing.T, list []*process) *process {
 }
 
 // A login that ended halfway is none: nothing says otherwise, and nothing is in the way of the next one.
-func TestFieldAHalfFinishedLogin(t *testing.T) {
+//
+// It has a row in docs/compatibility.md.
+func TestAHalfFinishedLogin(t *testing.T) {
 	for name, kill := range map[string]func(t *testing.T, srv *authtest.Server, p *process, reached <-chan struct{}){
 		"after the registration": func(_ *testing.T, _ *authtest.Server, p *process, _ <-chan struct{}) {
 			p.await(addressOnStderr)

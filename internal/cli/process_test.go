@@ -120,7 +120,8 @@ const addressOnStderr = `(?m)^  (http\S+response_type=code\S*)\n`
 
 var addressPattern = regexp.MustCompile(addressOnStderr)
 
-func TestFieldTheBrowserIsOnAnotherMachine(t *testing.T) {
+// It has a row in docs/compatibility.md.
+func TestTheBrowserIsOnAnotherMachine(t *testing.T) {
 	srv := authtest.New(t, nil)
 	dir := t.TempDir()
 	p := start(t, []string{"MCPOAUTH_DIR=" + dir}, "login", srv.MCPURL(), "--no-browser", "--json", "--log-level", "debug")
@@ -152,7 +153,8 @@ func TestFieldTheBrowserIsOnAnotherMachine(t *testing.T) {
 	mustBePlain(t, p.text())
 }
 
-func TestFieldNoBrowserAndNothingToRead(t *testing.T) {
+// It has a row in docs/compatibility.md.
+func TestNoBrowserAndNothingToRead(t *testing.T) {
 	srv := authtest.New(t, nil)
 	p := start(t, []string{"MCPOAUTH_DIR=" + t.TempDir(), "MCPOAUTH_NO_BROWSER=1"}, "login", srv.MCPURL())
 	_ = p.stdin.Close()
@@ -168,7 +170,8 @@ func TestFieldNoBrowserAndNothingToRead(t *testing.T) {
 	}
 }
 
-func TestFieldNeitherBrowserNorTerminal(t *testing.T) {
+// It has a row in docs/compatibility.md.
+func TestNeitherBrowserNorTerminal(t *testing.T) {
 	srv := authtest.New(t, nil)
 	empty := t.TempDir()
 	p := start(t, []string{"MCPOAUTH_DIR=" + t.TempDir(), "PATH=" + empty, "BROWSER=", "DISPLAY=", "WAYLAND_DISPLAY="}, "login", srv.MCPURL(), "--timeout", "1s")

@@ -262,7 +262,8 @@ func TestVerifyFalseIsNotAFile(t *testing.T) {
 	}
 }
 
-func TestFieldCredentialsOfYourOwn(t *testing.T) {
+// It has a row in docs/compatibility.md.
+func TestCredentialsOfYourOwn(t *testing.T) {
 	bridgeHome(t)
 	srv := authtest.New(t, nil)
 	t.Setenv("KEY", "mine")

@@ -59,7 +59,8 @@ func TestWaitOnATerminalIsOneLineRewrittenAndTakenAway(t *testing.T) {
 	}
 }
 
-func TestFieldBrowserAndPasteAtOnce(t *testing.T) {
+// It has a row in docs/compatibility.md.
+func TestBrowserAndPasteAtOnce(t *testing.T) {
 	srv := authtest.New(t, nil)
 	tty, keyboard, closed := pty(t)
 	env := []string{"MCPOAUTH_DIR=" + t.TempDir(), "BROWSER=" + asBrowser(t), "TESTBROWSER=never"}

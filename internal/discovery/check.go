@@ -11,9 +11,32 @@ import (
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
-// checkServer insists on what security depends on. pkce is the fault of a document that is good
+// checkServer checks the members that security depends on. pkce is the fault of a document that is good
 // but does not mention PKCE.
 func (d *run) checkServer(m *wire.ServerMetadata, at string) (fault, pkce *wire.Fault) {
+	if f := d.checkEndpoints(m, at); f != nil {
+		return f, nil
+	}
+	if !d.r.Machine {
+		switch {
+		case m.RequireSignedRequestObject:
+			return d.wrong(at, "the authorization server insists on signed request objects (RFC 9101), which are not supported", "ask its owner for a client that need not sign"), nil
+		case len(m.ResponseTypesSupported) > 0 && !slices.Contains(m.ResponseTypesSupported, "code"):
+			return d.wrong(at, "the authorization server does not support the response type code (RFC 6749 section 4.1): it lists "+wire.Clean(strings.Join(m.ResponseTypesSupported, ", ")), ""), nil
+		}
+	}
+	if f := d.checkSite(m, at); f != nil {
+		return f, nil
+	}
+	d.withhold(m)
+	if d.r.Machine {
+		return nil, nil
+	}
+	return d.checkPKCE(m, at)
+}
+
+// checkEndpoints insists on the endpoints that are needed, and on usable URLs for all.
+func (d *run) checkEndpoints(m *wire.ServerMetadata, at string) *wire.Fault {
 	for _, e := range []struct {
 		name, value string
 		needed      bool
@@ -29,27 +52,19 @@ func (d *run) checkServer(m *wire.ServerMetadata, at string) (fault, pkce *wire.
 	} {
 		if e.value == "" {
 			if e.needed {
-				return d.wrong(at, "the authorization server's metadata has no usable "+e.name, ""), nil
+				return d.wrong(at, "the authorization server's metadata has no usable "+e.name, "")
 			}
 			continue
 		}
 		if err := d.checkEndpoint(e.value); err != nil {
-			return d.wrong(at, fmt.Sprintf("the authorization server's %s cannot be used: %v", e.name, err), endpointHint(err)), nil
+			return d.wrong(at, fmt.Sprintf("the authorization server's %s cannot be used: %v", e.name, err), endpointHint(err))
 		}
 	}
-	if d.r.Machine {
-		return d.checkSite(m, at), nil
-	}
-	if m.RequireSignedRequestObject {
-		return d.wrong(at, "the authorization server insists on signed request objects (RFC 9101), which are not supported", "ask its owner for a client that need not sign"), nil
-	}
-	if f := d.checkSite(m, at); f != nil {
-		return f, nil
-	}
-	return d.checkPKCE(m, at)
+	return nil
 }
 
-// checkPKCE insists on S256 (RFC 7636). A list without it is an answer; no list at all is a question.
+// checkPKCE requires S256 (RFC 7636). A list without it is final; without a list the server may support it all the
+// same.
 func (d *run) checkPKCE(m *wire.ServerMetadata, at string) (fault, pkce *wire.Fault) {
 	raw := string(m.Raw["code_challenge_methods_supported"])
 	switch {
@@ -68,7 +83,7 @@ func (d *run) checkPKCE(m *wire.ServerMetadata, at string) (fault, pkce *wire.Fa
 	}
 }
 
-// errPolicy marks what the policy for addresses refuses, which a setting may allow.
+// errPolicy marks an address that the policy refuses and a setting may allow.
 type errPolicy struct{ error }
 
 func endpointHint(err error) string {
@@ -98,22 +113,27 @@ func (d *run) checkEndpoint(raw string) error {
 	return nil
 }
 
-// checkSite insists that authorization, token and registration endpoint belong together: split
-// over strangers, one of them may be collecting what the other gives out. A server that puts its
-// issuer into the callback (RFC 9207) gives that away, so it need not be suspected. A login by device code
-// has no callback, and begins at an endpoint of its own.
+// checkSite insists that the endpoints which a login cannot do without belong together: if they are spread over
+// unrelated sites, one of them may be collecting the secrets that another gives out. A server that puts its issuer
+// into the callback (RFC 9207) cannot be confused with another one, so it need not be suspected. Without a
+// callback, as in a device authorization or a machine's grant, that promise is worth nothing.
 func (d *run) checkSite(m *wire.ServerMetadata, at string) *wire.Fault {
-	if d.r.AllowForeignEndpoints || m.AuthorizationResponseIssParameterSupported && !d.r.Device || isKnown(m.Issuer, spreadEndpoints) {
+	callback := !d.r.Device && !d.r.Machine
+	if d.r.AllowForeignEndpoints || callback && m.AuthorizationResponseIssParameterSupported || isKnown(m.Issuer, spreadEndpoints) {
 		return nil
 	}
 	begin := m.AuthorizationEndpoint
 	if d.r.Device {
 		begin = m.DeviceAuthorizationEndpoint
 	}
+	endpoints := []string{begin, m.TokenEndpoint, m.RegistrationEndpoint}
+	if callback && m.RequirePushedAuthorizationRequests {
+		endpoints = append(endpoints, m.PushedAuthorizationRequestEndpoint)
+	}
 	var hosts []string
-	for _, e := range []string{begin, m.TokenEndpoint, m.RegistrationEndpoint} {
-		if u, err := url.Parse(e); err == nil && e != "" {
-			hosts = append(hosts, u.Hostname())
+	for _, e := range endpoints {
+		if host := resource.Hostname(e); host != "" {
+			hosts = append(hosts, host)
 		}
 	}
 	if resource.SameSite(hosts...) {
@@ -121,4 +141,58 @@ func (d *run) checkSite(m *wire.ServerMetadata, at string) *wire.Fault {
 	}
 	return d.wrong(at, fmt.Sprintf("the authorization server's endpoints lie on unrelated hosts: %s", wire.Clean(strings.Join(hosts, ", "))),
 		"if its owner confirms them, set --allow-foreign-endpoints (Options.Allow.ForeignEndpoints)")
+}
+
+// Endpoint is an endpoint of an authorization server's metadata.
+type Endpoint struct {
+	// Name is the member of the metadata, such as "revocation_endpoint"; URL its value.
+	Name, URL string
+}
+
+// withhold removes from the metadata the endpoints that a login can do without, that are sent secrets, and that are
+// not on the site of the token endpoint: the owner of the other site would collect the secrets.
+// No promise in the metadata lifts this, since these requests follow the callback.
+func (d *run) withhold(m *wire.ServerMetadata) {
+	d.withheld = nil
+	if d.r.AllowForeignEndpoints || isKnown(m.Issuer, spreadEndpoints) {
+		return
+	}
+	for _, e := range []struct {
+		name     string
+		value    *string
+		required bool
+	}{
+		{"revocation_endpoint", &m.RevocationEndpoint, false},
+		{"introspection_endpoint", &m.IntrospectionEndpoint, false},
+		{"device_authorization_endpoint", &m.DeviceAuthorizationEndpoint, d.r.Device},
+		{"pushed_authorization_request_endpoint", &m.PushedAuthorizationRequestEndpoint, m.RequirePushedAuthorizationRequests},
+	} {
+		if *e.value == "" || e.required || resource.SameSite(resource.Hostname(m.TokenEndpoint), resource.Hostname(*e.value)) {
+			continue
+		}
+		d.withheld = append(d.withheld, Endpoint{e.name, wire.PlainURL(*e.value)})
+		*e.value = ""
+	}
+}
+
+// remarkServer adds notes about lists that lack a value which a login needs. Real metadata is often wrong about these
+// lists, so the login goes on.
+func (d *run) remarkServer(m *wire.ServerMetadata) {
+	for _, e := range d.withheld {
+		d.note(fmt.Sprintf("the authorization server's %s %s is on another site than its token endpoint and is not used; --allow-foreign-endpoints (Options.Allow.ForeignEndpoints) uses it", e.Name, e.URL))
+	}
+	needed := ""
+	switch {
+	case d.r.Device:
+		needed = "urn:ietf:params:oauth:grant-type:device_code"
+	case !d.r.Machine:
+		needed = "authorization_code"
+	}
+	if list := m.GrantTypesSupported; needed != "" && len(list) > 0 && !slices.Contains(list, needed) {
+		d.note("the authorization server does not list the grant type " + needed + "; it is used all the same")
+	}
+	ours := []string{"none", "client_secret_basic", "client_secret_post", "private_key_jwt"}
+	if list := m.TokenEndpointAuthMethodsSupported; len(list) > 0 && !slices.ContainsFunc(list, func(s string) bool { return slices.Contains(ours, s) }) {
+		d.note("the authorization server lists no way of client authentication that is supported here: " + wire.Clean(strings.Join(list, ", ")))
+	}
 }

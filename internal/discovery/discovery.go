@@ -2,16 +2,15 @@
 // 9728) and its authorization server's metadata (RFC 8414, OpenID Connect Discovery), in the order
 // of the MCP authorization specification.
 //
-// It is tolerant of where a document lies and of what else is in it, and strict about whose it is: the
-// resource must be the server that was asked for, the issuer the one that was announced, and
-// every endpoint one that may be asked. What is present but wrong ends the search; only what is absent
-// leads to the next candidate, and only if nothing on the way may be there after all (a server in
-// trouble, a network fault) does absence count as a fact.
+// It is tolerant about the location of a document and about unknown members, and strict about its owner: the
+// resource must be the requested server, the issuer the announced one, and every endpoint an address that may be
+// requested. A document that is present but wrong ends the search; only an absent one leads to the next candidate. A
+// server in trouble or a network fault does not count as absence.
 package discovery
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"net/url"
 	"time"
 
@@ -50,7 +49,7 @@ type Request struct {
 	Machine bool
 	// Device: a person takes part on another device (RFC 8628), so no answer comes back by a browser.
 	Device bool
-	// NoProviders: nothing is known of any authorization server but what its metadata says.
+	// NoProviders: use only the metadata, without the facts known about providers.
 	NoProviders bool
 	// Endpoints replace the authorization server's metadata, nil if that is to be asked for.
 	Endpoints *wire.ServerMetadata
@@ -65,7 +64,7 @@ type Request struct {
 	ProtocolVersion string
 }
 
-// Result is what was found. It does not change afterwards.
+// Result describes the server. It does not change afterwards.
 type Result struct {
 	// Resource is the resource indicator to send, byte for byte; "" sends none.
 	Resource string
@@ -81,7 +80,10 @@ type Result struct {
 	// Legacy: found without resource metadata, at the MCP server's origin or by a pin. Guessed: the
 	// endpoints are defaults.
 	Legacy, Guessed bool
-	// Provider is what is known of the authorization server, nil if nothing is.
+	// Withheld are endpoints that the metadata has and Server has not, because they are sent secrets and lie on
+	// another site than the token endpoint.
+	Withheld []Endpoint
+	// Provider has known facts about the authorization server, nil if there are none.
 	Provider *Provider
 	// Notes are remarks for a person; Tried are the addresses that were asked, in order.
 	Notes []string
@@ -96,8 +98,10 @@ type run struct {
 	server *url.URL
 	tried  []wire.Attempt
 	notes  []string
-	// silent are the origins that could not be reached: asking on would only wait again.
-	silent map[string]*wire.Fault
+	// withheld are those of the metadata that was checked last.
+	withheld []Endpoint
+	// unreachable are the origins that could not be reached: further requests there would only wait again.
+	unreachable map[string]*wire.Fault
 }
 
 // Discover asks for the metadata. Its error is a *wire.Fault whose Tried has every address asked:
@@ -105,15 +109,15 @@ type run struct {
 func Discover(ctx context.Context, c *netguard.Client, r Request) (*Result, error) {
 	server, err := url.Parse(r.ServerURL)
 	if err != nil || server.Host == "" {
-		return nil, &wire.Fault{Stage: "discovery", Message: "the server URL cannot be read", Err: err}
+		return nil, &wire.Fault{Stage: wire.StageDiscovery, Message: "the server URL cannot be read", Err: err}
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxDuration)
 	defer cancel()
-	d := &run{ctx: ctx, c: c, r: r, server: server, silent: make(map[string]*wire.Fault)}
+	d := &run{ctx: ctx, c: c, r: r, server: server, unreachable: make(map[string]*wire.Fault)}
 	res, err := d.discover()
 	if err != nil {
-		f := *asFault(err)
-		f.Stage, f.Tried = "discovery", d.tried
+		f := *wire.AsFault(err, wire.StageDiscovery, "")
+		f.Tried = d.tried
 		return nil, &f
 	}
 	if !r.NoProviders {
@@ -128,7 +132,8 @@ func Discover(ctx context.Context, c *netguard.Client, r Request) (*Result, erro
 	case r.ResourceOverride != "":
 		res.Resource = r.ResourceOverride
 	}
-	res.Notes, res.Tried = d.notes, d.tried
+	d.remarkServer(res.Server)
+	res.Notes, res.Tried, res.Withheld = d.notes, d.tried, d.withheld
 	return res, nil
 }
 
@@ -151,8 +156,8 @@ func (d *run) discover() (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	var absent, passing *wire.Fault
-	var closed *Result // sound, but nobody knows us there
+	var absent, transient *wire.Fault
+	var noRegistration *Result // sound, but no client of ours can be registered there
 	for _, issuer := range servers {
 		m, from, fault := d.serverMetadata(issuer)
 		switch {
@@ -164,26 +169,26 @@ func (d *run) discover() (*Result, error) {
 			if d.preferred(issuer) || d.open(m) {
 				return res, nil
 			}
-			if closed == nil {
-				closed = res
+			if noRegistration == nil {
+				noRegistration = res
 			}
 		case fault.NotOffered:
-			absent = firstFault(absent, fault)
-		case closed != nil && !fault.Temporary:
+			absent = cmp.Or(absent, fault)
+		case noRegistration != nil && !fault.Temporary:
 			// It would have been the second choice.
 		case !fault.Temporary || d.preferred(issuer):
-			// What is wrong ends the search. What may pass does for an issuer that we have a login
-			// or a client at: a moment's trouble is no reason to move to another one.
+			// A wrong document ends the search. So does a temporary fault at an issuer where there is a
+			// login or a client: it is no reason to move to another issuer.
 			return nil, fault
 		default:
-			passing = firstFault(passing, fault)
+			transient = cmp.Or(transient, fault)
 		}
 	}
-	if closed != nil && passing == nil {
-		return closed, nil
+	if noRegistration != nil && transient == nil {
+		return noRegistration, nil
 	}
-	if fault := firstFault(passing, absent); fault != nil {
-		// That one of several servers has no metadata does not mean that there is no OAuth.
+	if fault := cmp.Or(transient, absent); fault != nil {
+		// One server without metadata does not mean that the resource has no OAuth.
 		fault.NotOffered = false
 		return nil, fault
 	}
@@ -193,21 +198,6 @@ func (d *run) discover() (*Result, error) {
 // open reports whether a client can become known to a server.
 func (d *run) open(m *wire.ServerMetadata) bool {
 	return !d.r.NeedsRegistration || m.RegistrationEndpoint != "" || d.r.HasDocument && m.ClientIDMetadataDocumentSupported
-}
-
-func firstFault(a, b *wire.Fault) *wire.Fault {
-	if a != nil {
-		return a
-	}
-	return b
-}
-
-func asFault(err error) *wire.Fault {
-	var f *wire.Fault
-	if !errors.As(err, &f) {
-		f = &wire.Fault{Message: err.Error(), Err: err}
-	}
-	return f
 }
 
 func (d *run) note(text string) { d.notes = append(d.notes, text) }

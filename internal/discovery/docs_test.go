@@ -38,6 +38,7 @@ func TestProvidersAreDocumented(t *testing.T) {
 			says string
 		}{
 			{p.NoResource, "`--no-resource`"},
+			{p.NeedsScopes, "it refuses to be asked for no scopes: `--scope`"},
 			{p.TokenMember != "", "`--token-member " + p.TokenMember + "`"},
 			{p.TokenType != "", "`--allow-token-type " + p.TokenType + "`"},
 			{len(p.Aliases) > 0, "tenant aliases whose document names `{tenantid}`"},

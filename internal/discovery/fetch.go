@@ -5,36 +5,36 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
+	"github.com/mcpoauth/mcpoauth/internal/netguard"
 	"github.com/mcpoauth/mcpoauth/internal/resource"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
-// atServer is the hint where nobody but the server's owner can help.
+// atServer is the hint for faults that only the server's owner can repair.
 const atServer = "the server is at fault: show its owner this message and the addresses that were tried"
 
-// get asks one candidate. body is nil if it is not there; passing then says that it may be there
-// at another time. The error is a fault that ends the search. The outcome is recorded.
-func (d *run) get(leg, target string, extra http.Header) (body []byte, passing *wire.Fault, err error) {
-	origin := originOf(target)
-	if f := d.silent[origin]; f != nil {
+// get fetches one candidate. body is nil if there is no document; a transient fault then says that there may be one
+// later. The error is a fault that ends the search. The outcome is recorded.
+func (d *run) get(leg, target string, extra http.Header) (body []byte, transient *wire.Fault, err error) {
+	origin := resource.OriginOf(target)
+	if f := d.unreachable[origin]; f != nil {
 		return nil, f, nil
 	}
 	start := time.Now()
-	a, err := d.c.Get(d.ctx, leg, target, extra)
+	a, err := d.c.Get(d.ctx, netguard.Request{Leg: leg, URL: target, Header: extra})
 	at := wire.Attempt{URL: wire.PlainURL(target), Duration: time.Since(start)}
 	defer func() { d.tried = append(d.tried, at) }()
 	if err != nil {
-		f := asFault(err)
+		f := wire.AsFault(err, wire.StageDiscovery, "")
 		at.Outcome = f.Message
 		if !f.Temporary {
 			return nil, nil, f
 		}
 		if f.Unsent || errors.Is(f.Err, context.DeadlineExceeded) || d.ctx.Err() != nil {
-			d.silent[origin] = f
+			d.unreachable[origin] = f
 		}
 		return nil, f, nil
 	}
@@ -61,14 +61,6 @@ func (d *run) get(leg, target string, extra http.Header) (body []byte, passing *
 		at.Outcome = "not there"
 	}
 	return nil, nil, nil
-}
-
-func originOf(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return ""
-	}
-	return resource.Origin(u)
 }
 
 // mark replaces the outcome of the last attempt.

@@ -2,7 +2,7 @@ package discovery
 
 import "strings"
 
-// trait is what is known of an issuer although its metadata does not say so.
+// trait is a fact about an issuer that its metadata does not state.
 type trait int
 
 const (
@@ -12,12 +12,12 @@ const (
 	spreadEndpoints
 )
 
-// Provider is what is known of an authorization server although its metadata does not say so.
+// Provider has facts about an authorization server that its metadata does not state.
 type Provider struct {
 	// Name of the provider; Source is where it documents the facts.
 	Name, Source string
-	// Issuers: a "*" stands for one whole path segment or host label, so that an entry names the issuers of one
-	// provider and nobody else's.
+	// Issuers: a "*" stands for one whole path segment or host label, so that an entry matches the issuers of one
+	// provider only.
 	Issuers []string
 	traits  trait
 	// Aliases are announced issuers whose document names another one.
@@ -26,14 +26,16 @@ type Provider struct {
 	Register string
 	// Authorize are parameters that its authorization requests need.
 	Authorize map[string]string
+	// NeedsScopes: it refuses an authorization request without scopes.
+	NeedsScopes bool
 	// NoResource: it refuses the resource indicator (RFC 8707).
 	NoResource bool
 	// TokenMember and TokenType are where its token responses have the token, and how they call a bearer token.
 	TokenMember, TokenType string
 }
 
-// known are the providers with such facts. What is here may help a login through; it may not weaken a check for
-// anybody else.
+// known lists the providers with such facts. An entry may make a login work; it must not weaken a check for other
+// issuers.
 var known = []*Provider{
 	{
 		Name: "Microsoft Entra ID", Source: `Microsoft identity platform, "OAuth 2.0 authorization code flow" (code_challenge_method is S256), "OpenID Connect" (the issuers, {tenantid} included), "Scopes and permissions" (resources are named by scopes) and "National clouds"`,
@@ -62,7 +64,13 @@ var known = []*Provider{
 		Name: "Google", Source: `Google Identity, "OpenID Connect" (the discovery document: accounts.google.com, oauth2.googleapis.com and openidconnect.googleapis.com) and "Using OAuth 2.0 for Web Server Applications" (access_type, prompt)`,
 		Issuers: []string{"https://accounts.google.com"}, traits: spreadEndpoints, Register: "https://console.cloud.google.com/auth/clients",
 		// Without them there is no refresh token.
-		Authorize: map[string]string{"access_type": "offline", "prompt": "consent"},
+		Authorize: map[string]string{"access_type": "offline", "prompt": "consent"}, NeedsScopes: true,
+	},
+	{
+		Name: "Dropbox", Source: `Dropbox, "OAuth Guide" (PKCE with S256, token_access_type=offline) and the API's /oauth2/authorize at www.dropbox.com and /oauth2/token at api.dropboxapi.com`,
+		Issuers: []string{"https://www.dropbox.com", "https://dropbox.com"}, traits: spreadEndpoints | silentPKCE, Register: "https://www.dropbox.com/developers/apps",
+		// Without it there is no refresh token.
+		Authorize: map[string]string{"token_access_type": "offline"},
 	},
 	{
 		Name: "Slack", Source: `Slack, "Installing with OAuth" and the method oauth.v2.user.access: user tokens, token_type user`,
@@ -74,7 +82,7 @@ var known = []*Provider{
 	{Name: "Salesforce", Source: `Salesforce Help, "External Client Apps"`, Issuers: []string{"https://login.salesforce.com", "https://test.salesforce.com", "https://*.my.salesforce.com"}, Register: "Setup, External Client App Manager, in the Salesforce org"},
 }
 
-// ProviderOf returns what is known of an issuer, nil if nothing is. One trailing slash is ignored.
+// ProviderOf returns the provider of an issuer, nil if it is not known. One trailing slash is ignored.
 func ProviderOf(issuer string) *Provider {
 	for _, p := range known {
 		for _, pattern := range p.Issuers {
@@ -86,7 +94,7 @@ func ProviderOf(issuer string) *Provider {
 	return nil
 }
 
-// aliased reports whether an issuer is known to announce itself by another name. A pin is nobody's alias.
+// aliased reports whether an issuer is known to announce itself by another name. A pinned issuer has no aliases.
 func (d *run) aliased(announced, documented string) bool {
 	if d.r.NoProviders || d.r.PinnedIssuer != "" {
 		return false

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -36,18 +37,18 @@ func (d *run) resourceMetadata() (*wire.ResourceMetadata, string, error) {
 	if d.r.ProtocolVersion != "" {
 		extra.Set("Mcp-Protocol-Version", d.r.ProtocolVersion)
 	}
-	var passing *wire.Fault
+	var transient, parent *wire.Fault
 	for _, at := range list {
 		body, f, err := d.get("resource-metadata", at, extra)
 		if body == nil && f == nil && err == nil && d.lastStatus() == http.StatusBadRequest && len(extra) > 0 {
-			// Some servers gate on the version and do not know ours.
+			// Some servers reject requests with a protocol version that they do not know.
 			extra = http.Header{}
 			body, f, err = d.get("resource-metadata", at, extra)
 		}
 		if err != nil {
 			return nil, "", err
 		}
-		passing = firstFault(passing, f)
+		transient = cmp.Or(transient, f)
 		if body == nil {
 			continue
 		}
@@ -60,16 +61,23 @@ func (d *run) resourceMetadata() (*wire.ResourceMetadata, string, error) {
 			continue
 		}
 		if f := d.checkResource(m, at); f != nil {
+			if d.isParent(m, at) {
+				// Some servers give one document at all of these addresses. The root's decides.
+				parent = cmp.Or(parent, f)
+				continue
+			}
 			return nil, "", f
 		}
 		d.remark(m)
 		return m, at, nil
 	}
 	switch {
-	case passing != nil:
-		return nil, "", passing
+	case transient != nil:
+		return nil, "", transient
+	case parent != nil:
+		return nil, "", parent
 	case d.r.MetadataURL != "":
-		// To go on at the origin would be a downgrade that somebody in between could cause.
+		// Falling back to the origin would be a downgrade that an attacker on the path could cause.
 		return nil, "", &wire.Fault{
 			URL:     wire.PlainURL(d.r.MetadataURL),
 			Message: "the server's challenge names protected resource metadata, but it cannot be had there nor at the well-known addresses", Hint: atServer,
@@ -122,8 +130,10 @@ func wellKnownResource(server *url.URL) []string {
 	return list
 }
 
-// checkResource insists that the document is about the server asked for. A document at a well-known
-// address may be about a parent of it: one document for all of an origin.
+// checkResource insists that the document is about the server asked for. Only the document at the root of the
+// host may be about a parent of it, since that is one document for all of an origin. One at the server's own
+// well-known address is about exactly that path (RFC 9728 section 3.3), and one at any other address about exactly
+// that URL.
 func (d *run) checkResource(m *wire.ResourceMetadata, at string) *wire.Fault {
 	override := d.r.ResourceOverride
 	if m.Resource == "" {
@@ -134,15 +144,27 @@ func (d *run) checkResource(m *wire.ResourceMetadata, at string) *wire.Fault {
 		return d.wrong(at, "the protected resource metadata names no resource (RFC 9728 section 2)",
 			"tell the server's owner; until it is repaired give the resource with --resource (Options.Server.Resource)")
 	}
-	u, err := url.Parse(at)
-	if err == nil && resource.Covers(m.Resource, d.r.ServerURL, strings.HasPrefix(u.Path, wellKnown)) || override != "" && m.Resource == override {
+	covers := resource.Same
+	switch u, err := url.Parse(at); {
+	case at == resource.Origin(d.server)+resourcePart:
+		covers = resource.SameOrParent
+	case err == nil && strings.HasPrefix(u.Path, wellKnown):
+		covers = resource.SamePath
+	}
+	if covers(m.Resource, d.r.ServerURL) || override != "" && m.Resource == override {
 		return nil
 	}
 	return d.wrong(at, fmt.Sprintf("the protected resource metadata is about %q, not about %s", wire.Clean(m.Resource), wire.PlainURL(d.r.ServerURL)),
 		"check the URL for a typing error; if the server's owner confirms the other name, give it with --resource (Options.Server.Resource)")
 }
 
-// remark notes what a person may want to know.
+// isParent reports whether a document at a well-known address for a path is about a parent of the server.
+func (d *run) isParent(m *wire.ResourceMetadata, at string) bool {
+	u, err := url.Parse(at)
+	return err == nil && strings.HasPrefix(u.Path, wellKnown) && resource.SameOrigin(u, d.server) && resource.SameOrParent(m.Resource, d.r.ServerURL)
+}
+
+// remark adds notes about the document for a person.
 func (d *run) remark(m *wire.ResourceMetadata) {
 	if m.BearerMethodsSupported != nil && !slices.Contains(m.BearerMethodsSupported, "header") {
 		d.note("the server does not list the Authorization header as a way to send tokens; it is used all the same, since the others leak them")

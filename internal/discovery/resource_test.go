@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mcpoauth/mcpoauth/internal/resource"
+	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
 func TestTwoRequestsFindEverything(t *testing.T) {
@@ -80,7 +83,8 @@ func TestWhereResourceMetadataIsSought(t *testing.T) {
 	}
 }
 
-func TestFieldPlacesOfResourceMetadata(t *testing.T) {
+// It has a row in docs/compatibility.md.
+func TestPlacesOfResourceMetadata(t *testing.T) {
 	const header = mcpOrigin + "/meta"
 	all := []string{header, atPath, atRoot}
 	for i, at := range all {
@@ -224,6 +228,38 @@ func TestBrokenResourceMetadataIsNotReplaced(t *testing.T) {
 	}
 }
 
+// TestOneDocumentAtEveryAddress: some servers give the host's document at the paths' addresses as well. It counts because
+// the root has it, and only then.
+func TestOneDocumentAtEveryAddress(t *testing.T) {
+	for _, r := range []Request{{}, {MetadataURL: atPath}} {
+		w := newWeb(t, usual().with(pages{atPath: prm(mcpOrigin, issuer), atRoot: prm(mcpOrigin, issuer)}))
+		if res := w.found(r); res.Resource != mcpOrigin || res.ResourceMetadataURL != atRoot {
+			t.Errorf("%+v", res)
+		}
+		w.only(atPath, atRoot, issuer+oauthName)
+		// What the root says decides, whatever the other one announces.
+		w = newWeb(t, usual().with(pages{atPath: prm(mcpOrigin, evil), atRoot: prm(mcpOrigin, issuer)}))
+		if res := w.found(r); res.Issuer != issuer {
+			t.Errorf("%+v", res)
+		}
+		w.untouched(evil)
+		w = newWeb(t, usual().with(pages{atPath: prm(mcpOrigin, issuer), atRoot: prm(evil, issuer)}))
+		w.refused(r, evil)
+		w = newWeb(t, usual().with(pages{atPath: prm(mcpOrigin, issuer), mcpOrigin + oauthName: asm(mcpOrigin, nil)}))
+		w.refused(r, "is about", mcpOrigin, "--resource")
+		w = newWeb(t, usual().with(pages{atPath: prm(mcpOrigin, issuer), atRoot: answer(503, "", "")}))
+		w.passing(r)
+	}
+	// Another origin's well-known address is not the host's.
+	elsewhere := evil + "/.well-known/oauth-protected-resource/mcp"
+	w := newWeb(t, usual().with(pages{elsewhere: prm(mcpOrigin, evil), atPath: nil, atRoot: prm(mcpOrigin, issuer)}))
+	w.refused(Request{MetadataURL: elsewhere, AllowCrossOriginMetadata: true}, "is about")
+	w.only(elsewhere)
+	elsewhere = evil + "/.well-known/oauth-protected-resource"
+	w = newWeb(t, usual().with(pages{elsewhere: prm(mcpOrigin, evil), atPath: nil}))
+	w.refused(Request{MetadataURL: elsewhere, AllowCrossOriginMetadata: true}, "is about")
+}
+
 func TestOnlyExactNamesAreRead(t *testing.T) {
 	for name, body := range map[string]string{
 		"case":       `{"resource":"` + mcp + `","authorization_servers":["` + issuer + `"],"AUTHORIZATION_SERVERS":["` + evil + `"],"Resource":"` + evil + `"}`,
@@ -254,9 +290,17 @@ func TestWhoseResourceMetadataItIs(t *testing.T) {
 		{mcp, atPath, "https://MCP.example.com:443/mcp", true},
 		{mcpOrigin, atRoot, mcpOrigin + "/", true},
 		{mcpOrigin + "/", atRoot, mcpOrigin, true},
-		// One document for all of an origin, but only at a well-known address.
+		// One document for all of an origin, but only at the root: a path's own document is about that path.
 		{mcp, atRoot, mcpOrigin, true},
-		{mcp, atPath, mcpOrigin, true},
+		{mcp, atPath, mcpOrigin, false},
+		{mcp, atPath, mcpOrigin + "/", false},
+		{mcpOrigin + "/team/mcp", atRoot + "/team/mcp", mcpOrigin + "/team", false},
+		{mcpOrigin + "/team/mcp", atRoot + "/team/mcp", mcpOrigin + "/team/mcp", true},
+		{mcp + "?tenant=1", atPath, mcp, true},
+		{mcp + "?tenant=1", atRoot, mcp, true},
+		{mcp + "?tenant=1", atPath, mcpOrigin, false},
+		{mcp + "?tenant=1", atPath, mcp + "?tenant=2", false},
+		{mcp + "/", atPath, mcp, true},
 		{mcp, header, mcpOrigin, false},
 		{mcp, header, mcp, true},
 		{mcpOrigin + "/team/mcp", atRoot, mcpOrigin + "/team", true},
@@ -293,9 +337,18 @@ func TestWhoseResourceMetadataItIs(t *testing.T) {
 				}
 				return
 			}
-			w.refused(r, c.resource, c.server, "--resource")
+			w.refused(r, c.resource, wire.PlainURL(c.server), "--resource")
 			w.untouched(issuer)
-			if last := w.asked()[len(w.asked())-1]; last != c.at {
+			// The setting that the hint names.
+			r.ResourceOverride = c.resource
+			if res := newWeb(t, w.pages).found(r); res.Resource != c.resource {
+				t.Errorf("with the setting: %+v", res)
+			}
+			want := c.at
+			if resource.SameOrParent(c.resource, c.server) && c.at != header {
+				want = atRoot // which may say the same, and be right
+			}
+			if last := w.asked()[len(w.asked())-1]; last != want {
 				t.Errorf("after the wrong document %s was asked", last)
 			}
 		})
@@ -358,7 +411,7 @@ func TestMetadataOnAnotherOrigin(t *testing.T) {
 	w.refused(Request{MetadataURL: "http://evil.example.net/prm", AllowCrossOriginMetadata: true}, "to another origin over plain http")
 	w.only()
 	for _, header := range []string{"https://169.254.169.254/prm", "https://10.0.0.1/prm", "http://127.0.0.1:8080/prm", "https://metadata.google.internal/prm"} {
-		w.refused(Request{MetadataURL: header, AllowCrossOriginMetadata: true}, "is not asked")
+		w.refused(Request{MetadataURL: header, AllowCrossOriginMetadata: true}, "is not requested")
 	}
 	w.only()
 	// What another origin says is still about the server that was asked for, and not about its parent unless at a
@@ -379,7 +432,9 @@ func TestCrossOriginMetadataOnLoopback(t *testing.T) {
 }
 
 // The challenge promised a document. If there is none, somebody may be keeping it from us.
-func TestFieldMetadataThatTheChallengeNamesIsGone(t *testing.T) {
+//
+// It has a row in docs/compatibility.md.
+func TestMetadataThatTheChallengeNamesIsGone(t *testing.T) {
 	w := newWeb(t, pages{mcpOrigin + oauthName: asm(mcpOrigin, nil)})
 	w.refused(Request{MetadataURL: mcpOrigin + "/meta", AllowGuessedEndpoints: true}, "challenge names")
 	w.only(mcpOrigin+"/meta", atPath, atRoot)
@@ -411,7 +466,9 @@ func TestRedirectsOfMetadata(t *testing.T) {
 }
 
 // Some servers gate on the version of MCP and do not know ours.
-func TestFieldTheProtocolVersion(t *testing.T) {
+//
+// It has a row in docs/compatibility.md.
+func TestTheProtocolVersion(t *testing.T) {
 	const version = "2026-07-28"
 	w := newWeb(t, usual())
 	w.found(Request{ProtocolVersion: version})
@@ -503,7 +560,7 @@ func TestServersThatAreNoIssuers(t *testing.T) {
 	}
 	for _, s := range []string{"http://evil.example.net", "https://169.254.169.254", "https://10.0.0.1", "http://127.0.0.1:9", "https://localhost", "https://2130706433"} {
 		w := newWeb(t, usual().with(pages{atPath: prm(mcp, s)}))
-		w.refused(Request{}, "is not asked")
+		w.refused(Request{}, "is not requested")
 		w.only(atPath)
 	}
 	// A single text in place of a list is taken.

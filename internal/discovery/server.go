@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"strings"
@@ -14,31 +15,52 @@ const (
 	oidcPart  = wellKnown + "openid-configuration"
 )
 
-// place is where an issuer's metadata may lie.
-type place struct {
-	url string
-	// compat: no specification says so, but some servers answer there. Their answer counts only if
-	// it is of the right issuer.
-	compat bool
+// location is an address where an issuer's metadata may lie.
+type location struct {
+	url    string
+	source source
 }
 
-// wellKnownServer returns where an issuer's metadata may lie: the forms of the specification first
-// (RFC 8414 section 3.1, OpenID Connect Discovery section 4), then those that only some servers
-// answer. A terminating slash of the issuer is removed first.
-func wellKnownServer(issuer *url.URL) []place {
+// source says who defines a location.
+type source int
+
+const (
+	// standard locations are defined by RFC 8414 section 3.1 or OpenID Connect Discovery section 4.
+	standard source = iota
+	// nonstandard locations are in no specification, but some servers answer there. A document from one
+	// counts only if it is of the right issuer.
+	nonstandard
+)
+
+// wellKnownServer returns where an issuer's metadata may lie: the standard locations first, then those that only
+// some servers answer. A terminating slash of the issuer is removed first.
+func wellKnownServer(issuer *url.URL) []location {
 	origin := resource.Origin(issuer)
 	path := strings.TrimSuffix(issuer.EscapedPath(), "/")
 	if path == "" {
-		return []place{{origin + oauthPart, false}, {origin + oidcPart, false}}
+		return []location{{origin + oauthPart, standard}, {origin + oidcPart, standard}}
 	}
-	return []place{
-		{origin + oauthPart + path, false},
-		{origin + oidcPart + path, false},
-		{origin + path + oidcPart, false},
-		{origin + path + oauthPart, true},
-		{origin + oauthPart, true},
-		{origin + oidcPart, true},
+	return []location{
+		{origin + oauthPart + path, standard},
+		{origin + oidcPart + path, standard},
+		{origin + path + oidcPart, standard},
+		{origin + path + oauthPart, nonstandard},
+		{origin + oauthPart, nonstandard},
+		{origin + oidcPart, nonstandard},
 	}
+}
+
+// serverSearch is the search for the metadata of one announced issuer.
+type serverSearch struct {
+	*run
+	// announced is the issuer that led here; want the one that the document must be of.
+	announced, want string
+	// foreign means that announced is not the address of the wanted issuer: a document of another issuer there is not a
+	// fault.
+	foreign bool
+	// transient is the first fault that may not be there at another time; refused that of the first
+	// document that is good but does not mention PKCE.
+	transient, refused *wire.Fault
 }
 
 // serverMetadata fetches and checks the metadata of an announced issuer. The fault is NotOffered
@@ -52,67 +74,27 @@ func (d *run) serverMetadata(announced string) (*wire.ServerMetadata, string, *w
 	if err != nil {
 		return nil, "", &wire.Fault{Message: "the issuer is not a URL", Err: err}
 	}
-	want := firstNonEmpty(d.r.PinnedIssuer, announced)
+	s := &serverSearch{run: d, announced: announced, want: cmp.Or(d.r.PinnedIssuer, announced)}
 	if d.r.Endpoints != nil {
 		m := *d.r.Endpoints
-		m.Issuer = want
-		fault, _ := d.checkServer(&m, want)
+		m.Issuer = s.want
+		fault, _ := d.checkServer(&m, s.want)
 		return &m, "", fault
 	}
-	var passing, refused *wire.Fault
-	for _, p := range wellKnownServer(u) {
-		body, f, err := d.get("server-metadata", p.url, nil)
-		if err != nil {
-			return nil, "", asFault(err)
+	return s.search(u)
+}
+
+// search tries the locations at u, in order.
+func (s *serverSearch) search(u *url.URL) (*wire.ServerMetadata, string, *wire.Fault) {
+	for _, l := range wellKnownServer(u) {
+		m, fault := s.try(l)
+		if m != nil || fault != nil {
+			return m, l.url, fault
 		}
-		passing = firstFault(passing, f)
-		if body == nil {
-			continue
-		}
-		m, err := wire.ParseServerMetadata(body)
-		if err != nil {
-			if o, perr := wire.ParseObject(body); perr == nil && o["issuer"] == nil && o["authorization_endpoint"] == nil && o["token_endpoint"] == nil {
-				d.mark("JSON, but no server metadata")
-				continue
-			}
-			if p.compat || refused != nil {
-				d.mark("wrong")
-				continue
-			}
-			return nil, "", d.wrong(p.url, "the authorization server's metadata cannot be used: "+err.Error(), "")
-		}
-		if !resource.SameIssuer(want, m.Issuer) && !d.aliased(want, m.Issuer) {
-			if p.compat || refused != nil {
-				d.mark("of another issuer")
-				continue
-			}
-			return nil, "", d.otherIssuer(p.url, announced, m.Issuer)
-		}
-		fault, pkce := d.checkServer(m, p.url)
-		switch {
-		case fault != nil:
-			return nil, "", fault
-		case pkce != nil:
-			// Another form of the same metadata often has the member.
-			refused = firstFault(refused, pkce)
-			continue
-		}
-		if resource.SameIssuer(want, m.Issuer) && m.Issuer != want {
-			d.note("the issuer is announced and documented with and without a trailing slash; as documented it is " + wire.Clean(m.Issuer))
-		}
-		if p.compat {
-			d.note("the authorization server's metadata lies at an address of no specification: " + wire.PlainURL(p.url))
-		}
-		return m, p.url, nil
 	}
-	switch {
-	case refused != nil && passing != nil:
-		// What says that PKCE is supported may be behind what does not answer now.
-		return nil, "", passing
-	case refused != nil:
-		return nil, "", refused
-	case passing != nil:
-		return nil, "", passing
+	// What says that PKCE is supported may be at an address that does not answer now.
+	if fault := cmp.Or(s.transient, s.refused); fault != nil {
+		return nil, "", fault
 	}
 	hint := atServer
 	if strings.Contains(u.Path, wellKnown) {
@@ -120,15 +102,63 @@ func (d *run) serverMetadata(announced string) (*wire.ServerMetadata, string, *w
 		hint = "that is an address of metadata, not an issuer; if the server's owner confirms the issuer, pin it with --auth-server " + wire.ShellWord(resource.Origin(u)) + " (Options.Server.Issuer)"
 	}
 	return nil, "", &wire.Fault{
-		NotOffered: true, URL: wire.PlainURL(announced), Message: fmt.Sprintf("the authorization server %s publishes no metadata", wire.Clean(announced)), Hint: hint,
+		NotOffered: true, URL: wire.PlainURL(s.announced), Message: fmt.Sprintf("the authorization server %s publishes no metadata", wire.Clean(s.announced)), Hint: hint,
 	}
 }
 
-func firstNonEmpty(a, b string) string {
-	if a != "" {
-		return a
+// try fetches and checks the document at one location. It returns neither a document nor a fault if the search
+// goes on at the next one.
+func (s *serverSearch) try(l location) (*wire.ServerMetadata, *wire.Fault) {
+	body, f, err := s.get("server-metadata", l.url, nil)
+	if err != nil {
+		return nil, wire.AsFault(err, wire.StageDiscovery, "")
 	}
-	return b
+	s.transient = cmp.Or(s.transient, f)
+	if body == nil {
+		return nil, nil
+	}
+	// A wrong document ends the search, unless the location is nonstandard or there was a good one before.
+	lenient := l.source == nonstandard || s.refused != nil
+	m, err := wire.ParseServerMetadata(body)
+	switch {
+	case err != nil && isOther(body):
+		s.mark("JSON, but no server metadata")
+		return nil, nil
+	case err != nil && lenient:
+		s.mark("wrong")
+		return nil, nil
+	case err != nil:
+		return nil, s.wrong(l.url, "the authorization server's metadata cannot be used: "+err.Error(), "")
+	}
+	if !resource.SameIssuer(s.want, m.Issuer) && !s.aliased(s.want, m.Issuer) {
+		if lenient || s.foreign {
+			s.mark("of another issuer")
+			return nil, nil
+		}
+		return nil, s.otherIssuer(l.url, s.announced, m.Issuer)
+	}
+	fault, pkce := s.checkServer(m, l.url)
+	switch {
+	case fault != nil:
+		return nil, fault
+	case pkce != nil:
+		// Another form of the same metadata often has the member.
+		s.refused = cmp.Or(s.refused, pkce)
+		return nil, nil
+	}
+	if resource.SameIssuer(s.want, m.Issuer) && m.Issuer != s.want {
+		s.note("the issuer is announced and documented with and without a trailing slash; as documented it is " + wire.Clean(m.Issuer))
+	}
+	if l.source == nonstandard {
+		s.note("the authorization server's metadata lies at an address that no specification defines: " + wire.PlainURL(l.url))
+	}
+	return m, nil
+}
+
+// isOther reports whether a document is a JSON object that has nothing to do with an authorization server.
+func isOther(body []byte) bool {
+	o, err := wire.ParseObject(body)
+	return err == nil && o["issuer"] == nil && o["authorization_endpoint"] == nil && o["token_endpoint"] == nil
 }
 
 // otherIssuer says that a document is of another issuer than it should be (RFC 8414 section 3.3).
@@ -141,12 +171,18 @@ func (d *run) otherIssuer(at, announced, documented string) *wire.Fault {
 		"if the server's owner confirms the second, pin it with --auth-server "+wire.ShellWord(documented)+" (Options.Server.Issuer)")
 }
 
-// legacy is what is done for a server without protected resource metadata: its origin is the
-// authorization server (MCP 2025-03-26), or the pinned issuer.
+// legacy discovers a server without protected resource metadata: its origin is the
+// authorization server (MCP 2025-03-26), or the pinned issuer is. The pinned issuer's document may lie at the origin, too.
 func (d *run) legacy() (*Result, error) {
 	origin := resource.Origin(d.server)
-	announced := firstNonEmpty(d.r.PinnedIssuer, origin)
+	announced := cmp.Or(d.r.PinnedIssuer, origin)
 	m, at, fault := d.serverMetadata(announced)
+	if fault != nil && fault.NotOffered && announced != origin {
+		s := &serverSearch{run: d, announced: origin, want: announced, foreign: true}
+		if m2, at2, fault2 := s.search(&url.URL{Scheme: d.server.Scheme, Host: d.server.Host}); fault2 == nil || !fault2.NotOffered {
+			m, at, fault = m2, at2, fault2
+		}
+	}
 	switch {
 	case fault == nil && d.r.PinnedIssuer != "":
 		d.note("the server has no protected resource metadata (RFC 9728); the pinned authorization server is used")

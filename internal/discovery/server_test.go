@@ -19,7 +19,8 @@ import (
 // announced is a server whose resource metadata names these issuers.
 func announced(issuers ...string) pages { return pages{atPath: prm(mcp, issuers...)} }
 
-func TestFieldIssuersWithASlash(t *testing.T) {
+// It has a row in docs/compatibility.md.
+func TestIssuersWithASlash(t *testing.T) {
 	const (
 		oauth = issuer + oauthName
 		oidc  = issuer + oidcName
@@ -45,7 +46,7 @@ func TestFieldIssuersWithASlash(t *testing.T) {
 				if res.ServerMetadataURL != at || res.Issuer != c.issuer || res.Server.Issuer != c.issuer {
 					t.Errorf("%s: %+v", at, res)
 				}
-				if outside := i > 2; outside != hasNote(res, "address of no specification") {
+				if outside := i > 2; outside != hasNote(res, "address that no specification defines") {
 					t.Errorf("%s: notes %q", at, res.Notes)
 				}
 				w.only(append([]string{atPath}, c.want[:i+1]...)...)
@@ -54,7 +55,8 @@ func TestFieldIssuersWithASlash(t *testing.T) {
 	}
 }
 
-func TestFieldErrorsAtMetadataAddresses(t *testing.T) {
+// It has a row in docs/compatibility.md.
+func TestErrorsAtMetadataAddresses(t *testing.T) {
 	for name, page := range notThere {
 		t.Run(name, func(t *testing.T) {
 			w := newWeb(t, announced(issuer).with(pages{issuer + oauthName: page, issuer + oidcName: asm(issuer, nil)}))
@@ -69,7 +71,8 @@ func TestFieldErrorsAtMetadataAddresses(t *testing.T) {
 	}
 }
 
-func TestFieldAnAuthorizationServerInTrouble(t *testing.T) {
+// It has a row in docs/compatibility.md.
+func TestAnAuthorizationServerInTrouble(t *testing.T) {
 	for name, page := range mayBeThere {
 		t.Run(name, func(t *testing.T) {
 			w := newWeb(t, announced(issuer).with(pages{issuer + oauthName: page}))
@@ -264,6 +267,8 @@ func TestEndpointsBelongTogether(t *testing.T) {
 		"promise withdrawn":            {issuer, map[string]any{"token_endpoint": evil + "/token", "authorization_response_iss_parameter_supported": false}, false, false},
 		"a setting":                    {issuer, split, true, true},
 		"Google":                       {"https://accounts.google.com", map[string]any{"token_endpoint": "https://oauth2.googleapis.com/token"}, false, true},
+		"Dropbox":                      {"https://www.dropbox.com", map[string]any{"token_endpoint": "https://api.dropboxapi.com/oauth2/token", "code_challenge_methods_supported": nil}, false, true},
+		"not Dropbox":                  {"https://dropbox.evil.net", map[string]any{"token_endpoint": "https://api.dropboxapi.com/oauth2/token"}, false, false},
 		"not Google":                   {"https://accounts.google.com.evil.net", map[string]any{"token_endpoint": "https://oauth2.googleapis.com/token"}, false, false},
 		"below Google":                 {"https://accounts.google.com/x", map[string]any{"token_endpoint": "https://oauth2.googleapis.com/token"}, false, false},
 	} {
@@ -279,6 +284,92 @@ func TestEndpointsBelongTogether(t *testing.T) {
 			}
 			w.refused(Request{AllowForeignEndpoints: c.allow}, "unrelated hosts", "--allow-foreign-endpoints")
 		})
+	}
+}
+
+// TestSecretsGoToOneSite: what a login can do without, and is sent a secret, is not used on another site, and a person
+// is told.
+func TestSecretsGoToOneSite(t *testing.T) {
+	const device, revocation, introspection, pushed = "device_authorization_endpoint", "revocation_endpoint", "introspection_endpoint", "pushed_authorization_request_endpoint"
+	all := []string{device, revocation, introspection, pushed}
+	value := func(m *wire.ServerMetadata, name string) string {
+		return map[string]string{device: m.DeviceAuthorizationEndpoint, revocation: m.RevocationEndpoint, introspection: m.IntrospectionEndpoint, pushed: m.PushedAuthorizationRequestEndpoint}[name]
+	}
+	discover := func(t *testing.T, name, at string, r Request, more map[string]any) *Result {
+		changes := map[string]any{name: at}
+		maps.Copy(changes, more)
+		return newWeb(t, announced(issuer).with(pages{issuer + oauthName: asm(issuer, changes)})).found(r)
+	}
+	for _, name := range all {
+		t.Run(name, func(t *testing.T) {
+			for _, more := range []map[string]any{nil, {"authorization_response_iss_parameter_supported": true}} {
+				res := discover(t, name, evil+"/x?secret=1", Request{}, more)
+				if value(res.Server, name) != "" || len(res.Withheld) != 1 || res.Withheld[0] != (Endpoint{name, evil + "/x"}) || !hasNote(res, name) {
+					t.Errorf("%v: %+v, withheld %v, notes %q", more, res.Server, res.Withheld, res.Notes)
+				}
+			}
+			for _, same := range []string{issuer + "/x", "https://other.example.com:8443/x"} {
+				if res := discover(t, name, same, Request{}, nil); value(res.Server, name) != same || res.Withheld != nil {
+					t.Errorf("%s: %+v, withheld %v", same, res.Server, res.Withheld)
+				}
+			}
+			if res := discover(t, name, evil+"/x", Request{AllowForeignEndpoints: true}, nil); value(res.Server, name) != evil+"/x" || res.Withheld != nil {
+				t.Errorf("with the setting: %+v, withheld %v", res.Server, res.Withheld)
+			}
+			if res := discover(t, name, evil+"/x", Request{Machine: true}, nil); value(res.Server, name) != "" || len(res.Withheld) != 1 {
+				t.Errorf("for a machine: %+v, withheld %v", res.Server, res.Withheld)
+			}
+		})
+	}
+	// What a login cannot do without is refused, promise or not.
+	w := newWeb(t, announced(issuer).with(pages{issuer + oauthName: asm(issuer, map[string]any{pushed: evil + "/par", "require_pushed_authorization_requests": true})}))
+	w.refused(Request{}, "unrelated hosts", "--allow-foreign-endpoints")
+	w = newWeb(t, announced(issuer).with(pages{issuer + oauthName: asm(issuer, map[string]any{"token_endpoint": evil + "/t", "authorization_response_iss_parameter_supported": true})}))
+	w.refused(Request{Machine: true}, "unrelated hosts", "--allow-foreign-endpoints")
+	// A provider that is known to have several sites.
+	const google = "https://accounts.google.com"
+	w = newWeb(t, announced(google).with(pages{google + oauthName: asm(google, map[string]any{"token_endpoint": "https://oauth2.googleapis.com/token", revocation: google + "/revoke"})}))
+	if res := w.found(Request{}); res.Server.RevocationEndpoint != google+"/revoke" {
+		t.Errorf("%+v", res.Server)
+	}
+	// What was withheld of a document that was not taken is not said of the one that was.
+	w = newWeb(t, announced(issuer).with(pages{
+		issuer + oauthName: asm(issuer, map[string]any{"code_challenge_methods_supported": nil, revocation: evil + "/x"}), issuer + oidcName: asm(issuer, nil),
+	}))
+	if res := w.found(Request{}); res.Withheld != nil {
+		t.Errorf("withheld %v", res.Withheld)
+	}
+}
+
+// TestWhatTheMetadataLists: without the response type code no login can work; other lists are often wrong.
+func TestWhatTheMetadataLists(t *testing.T) {
+	at := func(changes map[string]any) *web {
+		return newWeb(t, announced(issuer).with(pages{issuer + oauthName: asm(issuer, changes)}))
+	}
+	for _, list := range [][]string{{"token"}, {"id_token", "code id_token"}, {"CODE"}} {
+		at(map[string]any{"response_types_supported": list}).refused(Request{}, "response type code")
+		at(map[string]any{"response_types_supported": list}).found(Request{Machine: true})
+	}
+	for _, list := range []any{nil, []string{}, []string{"token", "code"}, "code"} {
+		at(map[string]any{"response_types_supported": list}).found(Request{})
+	}
+	for name, c := range map[string]struct {
+		changes map[string]any
+		r       Request
+		note    string
+	}{
+		"no grant":          {map[string]any{"grant_types_supported": []string{"client_credentials"}}, Request{}, "authorization_code"},
+		"no device grant":   {map[string]any{"grant_types_supported": []string{"authorization_code"}, "device_authorization_endpoint": issuer + "/d"}, Request{Device: true, Machine: true}, "device_code"},
+		"a machine":         {map[string]any{"grant_types_supported": []string{"authorization_code"}}, Request{Machine: true}, ""},
+		"no list":           {map[string]any{"grant_types_supported": nil}, Request{}, ""},
+		"the grant":         {map[string]any{"grant_types_supported": []string{"implicit", "authorization_code"}}, Request{}, ""},
+		"no authentication": {map[string]any{"token_endpoint_auth_methods_supported": []string{"tls_client_auth", "client_secret_jwt"}}, Request{}, "tls_client_auth, client_secret_jwt"},
+		"one of several":    {map[string]any{"token_endpoint_auth_methods_supported": []string{"tls_client_auth", "none"}}, Request{}, ""},
+	} {
+		res := at(c.changes).found(c.r)
+		if c.note == "" && len(res.Notes) != 0 || c.note != "" && !hasNote(res, c.note) {
+			t.Errorf("%s: notes %q", name, res.Notes)
+		}
 	}
 }
 
@@ -419,6 +510,7 @@ const (
 	fourth = "https://auth4.example.com"
 )
 
+// It has a row in docs/compatibility.md.
 func TestSeveralAuthorizationServers(t *testing.T) {
 	all := announced(issuer, second, third, fourth)
 	w := newWeb(t, all.with(pages{issuer + oauthName: asm(issuer, nil), second + oauthName: asm(second, nil)}))
@@ -560,6 +652,20 @@ func TestAPinnedIssuer(t *testing.T) {
 		t.Errorf("%+v", res)
 	}
 	w.untouched(mcpOrigin + "/.well-known/oauth-authorization-server")
+	// Some servers of the first specification publish the metadata of an issuer that publishes none itself.
+	for _, name := range []string{oauthName, oidcName} {
+		w = newWeb(t, pages{mcpOrigin + name: asm(issuer, nil)})
+		w.refused(Request{}, issuer, "--auth-server")
+		w = newWeb(t, w.pages)
+		if res := w.found(Request{PinnedIssuer: issuer}); !res.Legacy || res.Issuer != issuer || res.ServerMetadataURL != mcpOrigin+name || res.Resource != mcp || !hasNote(res, "pinned authorization server is used") {
+			t.Errorf("%+v", res)
+		}
+	}
+	// What is wrong with it is said, and trouble there is no absence.
+	w = newWeb(t, pages{mcpOrigin + oauthName: asm(issuer, map[string]any{"token_endpoint": evil + "/t"})})
+	w.refused(Request{PinnedIssuer: issuer}, "unrelated hosts")
+	w = newWeb(t, pages{mcpOrigin + oauthName: answer(503, "", "")})
+	w.passing(Request{PinnedIssuer: issuer})
 	// A pin that is nothing is a fault of the pin, not a server without OAuth, and nothing is guessed.
 	w = newWeb(t, pages{mcpOrigin + oauthName: asm(mcpOrigin, nil)})
 	w.refused(Request{PinnedIssuer: issuer, AllowGuessedEndpoints: true}, "publishes no metadata")

@@ -1,5 +1,5 @@
-// Package dpop proves the possession of a key with each request, so that a token bound to the key is of no
-// use to whoever takes the token alone (RFC 9449).
+// Package dpop proves the possession of a key with each request, so that a stolen token that is bound to the key
+// is useless without it (RFC 9449).
 package dpop
 
 import (
@@ -30,7 +30,7 @@ const (
 	TokenType = "DPoP"
 	// Header carries a proof.
 	Header = "Dpop"
-	// NonceHeader carries what the next proof must contain.
+	// NonceHeader carries the nonce that the next proof must contain.
 	NonceHeader = "Dpop-Nonce"
 	// WantNonce is the error code that asks for a nonce (RFC 9449 sections 8 and 9).
 	WantNonce = "use_dpop_nonce"
@@ -40,12 +40,12 @@ const (
 	maxOrigins = 16
 )
 
-// algorithms are those that we can sign with, the preferred one first. Ed25519 is the newer name of EdDSA
+// algorithms lists our signature algorithms, the preferred one first. Ed25519 is the newer name of EdDSA
 // with that curve (RFC 9864).
 var algorithms = []jose.SignatureAlgorithm{jose.ES256, jose.EdDSA, jose.ES384}
 
-// ErrAlgorithms means that the server takes no algorithm that we have.
-var ErrAlgorithms = errors.New("none of the algorithms that the server takes for DPoP proofs is supported here: it should take ES256")
+// ErrAlgorithms means that the server accepts none of our algorithms.
+var ErrAlgorithms = errors.New("none of the algorithms that the server accepts for DPoP proofs is supported here: it should accept ES256")
 
 // Key is the key of one login. It is safe for concurrent use.
 type Key struct {
@@ -54,7 +54,7 @@ type Key struct {
 	thumbprint string
 }
 
-// NewKey makes a key for an algorithm that is in each of the lists. A list that is empty says nothing.
+// NewKey makes a key for an algorithm that is in each of the lists. An empty list is ignored.
 func NewKey(lists ...[]string) (*Key, error) {
 	for _, alg := range algorithms {
 		fits := func(list []string) bool { return len(list) == 0 || slices.Contains(list, string(alg)) }
@@ -79,14 +79,14 @@ func NewKey(lists ...[]string) (*Key, error) {
 	return nil, ErrAlgorithms
 }
 
-// ParseKey reads what [Key.Text] wrote.
+// ParseKey parses the text that [Key.Text] returned.
 func ParseKey(text string) (*Key, error) {
 	var jwk jose.JSONWebKey
 	if err := jwk.UnmarshalJSON([]byte(text)); err != nil {
 		return nil, errors.New("the DPoP key is damaged")
 	}
 	if _, ok := jwk.Key.(crypto.Signer); !ok || !slices.Contains(algorithms, jose.SignatureAlgorithm(jwk.Algorithm)) {
-		return nil, errors.New("the DPoP key is none that can sign")
+		return nil, errors.New("the DPoP key cannot sign")
 	}
 	return newKey(jwk)
 }
@@ -168,7 +168,7 @@ func (n *Nonces) For(u *url.URL) string {
 	return n.all[resource.Origin(u)]
 }
 
-// Learn takes the nonce of an answer from u, if it has one, and reports whether it differs from the one that
+// Learn remembers the nonce of an answer from u, if it has one, and reports whether it differs from the one that
 // was sent.
 func (n *Nonces) Learn(u *url.URL, h http.Header, sent string) bool {
 	values := h[NonceHeader]

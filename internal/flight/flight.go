@@ -38,7 +38,7 @@ type call[T any] struct {
 	// waiters counts the callers that have not left; a detached call counts one that never leaves.
 	waiters int
 	cancel  context.CancelFunc
-	key string
+	key     string
 }
 
 // Do returns the result of the call for key, starting it with fn if there is none. It returns early with

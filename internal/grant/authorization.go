@@ -15,7 +15,7 @@ import (
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
-// maxAuthorizationURL is what browsers and launchers take without trouble, bytes.
+// maxAuthorizationURL is the longest URL that browsers and launchers accept reliably, in bytes.
 const maxAuthorizationURL = 8 << 10
 
 // AuthorizationRequest is an authorization request (RFC 6749 section 4.1.1, RFC 7636, RFC 8707). With
@@ -33,7 +33,7 @@ type AuthorizationRequest struct {
 	KeyThumbprint string
 	// Prompt is OpenID Connect's, "" for none.
 	Prompt string
-	// ACRValues, MaxAge and Claims are what the resource asks of the login (RFC 9470 section 4), "" if nothing.
+	// ACRValues, MaxAge and Claims are the resource's requirements for the login (RFC 9470 section 4), "" for none.
 	ACRValues, MaxAge, Claims string
 	// Extra parameters; those of the protocol cannot be replaced.
 	Extra      url.Values
@@ -66,7 +66,7 @@ func (r *AuthorizationRequest) parameters() url.Values {
 // parameters of the protocol. The error is a *wire.Fault.
 func AuthorizationURL(r AuthorizationRequest) (string, error) {
 	refuse := func(message string) error {
-		return &wire.Fault{Stage: "authorization", URL: wire.PlainURL(r.Endpoint), Message: message, Hint: "the server is at fault"}
+		return &wire.Fault{Stage: wire.StageAuthorization, URL: wire.PlainURL(r.Endpoint), Message: message, Hint: "the server is at fault"}
 	}
 	u, err := url.Parse(r.Endpoint)
 	if err != nil || u.Host == "" || u.Fragment != "" || u.User != nil {
@@ -87,25 +87,29 @@ func AuthorizationURL(r AuthorizationRequest) (string, error) {
 	u.RawQuery = q.Encode()
 	s := u.String()
 	if len(s) > maxAuthorizationURL {
-		return "", &wire.Fault{Stage: "authorization", URL: wire.PlainURL(r.Endpoint), Message: "the authorization URL is too long for a browser", Hint: "ask for fewer scopes with --scope (Options.Scopes.Request)"}
+		return "", &wire.Fault{Stage: wire.StageAuthorization, URL: wire.PlainURL(r.Endpoint), Message: "the authorization URL is too long for a browser", Hint: "ask for fewer scopes with --scope (Options.Scopes.Request)"}
 	}
 	return s, nil
 }
 
 // Callback is an authorization response (RFC 6749 section 4.1.2, RFC 9207).
 type Callback struct {
-	Code                    secret.String
-	State, Issuer           string
+	Code  secret.String
+	State string
+	// Issuer is the parameter iss; HasIssuer reports whether there is one, which may be empty.
+	Issuer    string
+	HasIssuer bool
+	// Error and ErrorDescription are cleaned.
 	Error, ErrorDescription string
 }
 
 const maxCallback = 8 << 10
 
-// ParseCallback reads the parameters of an authorization response. Duplicates and what is neither a
-// code nor an error are refused with a *wire.Fault.
+// ParseCallback reads the parameters of an authorization response. Duplicate parameters, and a
+// response with neither a code nor an error, are refused with a *wire.Fault.
 func ParseCallback(v url.Values) (Callback, error) {
 	refuse := func(message string) (Callback, error) {
-		return Callback{}, &wire.Fault{Stage: "authorization", Message: message, Hint: "try the login again"}
+		return Callback{}, &wire.Fault{Stage: wire.StageAuthorization, Message: message, Hint: "try the login again"}
 	}
 	for _, k := range []string{"code", "state", "iss", "error", "error_description", "error_uri"} {
 		if len(v[k]) > 1 {
@@ -116,7 +120,7 @@ func ParseCallback(v url.Values) (Callback, error) {
 		}
 	}
 	code := v.Get("code")
-	cb := Callback{Code: secret.New(code), State: v.Get("state"), Issuer: v.Get("iss"), Error: wire.CleanN(v.Get("error"), 64), ErrorDescription: wire.Clean(v.Get("error_description"))}
+	cb := Callback{Code: secret.New(code), State: v.Get("state"), Issuer: v.Get("iss"), HasIssuer: v.Has("iss"), Error: wire.CleanN(v.Get("error"), 64), ErrorDescription: wire.Clean(v.Get("error_description"))}
 	if v.Has("error") {
 		if cb.Error == "" {
 			cb.Error = "unknown_error"
@@ -129,24 +133,33 @@ func ParseCallback(v url.Values) (Callback, error) {
 	}
 	for i := range len(code) {
 		if code[i] < 0x20 || code[i] > 0x7e {
-			return refuse("the callback's code has characters that no code has")
+			return refuse("the callback's code has characters that a code cannot have")
 		}
 	}
 	return cb, nil
 }
 
-// CheckIssuer compares a callback's iss with the issuer it must come from, byte by byte (RFC 9207
-// section 2.4). promised means that the metadata says there is one.
-func CheckIssuer(got string, present bool, expected string, promised bool) error {
+// ExpectedIssuer is the authorization server that a callback must come from.
+type ExpectedIssuer struct {
+	// Issuer is the one whose authorization endpoint was opened.
+	Issuer string
+	// Promised means that its metadata promises an iss parameter in every callback
+	// (authorization_response_iss_parameter_supported), so that its absence is an error.
+	Promised bool
+}
+
+// CheckIssuer compares the callback's iss with the issuer that it must come from, byte by byte (RFC 9207
+// section 2.4). The error is a *wire.Fault.
+func (c Callback) CheckIssuer(expected ExpectedIssuer) error {
 	switch {
-	case present && got != expected:
+	case c.HasIssuer && c.Issuer != expected.Issuer:
 		return &wire.Fault{
-			Stage: "authorization", URL: wire.PlainURL(expected), Message: "the callback comes from another authorization server than the one asked (RFC 9207)",
-			Hint: "somebody may be mixing up servers: do not repeat the login before you know why",
+			Stage: wire.StageAuthorization, URL: wire.PlainURL(expected.Issuer), Message: "the callback comes from another authorization server than the one asked (RFC 9207)",
+			Hint: "this may be a mix-up attack: do not repeat the login before you know the reason",
 		}
-	case !present && promised:
+	case !c.HasIssuer && expected.Promised:
 		return &wire.Fault{
-			Stage: "authorization", URL: wire.PlainURL(expected), Message: "the callback does not say which authorization server it comes from, although that one promises to (RFC 9207)",
+			Stage: wire.StageAuthorization, URL: wire.PlainURL(expected.Issuer), Message: "the callback does not say which authorization server it comes from, although that one promises to (RFC 9207)",
 			Hint: "the server, or a proxy before it, is at fault",
 		}
 	}

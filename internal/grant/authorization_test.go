@@ -74,7 +74,8 @@ func TestWhatIsEmptyIsLeftOut(t *testing.T) {
 	}
 }
 
-func TestFieldAnEndpointWithAQuery(t *testing.T) {
+// It has a row in docs/compatibility.md.
+func TestAnEndpointWithAQuery(t *testing.T) {
 	r := usual()
 	r.Endpoint += "?tenant=1&x=a%20b&x=c&audience=old"
 	r.Extra = url.Values{"audience": {"new"}}
@@ -229,12 +230,12 @@ func TestCallbacks(t *testing.T) {
 	for raw, want := range map[string]Callback{
 		"code=a&state=s":                 {State: "s"},
 		"code=+~&state=s":                {State: "s"},
-		"code=a+b%2F%3D&state=s&iss=i":   {State: "s", Issuer: "i"},
+		"code=a+b%2F%3D&state=s&iss=i":   {State: "s", Issuer: "i", HasIssuer: true},
 		"code=a&state=s&x=1&x=2&scope=y": {State: "s"},
 		"code=" + long + "&state=s":      {State: "s"},
 		"code=a":                         {},
 		"error=access_denied&state=s":    {State: "s", Error: "access_denied"},
-		"error=access_denied&error_description=no%1B%5B2J%0Away&state=s&iss=i": {State: "s", Issuer: "i", Error: "access_denied", ErrorDescription: "no[2J way"},
+		"error=access_denied&error_description=no%1B%5B2J%0Away&state=s&iss=i": {State: "s", Issuer: "i", HasIssuer: true, Error: "access_denied", ErrorDescription: "no[2J way"},
 		// An error counts although it comes with a code, and the code does not.
 		"error=server_error&code=a&state=s":       {State: "s", Error: "server_error"},
 		"error=&state=s":                          {State: "s", Error: "unknown_error"},
@@ -300,7 +301,9 @@ func TestACallbackIsNotChanged(t *testing.T) {
 
 // RFC 9207 section 2.4, which holds for errors too: an error response is read like a code, so that whoever reads it
 // can look at state and iss before anything else of it.
-func TestFieldIssInTheCallback(t *testing.T) {
+//
+// It has a row in docs/compatibility.md.
+func TestIssInTheCallback(t *testing.T) {
 	for _, answer := range []string{"code=a", "error=access_denied&error_description=EVIL"} {
 		for _, c := range []struct {
 			iss      string
@@ -332,7 +335,7 @@ func TestFieldIssInTheCallback(t *testing.T) {
 			if err != nil || cb.State != "s" {
 				t.Fatalf("%s: %+v, %v", raw, cb, err)
 			}
-			err = CheckIssuer(cb.Issuer, v.Has("iss"), issuer, c.promised)
+			err = cb.CheckIssuer(ExpectedIssuer{Issuer: issuer, Promised: c.promised})
 			if c.ok {
 				if err != nil {
 					t.Errorf("%s, promised %t: %v", raw, c.promised, err)
@@ -353,7 +356,8 @@ func TestFieldIssInTheCallback(t *testing.T) {
 }
 
 func TestWhichOfBothFaultsOfTheIssuer(t *testing.T) {
-	other, missing := CheckIssuer("https://e", true, issuer, true), CheckIssuer("", false, issuer, true)
+	expected := ExpectedIssuer{Issuer: issuer, Promised: true}
+	other, missing := Callback{Issuer: "https://e", HasIssuer: true}.CheckIssuer(expected), Callback{}.CheckIssuer(expected)
 	if !strings.Contains(other.Error(), "another authorization server") || !strings.Contains(missing.Error(), "does not say") {
 		t.Errorf("%v, %v", other, missing)
 	}

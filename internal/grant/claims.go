@@ -10,7 +10,7 @@ import (
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
-// Claims are what a JWT says of itself (RFC 7519 section 4.1). Nobody has checked its signature.
+// Claims are the registered claims of a JWT (RFC 7519 section 4.1). Its signature has not been verified.
 type Claims struct {
 	Issuer   string
 	Audience []string

@@ -55,9 +55,9 @@ func StartDevice(ctx context.Context, c *netguard.Client, r DeviceRequest) (*Dev
 		form.Set("resource", r.Resource)
 	}
 	addExtra(form, r.Extra)
-	a, err := send(ctx, c, "device", r.Endpoint, r.Auth, form)
+	a, err := call{client: c, leg: "device", endpoint: r.Endpoint, auth: r.Auth, form: form}.send(ctx, nil)
 	if err != nil {
-		return nil, stage(err, "authorization", r.Endpoint)
+		return nil, wire.AsFault(err, wire.StageAuthorization, r.Endpoint)
 	}
 	o, err := wire.ParseObject(a.Body)
 	d := &Device{Code: secret.New(o.String("device_code")), UserCode: o.String("user_code"), URI: o.String("verification_uri"), Complete: o.String("verification_uri_complete")}
@@ -74,10 +74,10 @@ func StartDevice(ctx context.Context, c *netguard.Client, r DeviceRequest) (*Dev
 		} else if f.Code != "" {
 			f.Message = "the server refused the device authorization"
 		}
-		return nil, stage(f, "authorization", r.Endpoint)
+		return nil, wire.AsFault(f, wire.StageAuthorization, r.Endpoint)
 	}
 	if clean := wire.CleanN(d.UserCode, maxUserCode); clean != d.UserCode {
-		return nil, &wire.Fault{Stage: "authorization", URL: wire.PlainURL(r.Endpoint), Message: "the server's user code has characters that nobody can type", Hint: "the server is at fault"}
+		return nil, &wire.Fault{Stage: wire.StageAuthorization, URL: wire.PlainURL(r.Endpoint), Message: "the server's user code has characters that cannot be typed", Hint: "the server is at fault"}
 	}
 	d.Expiry = a.Received.Add(defaultCodeLife)
 	if n, ok := o.Seconds("expires_in"); ok && n > 0 {
@@ -90,19 +90,32 @@ func StartDevice(ctx context.Context, c *netguard.Client, r DeviceRequest) (*Dev
 	return d, nil
 }
 
-// PollDevice asks once whether the person has decided (RFC 8628 section 3.4). pending means that the next
-// question may be asked after d.Interval, which a slow_down lengthens. The error is a *wire.Fault.
-func PollDevice(ctx context.Context, c *netguard.Client, endpoint string, auth ClientAuth, d *Device, resource string, extra url.Values, as Dialect) (tok *wire.Token, pending bool, err error) {
+// DevicePoll asks for the token of a device authorization (RFC 8628 section 3.4, RFC 8707).
+type DevicePoll struct {
+	// Endpoint is the token endpoint.
+	Endpoint string
+	Auth     ClientAuth
+	// Device is the authorization that was started; its Interval is lengthened when the server asks for it.
+	Device   *Device
+	Resource string
+	Extra    url.Values
+	Format   TokenResponseFormat
+}
+
+// PollDevice asks once whether the person has decided. pending means that the next request may be made after
+// r.Device.Interval, which a slow_down lengthens. The error is a *wire.Fault.
+func PollDevice(ctx context.Context, c *netguard.Client, r DevicePoll) (tok *wire.Token, pending bool, err error) {
+	d := r.Device
 	form := url.Values{"grant_type": {TypeDeviceCode}, "device_code": {d.Code.Reveal()}}
-	if resource != "" {
-		form.Set("resource", resource)
+	if r.Resource != "" {
+		form.Set("resource", r.Resource)
 	}
-	addExtra(form, extra)
-	tok, err = post(ctx, c, "token", endpoint, auth, form, as)
+	addExtra(form, r.Extra)
+	tok, err = call{client: c, leg: "token", endpoint: r.Endpoint, auth: r.Auth, form: form, format: r.Format}.token(ctx)
 	if err == nil {
 		return tok, false, nil
 	}
-	f := stage(err, "token", endpoint)
+	f := wire.AsFault(err, wire.StageToken, r.Endpoint)
 	switch {
 	case f.Code == "authorization_pending":
 		return nil, true, nil

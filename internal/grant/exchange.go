@@ -40,9 +40,9 @@ func ExchangeForIDJAG(ctx context.Context, c *netguard.Client, r IDJAGRequest) (
 	if len(r.Scopes) > 0 {
 		form.Set("scope", strings.Join(r.Scopes, " "))
 	}
-	a, err := send(ctx, c, "token", r.Endpoint, r.Auth, form)
+	a, err := call{client: c, leg: "token", endpoint: r.Endpoint, auth: r.Auth, form: form}.send(ctx, nil)
 	if err != nil {
-		return secret.String{}, stage(err, "token", r.Endpoint)
+		return secret.String{}, wire.AsFault(err, wire.StageToken, r.Endpoint)
 	}
 	o, err := wire.ParseObject(a.Body)
 	grant := o.String("access_token")
@@ -56,11 +56,11 @@ func ExchangeForIDJAG(ctx context.Context, c *netguard.Client, r IDJAGRequest) (
 		case a.Status/100 == 2 && !f.Temporary:
 			f.Message, f.Hint = "the identity provider's answer cannot be used", "it is at fault"
 		}
-		return secret.String{}, stage(f, "token", r.Endpoint)
+		return secret.String{}, wire.AsFault(f, wire.StageToken, r.Endpoint)
 	}
 	if got := o.String("issued_token_type"); got != idJAG {
 		return secret.String{}, &wire.Fault{
-			Stage: "token", URL: wire.PlainURL(r.Endpoint), Message: fmt.Sprintf("the identity provider gave out a token of the type %q instead of a grant for another server", wire.CleanN(got, 80)),
+			Stage: wire.StageToken, URL: wire.PlainURL(r.Endpoint), Message: fmt.Sprintf("the identity provider gave out a token of the type %q instead of a grant for another server", wire.CleanN(got, 80)),
 			Hint: "it does not support enterprise-managed authorization, or not for this client",
 		}
 	}

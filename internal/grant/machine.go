@@ -33,9 +33,9 @@ const (
 	// TypeJWTBearer is the grant type of RFC 7523 section 2.1.
 	TypeJWTBearer = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
-	// assertionLife is how long an assertion of ours is good. It is used at once.
+	// assertionLife is the lifetime of our assertions, which are used at once.
 	assertionLife = time.Minute
-	// maxSkew is how far two clocks may differ without being worth a word.
+	// maxSkew is the difference between two clocks that is not mentioned.
 	maxSkew = 30 * time.Second
 )
 
@@ -47,7 +47,7 @@ type Signer struct {
 	able []jose.SignatureAlgorithm
 }
 
-// NewSigner returns a signer for a key. Without an algorithm the key's usual one is taken: ES256, ES384
+// NewSigner returns a signer for a key. Without an algorithm it uses the usual one for the key: ES256, ES384
 // or ES512, RS256, EdDSA.
 func NewSigner(key crypto.Signer, id, algorithm string) (*Signer, error) {
 	var able []jose.SignatureAlgorithm
@@ -99,7 +99,7 @@ func (s *Signer) OneOf(list []string) string {
 	return ""
 }
 
-// Assertion returns a new assertion that its bearer is the client, for one audience.
+// Assertion returns a new client assertion for one audience (RFC 7523 section 3).
 func (s *Signer) Assertion(clientID, audience string, now time.Time) (string, error) {
 	opts := (&jose.SignerOptions{}).WithType("JWT")
 	if s.id != "" {
@@ -134,7 +134,7 @@ type MachineRequest struct {
 	// ScopeSeparator is as in an AuthorizationRequest.
 	ScopeSeparator string
 	Extra          url.Values
-	Dialect        Dialect
+	Format         TokenResponseFormat
 }
 
 // Machine asks for a token, exactly once: a second try would only feed a lockout. The error is a
@@ -151,11 +151,11 @@ func Machine(ctx context.Context, c *netguard.Client, r MachineRequest) (*wire.T
 		form.Set("scope", strings.Join(r.Scopes, cmp.Or(r.ScopeSeparator, " ")))
 	}
 	addExtra(form, r.Extra)
-	tok, a, err := sendForToken(ctx, c, "token", r.Endpoint, r.Auth, form, r.Dialect)
+	tok, a, err := call{client: c, leg: "token", endpoint: r.Endpoint, auth: r.Auth, form: form, format: r.Format}.sendForToken(ctx)
 	if err == nil {
 		return tok, nil
 	}
-	f := stage(err, "token", r.Endpoint)
+	f := wire.AsFault(err, wire.StageToken, r.Endpoint)
 	if a == nil {
 		return nil, f
 	}
@@ -174,7 +174,7 @@ func Machine(ctx context.Context, c *netguard.Client, r MachineRequest) (*wire.T
 			f.Hint += "; some servers insist on --client-key-audience token-endpoint (ClientKey.AudienceTokenEndpoint)"
 		}
 	case f.Code == "jti_known": // Ory's
-		f.Hint = "the assertion was used before: its source must give another for each request"
+		f.Hint = "the assertion was used before: its source must supply a new one for each request"
 	case f.Code == "unauthorized_client", f.Code == "unsupported_grant_type":
 		f.Message, f.Hint = "the server does not allow this client the grant "+r.Type, "ask its owner to allow it"
 	case f.Code == "invalid_scope":
@@ -183,15 +183,15 @@ func Machine(ctx context.Context, c *netguard.Client, r MachineRequest) (*wire.T
 	return nil, f
 }
 
-// about says of an assertion that was refused what the server looks at.
+// about says what a server checks in an assertion that it refused.
 func about(assertion secret.String, a *netguard.Answer) string {
 	off := skew(a.Header, a.Received)
-	hint := "check its audience, which must be the issuer, and that it has not ended"
+	hint := "check its audience, which must be the issuer, and that it has not expired"
 	c, err := ReadClaims(assertion.Reveal())
 	switch {
 	case err != nil:
 	case !c.Expiry.IsZero() && a.Received.Add(-off).After(c.Expiry): // the server's clock decides
-		hint = "it ended at " + c.Expiry.UTC().Format("2006-01-02 15:04:05 MST") + ": its source must give a newer one"
+		hint = "it expired at " + c.Expiry.UTC().Format("2006-01-02 15:04:05 MST") + ": its source must supply a newer one"
 	default:
 		hint = fmt.Sprintf("it is from %q and for %q: the server must trust the one and expect the other, its issuer mostly, its token endpoint sometimes",
 			wire.Clean(c.Issuer), wire.Clean(strings.Join(c.Audience, " ")))

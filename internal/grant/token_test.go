@@ -315,7 +315,7 @@ func TestAnswersThatAreNoToken(t *testing.T) {
 		"no answer":               {broken, "", 0, true, 0, "broke"},
 		"too long":                {asJSON(200, strings.Repeat(" ", 2<<20)+good), "", 0, true, 0, "not read"},
 		"only an id_token":        {asJSON(200, `{"id_token":"CANARY"}`), "", 200, false, 0, "no access_token"},
-		"type DPoP":               {asJSON(200, `{"access_token":"CANARY","token_type":"DPoP"}`), "", 200, false, 0, "no key was shown"},
+		"type DPoP":               {asJSON(200, `{"access_token":"CANARY","token_type":"DPoP"}`), "", 200, false, 0, "had no proof"},
 		"type MAC":                {asJSON(200, `{"access_token":"CANARY","token_type":"mac"}`), "", 200, false, 0, `"mac"`},
 		"a redirect":              {answer(302, "", "", "Location", "/elsewhere"), "", 302, false, 0, "redirect"},
 		"a redirect with body":    {answer(307, "", "", "Location", "/elsewhere"), "", 307, false, 0, "redirect"},
@@ -476,7 +476,9 @@ func TestRevocation(t *testing.T) {
 }
 
 // Some servers want the field from clients that have no secret.
-func TestFieldRevocationWantsASecretField(t *testing.T) {
+//
+// It has a row in docs/compatibility.md.
+func TestRevocationWantsASecretField(t *testing.T) {
 	wants := asJSON(400, `{"error":"invalid_request","error_description":"The client_secret field is required"}`)
 	ok := answer(200, "", "")
 	revoke := func(s *server, auth ClientAuth) error {
@@ -631,5 +633,22 @@ func TestTheRequestsHaveNames(t *testing.T) {
 	_ = DeleteClient(context.Background(), c, s.URL, secret.New("x"))
 	if want := []string{"token", "token", "refresh", "revocation", "par", "client-deletion"}; !slices.Equal(legs, want) {
 		t.Errorf("got %v, want %v", legs, want)
+	}
+}
+
+// TestWhatErrorCodesMean: every refusal says what to do, those aside that are part of a flow.
+func TestWhatErrorCodesMean(t *testing.T) {
+	t.Parallel()
+	for code, word := range map[string]string{
+		"invalid_grant": "log in again", "invalid_client": "--client-id", "unauthorized_client": "--client-id", "invalid_request": "parameter", "invalid_scope": "--scope",
+		"unsupported_grant_type": "owner", "access_denied": "owner", "interaction_required": "log in again", "consent_required": "log in again", "invalid_target": "--no-resource",
+		"E0000011": "server's own", "some_code_of_theirs": "server's own", "slow_down": "", "authorization_pending": "", "temporarily_unavailable": "",
+	} {
+		s := newServer(t, asJSON(400, `{"error":"`+code+`"}`))
+		_, err := Refresh(t.Context(), client(t, nil), RefreshRequest{Endpoint: s.URL, Auth: ClientAuth{ID: "c"}, RefreshToken: secret.New("rt")})
+		var f *wire.Fault
+		if !errors.As(err, &f) || f.Code != code || !strings.Contains(f.Hint, word) || (word == "") != (f.Hint == "") {
+			t.Errorf("%s: %+v", code, f)
+		}
 	}
 }

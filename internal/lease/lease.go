@@ -1,9 +1,9 @@
-// Package lease makes a lock of a lease: an entry with an owner and an end on a server, renewed while
-// the lock is held.
+// Package lease implements a lock as a lease: an entry on a server with an owner and an expiry, which is renewed
+// while the lock is held.
 //
-// A lease excludes as long as its holder runs. One that stands still for longer than the lease (a
-// stopped process, a sleeping machine) loses the lock without noticing at once, so what it does under
-// the lock must be fenced by a comparison when it writes.
+// A lease excludes others as long as its holder runs. A holder that is suspended for longer than the lease (a
+// stopped process, a sleeping machine) loses the lock without noticing at once, so its writes under the lock must be
+// fenced by a comparison.
 package lease
 
 import (
@@ -24,13 +24,41 @@ const (
 	maxPause   = 250 * time.Millisecond
 )
 
+const (
+	defaultLease = 30 * time.Second
+	// minLease survives a pause of the garbage collector or the network.
+	minLease = time.Second
+)
+
+// Options say how long a store on a server waits and for how long a lock outlives its holder.
+type Options struct {
+	// Lease is how long a lock outlives a holder that died. 0 is 30 seconds; less than a second is an error.
+	Lease time.Duration
+	// Timeout limits each request to the server. 0, or less, is the store's default.
+	Timeout time.Duration
+}
+
+// WithDefaults returns the options with the defaults filled in, or an error if they cannot be used.
+func (o Options) WithDefaults(timeout time.Duration) (Options, error) {
+	if o.Lease == 0 {
+		o.Lease = defaultLease
+	}
+	if o.Lease < minLease {
+		return o, errors.New("a lease of less than a second does not survive a pause of the garbage collector or the network")
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = timeout
+	}
+	return o, nil
+}
+
 // Entry is one lock on the server. Its methods are called by one goroutine at a time.
 type Entry interface {
 	// Acquire makes owner the owner for d if there is none or its lease has ended.
 	Acquire(ctx context.Context, owner string, d time.Duration) (bool, error)
-	// Renew lets owner's lease end d from now. It reports false if owner is not the owner.
+	// Renew extends owner's lease to d from now. It reports false if owner does not have the lease.
 	Renew(ctx context.Context, owner string, d time.Duration) (bool, error)
-	// Release ends owner's lease. That there is none is no error.
+	// Release ends owner's lease. It is not an error if there is none.
 	Release(ctx context.Context, owner string) error
 }
 
@@ -63,27 +91,42 @@ func Lock(ctx context.Context, e Entry, d time.Duration) (held context.Context, 
 		}
 		pause = min(pause*2, maxPause)
 	}
-	held, lose := context.WithCancelCause(context.WithoutCancel(ctx))
-	stop := make(chan struct{})
-	var done sync.WaitGroup
-	done.Go(func() { renew(held, e, owner, d, since, stop, lose) })
-	var once sync.Once
-	return held, func() (err error) {
-		once.Do(func() {
-			lost := context.Cause(held)
-			close(stop)
-			lose(context.Canceled)
-			done.Wait()
-			if lost != nil {
-				err = fmt.Errorf("unlock: %w", lost)
-			}
-			// Also a lost one: it may have come back.
-			if rerr := release(e, owner, d); err == nil {
-				err = rerr
-			}
-		})
-		return err
-	}, nil
+	h := &holder{entry: e, owner: owner, lease: d, stop: make(chan struct{})}
+	h.held, h.lose = context.WithCancelCause(context.WithoutCancel(ctx))
+	h.done.Go(func() { h.renew(since) })
+	return h.held, h.unlock, nil
+}
+
+// holder is a lock that is held.
+type holder struct {
+	entry Entry
+	owner string
+	lease time.Duration
+	// held ends when lose is called: with the cause ErrLost if the lease may have ended.
+	held context.Context //nolint:containedctx // the lock is handed out as this context
+	lose context.CancelCauseFunc
+	// stop ends the renewals, and done waits for their end.
+	stop chan struct{}
+	done sync.WaitGroup
+	once sync.Once
+}
+
+// unlock ends the lease. The second call and later ones do nothing.
+func (h *holder) unlock() (err error) {
+	h.once.Do(func() {
+		lost := context.Cause(h.held)
+		close(h.stop)
+		h.lose(context.Canceled)
+		h.done.Wait()
+		if lost != nil {
+			err = fmt.Errorf("unlock: %w", lost)
+		}
+		// A lost lease is released as well: it may have been granted again.
+		if rerr := release(h.entry, h.owner, h.lease); err == nil {
+			err = rerr
+		}
+	})
+	return err
 }
 
 // release gives up a lease, whether or not the caller's context lives on.
@@ -93,37 +136,41 @@ func release(e Entry, owner string, d time.Duration) error {
 	return e.Release(ctx, owner)
 }
 
-// renew keeps the lease until stop, and calls lose when it may have ended. since is when the last
-// answer that granted it was asked for.
-func renew(held context.Context, e Entry, owner string, d time.Duration, since time.Time, stop <-chan struct{}, lose func(error)) {
+// renew keeps the lease until stop, and calls lose when it may have ended. since is when the request was
+// made whose answer granted it.
+func (h *holder) renew(since time.Time) {
 	for {
-		// A tenth of the lease is left for clocks that run at different speeds.
-		end := since.Add(d - d/10)
-		t := time.NewTimer(min(d/3, time.Until(end)))
-		select {
-		case <-stop:
-			t.Stop()
+		// A tenth of the lease is kept for clocks that run at different speeds.
+		end := since.Add(h.lease - h.lease/10)
+		if !h.pause(min(h.lease/3, time.Until(end))) {
 			return
-		case <-t.C:
 		}
 		asked := time.Now()
-		ctx, cancel := context.WithDeadline(held, end)
-		ok, err := e.Renew(ctx, owner, d)
+		ctx, cancel := context.WithDeadline(h.held, end)
+		ok, err := h.entry.Renew(ctx, h.owner, h.lease)
 		cancel()
 		switch {
 		case err == nil && ok:
 			since = asked
 		case err == nil || !time.Now().Before(end):
-			lose(ErrLost)
+			h.lose(ErrLost)
 			return
 		default: // tried again until the lease may have ended
-			p := time.NewTimer(min(maxPause, time.Until(end)))
-			select {
-			case <-stop:
-				p.Stop()
+			if !h.pause(min(maxPause, time.Until(end))) {
 				return
-			case <-p.C:
 			}
 		}
+	}
+}
+
+// pause waits for d and reports whether the lock is still held by this holder.
+func (h *holder) pause(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-h.stop:
+		return false
+	case <-t.C:
+		return true
 	}
 }

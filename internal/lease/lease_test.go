@@ -15,7 +15,8 @@ type entry struct {
 	owner    string
 	end      time.Time
 	down     bool
-	lost     bool // does what it is told, but the answer is lost
+	lost     bool          // does what it is told, but the answer is lost
+	slow     time.Duration // how long an answer takes after the server has acted
 	renewals int
 }
 
@@ -34,12 +35,20 @@ func (e *entry) do(f func()) error {
 	return nil
 }
 
+// answer takes its time, unless there is none.
+func (e *entry) answer(err error) {
+	if err == nil {
+		time.Sleep(e.slow)
+	}
+}
+
 func (e *entry) Acquire(_ context.Context, owner string, d time.Duration) (ok bool, err error) {
 	err = e.do(func() {
 		if ok = e.owner == "" || time.Now().After(e.end); ok {
 			e.owner, e.end = owner, time.Now().Add(d)
 		}
 	})
+	e.answer(err)
 	return ok, err
 }
 
@@ -50,6 +59,7 @@ func (e *entry) Renew(_ context.Context, owner string, d time.Duration) (ok bool
 			e.end = time.Now().Add(d)
 		}
 	})
+	e.answer(err)
 	return ok, err
 }
 
@@ -202,4 +212,59 @@ func TestALostAnswerLeavesNoLock(t *testing.T) {
 			t.Error("the lock is held by nobody who knows")
 		}
 	})
+}
+
+// The server counts from when it grants the lease. An answer that takes long must not make the holder believe that
+// it has the lock longer than the server says.
+func TestASlowAnswerDoesNotLengthenTheLease(t *testing.T) {
+	for name, renewals := range map[string]int{"of the first request": 0, "of a renewal": 1} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := &entry{slow: d / 2}
+				held, unlock, err := Lock(t.Context(), e, d)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for {
+					e.mu.Lock()
+					done := e.renewals >= renewals
+					e.mu.Unlock()
+					if done {
+						break
+					}
+					time.Sleep(time.Second)
+				}
+				// The server has acted; from now on it can no longer be reached.
+				e.set(func() { e.down = true })
+				<-held.Done()
+				if !errors.Is(context.Cause(held), ErrLost) {
+					t.Errorf("cause %v", context.Cause(held))
+				}
+				if late := time.Since(e.end); late > 0 {
+					t.Errorf("held ended %v after the lease", late)
+				}
+				e.set(func() { e.slow = 0 })
+				_ = unlock()
+			})
+		})
+	}
+}
+
+func TestOptions(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		given, want Options
+		fails       bool
+	}{
+		{Options{}, Options{Lease: 30 * time.Second, Timeout: 5 * time.Second}, false},
+		{Options{Lease: time.Second, Timeout: time.Minute}, Options{Lease: time.Second, Timeout: time.Minute}, false},
+		{Options{Timeout: -1}, Options{Lease: 30 * time.Second, Timeout: 5 * time.Second}, false},
+		{Options{Lease: time.Second - 1}, Options{}, true},
+		{Options{Lease: -time.Minute}, Options{}, true},
+	} {
+		got, err := tc.given.WithDefaults(5 * time.Second)
+		if (err != nil) != tc.fails || err == nil && got != tc.want {
+			t.Errorf("%+v: %+v, %v", tc.given, got, err)
+		}
+	}
 }

@@ -1,7 +1,7 @@
 // Package loopback receives the authorization response on this machine (RFC 8252 section 7.3).
 //
 // The listener binds loopback addresses only, once, and holds them until the login is over. Only a
-// browser's navigation to the exact path with the login's state settles it; whatever else comes gets a
+// browser's navigation to the exact path with the login's state completes it; any other request gets a
 // 4xx and changes nothing.
 package loopback
 
@@ -58,7 +58,7 @@ type Listener struct {
 	done    sync.WaitGroup
 }
 
-// PortBusyError means that somebody else has the port.
+// PortBusyError means that another program has the port.
 type PortBusyError struct {
 	// Port that is taken.
 	Port int
@@ -97,7 +97,7 @@ func Listen(cfg Config) (*Listener, error) {
 	return l, nil
 }
 
-// newServer returns a server that waits for nobody for long.
+// newServer returns a server with short timeouts.
 func newServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, IdleTimeout: 5 * time.Second,
@@ -106,7 +106,7 @@ func newServer(h http.Handler) *http.Server {
 }
 
 // bind binds the address of the redirect URI's host: for localhost both families on one port, since
-// browsers try either first and a stranger must not get the other.
+// browsers may try either first, and another program must not have the other one.
 func (l *Listener) bind() error {
 	hosts := []string{l.cfg.Host}
 	if strings.EqualFold(l.cfg.Host, "localhost") {
@@ -276,13 +276,13 @@ func navigation(h http.Header) bool {
 	return true
 }
 
-// PasteError says why a pasted text is no answer to a login.
+// PasteError says why a pasted text cannot complete a login.
 type PasteError struct{ message string }
 
 // Error implements error.
 func (e *PasteError) Error() string { return e.message }
 
-// ParsePasted reads the parameters out of what a person pasted: the whole redirect URL, or its query.
+// ParsePasted parses a pasted text: the whole redirect URL, or its query.
 // A bare code is refused, since nothing then says which login it belongs to.
 func ParsePasted(text, redirectURI string) (url.Values, error) {
 	text = strings.Trim(strings.TrimSpace(text), `"'<>`)

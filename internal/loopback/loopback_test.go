@@ -120,6 +120,7 @@ func haveIPv6() bool {
 }
 
 func TestListensWhereTheRedirectURILeads(t *testing.T) {
+	t.Parallel()
 	for _, k := range []struct {
 		host, prefix string
 		on           []string
@@ -178,6 +179,7 @@ func TestListensWhereTheRedirectURILeads(t *testing.T) {
 }
 
 func TestNoOtherHostIsBound(t *testing.T) {
+	t.Parallel()
 	for _, host := range []string{"0.0.0.0", "::", "10.0.0.1", "192.168.1.1", "169.254.1.1", "as.example", "localhost.example", "localhost.", "a.localhost", "127.1", "2130706433", "::1%lo", "[", "127.0.0.1:80"} {
 		if l, err := Listen(Config{Host: host}); err == nil {
 			t.Errorf("%q is bound at %s", host, l.RedirectURI())
@@ -186,8 +188,9 @@ func TestNoOtherHostIsBound(t *testing.T) {
 	}
 }
 
-// TestFieldTheListenerIsNotOnTheNetwork: nobody in the network can reach the login.
-func TestFieldTheListenerIsNotOnTheNetwork(t *testing.T) {
+// TestTheListenerIsNotOnTheNetwork: nobody in the network can reach the login.
+func TestTheListenerIsNotOnTheNetwork(t *testing.T) {
+	t.Parallel()
 	l := armed(t, Config{Host: "localhost"})
 	addresses, err := net.InterfaceAddrs()
 	if err != nil {
@@ -207,6 +210,7 @@ func TestFieldTheListenerIsNotOnTheNetwork(t *testing.T) {
 }
 
 func TestFixedPort(t *testing.T) {
+	t.Parallel()
 	first := listenFor(t, Config{})
 	port := first.Port()
 	if _, err := Listen(Config{Port: port}); err == nil {
@@ -252,6 +256,7 @@ func rebound(t testing.TB, l *Listener) *Listener {
 
 // TestSquatterOnTheOtherFamily: a browser that tries IPv6 first would bring the code to whoever sits there.
 func TestSquatterOnTheOtherFamily(t *testing.T) {
+	t.Parallel()
 	if !haveIPv6() {
 		t.Skip("no IPv6 here")
 	}
@@ -277,6 +282,7 @@ func TestSquatterOnTheOtherFamily(t *testing.T) {
 }
 
 func TestManyLoginsAtOnceHaveTheirOwnPorts(t *testing.T) {
+	t.Parallel()
 	seen := map[int]bool{}
 	for range 8 {
 		l := listenFor(t, Config{Host: "localhost"})
@@ -290,6 +296,7 @@ func TestManyLoginsAtOnceHaveTheirOwnPorts(t *testing.T) {
 // TestStrayRequests: none of them ends the login, each gets an answer in the four hundreds, and the good
 // callback comes through afterwards.
 func TestStrayRequests(t *testing.T) {
+	t.Parallel()
 	const good = "/callback?code=EVIL&state=" + state
 	for _, k := range []struct {
 		why, request string // {host} is the listener's
@@ -362,6 +369,8 @@ func TestStrayRequests(t *testing.T) {
 		{"an image on another page", "GET " + good + " HTTP/1.1\r\nHost: {host}\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: image\r\n\r\n", 400},
 		{"a script on another page", "GET " + good + " HTTP/1.1\r\nHost: {host}\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: script\r\n\r\n", 400},
 		{"a frame on another page", "GET " + good + " HTTP/1.1\r\nHost: {host}\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: iframe\r\n\r\n", 400},
+		{"a request that only says its mode", "GET " + good + " HTTP/1.1\r\nHost: {host}\r\nSec-Fetch-Mode: no-cors\r\n\r\n", 400},
+		{"a request that only says its destination", "GET " + good + " HTTP/1.1\r\nHost: {host}\r\nSec-Fetch-Dest: image\r\n\r\n", 400},
 		{"fetch from another page", "GET " + good + " HTTP/1.1\r\nHost: {host}\r\nOrigin: https://evil.example\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: cors\r\nSec-Fetch-Dest: empty\r\n\r\n", 400},
 
 		{"no HTTP", "hello\r\n\r\n", 400},
@@ -393,8 +402,9 @@ func TestStrayRequests(t *testing.T) {
 	}
 }
 
-// TestFieldStrayRequestsBeforeTheCallback on one listener.
-func TestFieldStrayRequestsBeforeTheCallback(t *testing.T) {
+// TestStrayRequestsBeforeTheCallback on one listener.
+func TestStrayRequestsBeforeTheCallback(t *testing.T) {
+	t.Parallel()
 	l := armed(t, Config{})
 	for i := range 100 {
 		get(t, l, fmt.Sprintf("/callback?code=EVIL&state=%d", i))
@@ -404,6 +414,7 @@ func TestFieldStrayRequestsBeforeTheCallback(t *testing.T) {
 
 // TestBrowsersOwnRequests: these are what browsers really send when the authorization server redirects.
 func TestBrowsersOwnRequests(t *testing.T) {
+	t.Parallel()
 	for why, headers := range map[string][]string{
 		"nothing":     nil,
 		"a redirect":  {"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", "Sec-Fetch-User: ?1", "Upgrade-Insecure-Requests: 1"},
@@ -432,6 +443,7 @@ func TestBrowsersOwnRequests(t *testing.T) {
 
 // TestHTTPsOwnPort: a browser leaves :80 out of the Host header. Binding it needs rights that tests lack.
 func TestHTTPsOwnPort(t *testing.T) {
+	t.Parallel()
 	l := &Listener{cfg: Config{Host: "127.0.0.1"}, port: 80}
 	for host, want := range map[string]bool{"127.0.0.1": true, "localhost": true, "[::1]": true, "127.0.0.1:80": true, "evil.example": false, "127.0.0.1:8080": false, "": false} {
 		if got := l.ownHost(host); got != want {
@@ -445,6 +457,7 @@ func TestHTTPsOwnPort(t *testing.T) {
 }
 
 func TestNotArmed(t *testing.T) {
+	t.Parallel()
 	l := listenFor(t, Config{Path: "/oauth/callback"})
 	if err := l.Arm(""); err == nil {
 		t.Error("an empty state was taken")
@@ -464,6 +477,7 @@ func TestNotArmed(t *testing.T) {
 }
 
 func TestErrorResponseEndsTheLogin(t *testing.T) {
+	t.Parallel()
 	l := armed(t, Config{})
 	want := url.Values{"error": {"access_denied"}, "error_description": {"no\x1b[31m<b>"}, "state": {state}}
 	resp, body := get(t, l, "/callback?"+want.Encode())
@@ -477,6 +491,7 @@ func TestErrorResponseEndsTheLogin(t *testing.T) {
 
 // TestReplay: the second arrival is told so, and nothing comes of it.
 func TestReplay(t *testing.T) {
+	t.Parallel()
 	l := armed(t, Config{})
 	finishes(t, l)
 	for range 10 {
@@ -493,6 +508,7 @@ func TestReplay(t *testing.T) {
 }
 
 func TestConcurrentCallbacks(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"code", "error"} {
 		l := armed(t, Config{})
 		var won, late atomic.Int32
@@ -523,6 +539,7 @@ func TestConcurrentCallbacks(t *testing.T) {
 
 // TestTabClosedAtOnce: the answer counts although nobody looks at the page.
 func TestTabClosedAtOnce(t *testing.T) {
+	t.Parallel()
 	l := armed(t, Config{})
 	c, err := net.Dial("tcp", l.address())
 	if err != nil {
@@ -540,6 +557,7 @@ func TestTabClosedAtOnce(t *testing.T) {
 
 // TestPageArrivesBeforeTheEnd: the program may close and end as soon as Wait returns.
 func TestPageArrivesBeforeTheEnd(t *testing.T) {
+	t.Parallel()
 	for range 20 {
 		l := armed(t, Config{})
 		page := make(chan string, 1)
@@ -557,6 +575,7 @@ func TestPageArrivesBeforeTheEnd(t *testing.T) {
 }
 
 func TestOversizedRequests(t *testing.T) {
+	t.Parallel()
 	long := func(n int) string { return strings.Repeat("a", n) }
 	l := armed(t, Config{})
 	for _, k := range []struct {
@@ -608,6 +627,7 @@ func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)
 // TestSlowRequests: whoever sends or reads byte by byte, or nothing, is gone after some seconds, and others
 // are served meanwhile.
 func TestSlowRequests(t *testing.T) {
+	t.Parallel()
 	const host = "Host: 127.0.0.1:8765\r\n"
 	for _, k := range []struct {
 		why    string
@@ -673,6 +693,7 @@ func TestSlowRequests(t *testing.T) {
 
 // TestCloseWaitsForNoSlowRequest: a second for a page under way, then the connection is cut.
 func TestCloseWaitsForNoSlowRequest(t *testing.T) {
+	t.Parallel()
 	for why, text := range map[string]string{
 		"half a request":                "GET /callback HTTP/1.1\r\nHost: 127",
 		"a page that nobody reads":      "GET /callback HTTP/1.1\r\nHost: 127.0.0.1:8765\r\n\r\n",
@@ -790,6 +811,7 @@ func dial(t testing.TB, l *Listener, text string) net.Conn {
 }
 
 func TestWaitEndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	l := armed(t, Config{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -833,6 +855,7 @@ func shown(t testing.TB, l *Listener) map[string]struct {
 }
 
 func TestPagesAreSelfContained(t *testing.T) {
+	t.Parallel()
 	for name, p := range shown(t, armed(t, Config{ServerName: "mcp.example.com"})) {
 		for header, want := range map[string]string{
 			"Content-Type": "text/html; charset=utf-8", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
@@ -893,8 +916,9 @@ var vectors = []string{
 	"<!--", "&lt;script&gt;", "{style}{title}{server}", "\x1b[31mred\x1b]0;title\x07", "\u202egpj.exe", "a\u0000b\u0085c\u2028d", "CALL 1-800-EVIL", strings.Repeat("<b>", 300),
 }
 
-// TestFieldHostileTextOnTheCallbackPage: pages are fixed, byte for byte, whatever the request says.
-func TestFieldHostileTextOnTheCallbackPage(t *testing.T) {
+// TestHostileTextOnTheCallbackPage: pages are fixed, byte for byte, whatever the request says.
+func TestHostileTextOnTheCallbackPage(t *testing.T) {
+	t.Parallel()
 	plain := shown(t, armed(t, Config{ServerName: "mcp.example.com"}))
 	for _, text := range vectors {
 		q := url.QueryEscape(text)
@@ -936,6 +960,7 @@ func visible(r rune) rune {
 
 // TestServerNameIsText: the one text on the page that is not ours.
 func TestServerNameIsText(t *testing.T) {
+	t.Parallel()
 	for _, text := range vectors {
 		_, body := get(t, armed(t, Config{ServerName: text}), "/favicon.ico")
 		rest := strings.Replace(strings.Replace(body, pageCSS, "", 1), pageMissing.text, "", 1)
@@ -952,6 +977,7 @@ func TestServerNameIsText(t *testing.T) {
 }
 
 func TestParsePasted(t *testing.T) {
+	t.Parallel()
 	const redirect = "http://127.0.0.1:8765/callback"
 	want := url.Values{"code": {"a b"}, "state": {"s"}}
 	for why, text := range map[string]string{
@@ -1083,9 +1109,10 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// TestFieldThePagePromisesNothing: a browser closes no tab that it did not open by a script, so no page says that
+// TestThePagePromisesNothing: a browser closes no tab that it did not open by a script, so no page says that
 // it will.
-func TestFieldThePagePromisesNothing(t *testing.T) {
+func TestThePagePromisesNothing(t *testing.T) {
+	t.Parallel()
 	for name, p := range shown(t, armed(t, Config{ServerName: "mcp.example.com"})) {
 		text := strings.ToLower(p.body)
 		if strings.Contains(text, "window.close") || strings.Contains(text, "will close") || strings.Contains(text, "<script") {

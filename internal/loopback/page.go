@@ -19,7 +19,7 @@ var pageHTML string
 //go:embed page.css
 var pageCSS string
 
-// page is what a browser is shown. Its texts are fixed: nothing of the request is repeated.
+// page is a page for the browser. Its texts are fixed: nothing from the request is repeated.
 type page struct {
 	status            int
 	title, text, mark string
@@ -52,7 +52,7 @@ var (
 	}
 )
 
-// write sends the page with headers that let nothing else happen on it.
+// write sends the page with headers that forbid scripts, forms, frames and caching.
 func (p page) write(w http.ResponseWriter, server string) {
 	// Replaced by hand: html/template costs every program that links this half a millisecond at its
 	// start, and all but the server's URL is our own text.

@@ -213,7 +213,7 @@ func TestNameThatResolvesToThisMachine(t *testing.T) {
 	target := "http://as.example:" + internal.port() + "/token"
 	for _, p := range []Policy{{Class: Public, AllowInsecureHTTP: true}, {Class: Private, AllowInsecureHTTP: true}} {
 		c := newClient(t, Config{Policy: p})
-		_, err := c.PostForm(t.Context(), "token", target, url.Values{"refresh_token": {"SECRET"}}, nil)
+		_, err := c.PostForm(t.Context(), Request{Leg: "token", URL: target}, url.Values{"refresh_token": {"SECRET"}})
 		f := faultOf(t, err)
 		if f.Temporary || !f.Unsent || !strings.Contains(f.Message, "127.0.0.1") || !strings.Contains(f.Hint, "--allow-private-network") {
 			t.Errorf("typed %s: the fault is %+v", p.Class, f)
@@ -224,16 +224,18 @@ func TestNameThatResolvesToThisMachine(t *testing.T) {
 	}
 	// The same name is reached where the rule allows it, so that the above is no accident.
 	for _, p := range []Policy{{Class: Loopback, AllowInsecureHTTP: true}, {Class: Public, AllowPrivateNetwork: true, AllowInsecureHTTP: true}} {
-		a, err := newClient(t, Config{Policy: p}).Get(t.Context(), "metadata", target, nil)
+		a, err := newClient(t, Config{Policy: p}).Get(t.Context(), Request{Leg: "metadata", URL: target})
 		if got := body(t, a, err); got != "{}" {
 			t.Errorf("the answer is %q", got)
 		}
 	}
 }
 
-// TestFieldANameThatRebinds: the first answer is one that may be dialled, the next is not; and the
+// TestANameThatRebinds: the first answer is one that may be dialled, the next is not; and the
 // other way round. What counts is the address of each connection.
-func TestFieldANameThatRebinds(t *testing.T) {
+//
+// It has a row in docs/compatibility.md.
+func TestANameThatRebinds(t *testing.T) {
 	internal := startCanary(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Connection", "close")
 		_, _ = io.WriteString(w, `{}`)
@@ -244,10 +246,10 @@ func TestFieldANameThatRebinds(t *testing.T) {
 	})
 	c := newClient(t, Config{Policy: Policy{Class: Loopback, AllowInsecureHTTP: true}})
 	target := "http://good-first.example:" + internal.port() + "/"
-	a, err := c.Get(t.Context(), "metadata", target, nil)
+	a, err := c.Get(t.Context(), Request{Leg: "metadata", URL: target})
 	body(t, a, err)
 	for _, address := range []string{"10.0.0.1", "169.254.169.254"} {
-		_, err := c.Get(t.Context(), "metadata", target, nil)
+		_, err := c.Get(t.Context(), Request{Leg: "metadata", URL: target})
 		if f := faultOf(t, err); f.Temporary || !strings.Contains(f.Message, address) {
 			t.Errorf("rebound to %s: %v", address, err)
 		}
@@ -257,7 +259,7 @@ func TestFieldANameThatRebinds(t *testing.T) {
 	}
 	public := newClient(t, Config{Policy: Policy{Class: Public, AllowInsecureHTTP: true}})
 	for range 2 {
-		_, err := public.Get(t.Context(), "metadata", "http://bad-first.example:"+internal.port()+"/", nil)
+		_, err := public.Get(t.Context(), Request{Leg: "metadata", URL: "http://bad-first.example:" + internal.port() + "/"})
 		if f := faultOf(t, err); f.Temporary {
 			t.Errorf("refused only for now: %v", err)
 		}
@@ -272,9 +274,9 @@ func TestNameWithSeveralAddresses(t *testing.T) {
 	internal := startCanary(t, nil)
 	resolve(t, map[string][][]string{"mixed.example": {{"169.254.169.254", "10.0.0.1", "127.0.0.1"}}, "all-bad.example": {{"169.254.169.254", "10.0.0.1"}}})
 	c := newClient(t, Config{Policy: Policy{Class: Loopback, AllowInsecureHTTP: true}})
-	a, err := c.Get(t.Context(), "metadata", "http://mixed.example:"+internal.port()+"/", nil)
+	a, err := c.Get(t.Context(), Request{Leg: "metadata", URL: "http://mixed.example:" + internal.port() + "/"})
 	body(t, a, err)
-	if _, err := c.Get(t.Context(), "metadata", "http://all-bad.example:"+internal.port()+"/", nil); faultOf(t, err).Temporary {
+	if _, err := c.Get(t.Context(), Request{Leg: "metadata", URL: "http://all-bad.example:" + internal.port() + "/"}); faultOf(t, err).Temporary {
 		t.Errorf("refused only for now: %v", err)
 	}
 }
@@ -289,7 +291,7 @@ func TestLiteralAddressesAreNotDialled(t *testing.T) {
 		"169.254.169.254", "[fd00:ec2::254]", "metadata.google.internal", "user:pw@127.0.0.1",
 	} {
 		for _, scheme := range []string{"http", "https"} {
-			_, err := c.Get(t.Context(), "metadata", scheme+"://"+host+":"+internal.port()+"/latest/meta-data/", nil)
+			_, err := c.Get(t.Context(), Request{Leg: "metadata", URL: scheme + "://" + host + ":" + internal.port() + "/latest/meta-data/"})
 			if f := faultOf(t, err); f.Temporary || !f.Unsent {
 				t.Errorf("%s: the fault is %+v", host, f)
 			}
@@ -344,7 +346,7 @@ func TestMetadataRedirects(t *testing.T) {
 		{"a file", "/file", 307, "/file"},
 		{"no URL", "/broken", 307, "/broken"},
 	} {
-		a, err := c.Get(t.Context(), "metadata", s.URL+k.from, nil)
+		a, err := c.Get(t.Context(), Request{Leg: "metadata", URL: s.URL + k.from})
 		if err != nil {
 			t.Errorf("%s: %v", k.why, err)
 			continue
@@ -353,7 +355,7 @@ func TestMetadataRedirects(t *testing.T) {
 			t.Errorf("%s: status %d at %s, want %d at %s", k.why, a.Status, a.URL, k.status, k.at)
 		}
 	}
-	if _, err := c.Get(t.Context(), "metadata", s.URL+"/login", nil); faultOf(t, err).Temporary {
+	if _, err := c.Get(t.Context(), Request{Leg: "metadata", URL: s.URL + "/login"}); faultOf(t, err).Temporary {
 		t.Errorf("a redirect with a password: %v", err)
 	}
 	if n := elsewhere.connects.Load(); n != 0 {
@@ -378,12 +380,12 @@ func TestRedirectsAreNotFollowedWithSecrets(t *testing.T) {
 		for _, path := range []string{"/token", "/same"} {
 			for name, send := range map[string]func() (*Answer, error){
 				"form": func() (*Answer, error) {
-					return c.PostForm(t.Context(), "token", s.URL+path, url.Values{"code": {"SECRET"}}, nil)
+					return c.PostForm(t.Context(), Request{Leg: "token", URL: s.URL + path}, url.Values{"code": {"SECRET"}})
 				},
 				"json": func() (*Answer, error) {
-					return c.PostJSON(t.Context(), "registration", s.URL+path, []byte(`{}`), nil)
+					return c.PostJSON(t.Context(), Request{Leg: "registration", URL: s.URL + path}, []byte(`{}`))
 				},
-				"delete": func() (*Answer, error) { return c.Delete(t.Context(), "registration", s.URL+path, nil) },
+				"delete": func() (*Answer, error) { return c.Delete(t.Context(), Request{Leg: "registration", URL: s.URL + path}) },
 			} {
 				before := len(s.requests())
 				a, err := send()
@@ -417,17 +419,17 @@ func TestRequestsCarryWhatTheyShould(t *testing.T) {
 	other := newClient(t, Config{Policy: Policy{Class: Loopback}, UserAgent: "mcpoauth/test", Header: shared, HeaderOrigins: []string{"http://127.0.0.1:1"}})
 	extra := http.Header{"Authorization": {"Basic x"}}
 
-	a, err := c.PostForm(t.Context(), "token", s.URL+"/t", url.Values{"a": {"b c"}}, extra)
+	a, err := c.PostForm(t.Context(), Request{Leg: "token", URL: s.URL + "/t", Header: extra}, url.Values{"a": {"b c"}})
 	if err != nil || a.Status != http.StatusTeapot || string(a.Body) != "answer" || a.ContentType != "application/json" || a.URL != s.URL+"/t" || a.Received.IsZero() {
 		t.Errorf("the answer is %+v, %v", a, err)
 	}
-	if _, err := c.PostJSON(t.Context(), "registration", s.URL+"/r", []byte(`{"a":1}`), nil); err != nil {
+	if _, err := c.PostJSON(t.Context(), Request{Leg: "registration", URL: s.URL + "/r"}, []byte(`{"a":1}`)); err != nil {
 		t.Error(err)
 	}
-	if _, err := other.Get(t.Context(), "metadata", s.URL+"/g", nil); err != nil {
+	if _, err := other.Get(t.Context(), Request{Leg: "metadata", URL: s.URL + "/g"}); err != nil {
 		t.Error(err)
 	}
-	if _, err := other.Delete(t.Context(), "registration", s.URL+"/d", extra); err != nil {
+	if _, err := other.Delete(t.Context(), Request{Leg: "registration", URL: s.URL + "/d", Header: extra}); err != nil {
 		t.Error(err)
 	}
 	for i, k := range []struct{ method, contentType, body, tenant, agent, auth string }{
@@ -451,9 +453,11 @@ func TestRequestsCarryWhatTheyShould(t *testing.T) {
 	}
 }
 
-// TestFieldHeadersStayWithTheirOrigins: what is configured for the MCP server is no business of others, which
+// TestHeadersStayWithTheirOrigins: what is configured for the MCP server is no business of others, which
 // differ from it by no more than a port.
-func TestFieldHeadersStayWithTheirOrigins(t *testing.T) {
+//
+// It has a row in docs/compatibility.md.
+func TestHeadersStayWithTheirOrigins(t *testing.T) {
 	var mu sync.Mutex
 	seen := map[string]string{}
 	h := func(_ http.ResponseWriter, r *http.Request) {
@@ -464,7 +468,7 @@ func TestFieldHeadersStayWithTheirOrigins(t *testing.T) {
 	ours, foreign := startCanary(t, h), startCanary(t, h)
 	c := newClient(t, Config{Policy: Policy{Class: Loopback}, Header: http.Header{"X-Key": {"SECRET"}}, HeaderOrigins: []string{strings.ToUpper(ours.URL) + "/mcp?x=1"}})
 	for _, target := range []string{ours.URL + "/a", foreign.URL + "/a"} {
-		if _, err := c.Get(t.Context(), "metadata", target, nil); err != nil {
+		if _, err := c.Get(t.Context(), Request{Leg: "metadata", URL: target}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -519,25 +523,25 @@ func TestAnswersAreBounded(t *testing.T) {
 	})
 	c := newClient(t, Config{Policy: Policy{Class: Loopback}})
 	for path, size := range map[string]int{"/largest": wire.MaxBody, "/zip": 1000, "/identity": 2} {
-		a, err := c.Get(t.Context(), "metadata", s.URL+path, nil)
+		a, err := c.Get(t.Context(), Request{Leg: "metadata", URL: s.URL + path})
 		if err != nil || len(a.Body) != size {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
 	for _, path := range []string{"/larger", "/endless", "/bomb", "/brotli"} {
-		_, err := c.Get(t.Context(), "metadata", s.URL+path, nil)
+		_, err := c.Get(t.Context(), Request{Leg: "metadata", URL: s.URL + path})
 		f := faultOf(t, err)
 		if f.Temporary || f.Unsent || strings.Contains(f.Hint, "allow") || strings.ContainsRune(f.Message, '\u202e') || len(f.Message) > 300 {
 			t.Errorf("%s: the fault is %+v", path, f)
 		}
 		// A form did its work all the same: whoever sent a refresh token must know that it may be spent.
-		_, err = c.PostForm(t.Context(), "token", s.URL+path, url.Values{"refresh_token": {"r"}}, nil)
+		_, err = c.PostForm(t.Context(), Request{Leg: "token", URL: s.URL + path}, url.Values{"refresh_token": {"r"}})
 		if f := faultOf(t, err); !f.Temporary || f.Unsent {
 			t.Errorf("%s, posted: the fault is %+v", path, f)
 		}
 	}
 	for _, path := range []string{"/headers", "/short"} {
-		_, err := c.Get(t.Context(), "metadata", s.URL+path, nil)
+		_, err := c.Get(t.Context(), Request{Leg: "metadata", URL: s.URL + path})
 		if f := faultOf(t, err); !f.Temporary || f.Unsent {
 			t.Errorf("%s: the fault is %+v", path, f)
 		}
@@ -631,7 +635,7 @@ func TestTLS(t *testing.T) {
 		for name, hc := range map[string]*http.Client{"own": nil, "caller's": {Transport: &http.Transport{}}} {
 			s := startTLS(t, k.server.Clone(), nil)
 			c := newClient(t, Config{Policy: Policy{Class: Loopback}, RootCAs: k.pool, HTTPClient: hc})
-			_, err := c.PostForm(t.Context(), "token", s.URL+"/token", url.Values{"code": {"SECRET"}}, nil)
+			_, err := c.PostForm(t.Context(), Request{Leg: "token", URL: s.URL + "/token"}, url.Values{"code": {"SECRET"}})
 			if k.ok {
 				if err != nil {
 					t.Errorf("%s, %s: %v", k.why, name, err)
@@ -655,7 +659,7 @@ func TestTLS(t *testing.T) {
 func TestPlainServerWhereTLSWasExpected(t *testing.T) {
 	s := startCanary(t, nil)
 	c := newClient(t, Config{Policy: Policy{Class: Loopback}})
-	_, err := c.Get(t.Context(), "metadata", "https://127.0.0.1:"+s.port()+"/", nil)
+	_, err := c.Get(t.Context(), Request{Leg: "metadata", URL: "https://127.0.0.1:" + s.port() + "/"})
 	if f := faultOf(t, err); f.Temporary || !f.Unsent || !strings.Contains(f.Message, "TLS") {
 		t.Errorf("the fault is %+v", f)
 	}
@@ -666,12 +670,12 @@ func TestClientCertificate(t *testing.T) {
 	cfg := &tls.Config{Certificates: []tls.Certificate{ours.issue(t, time.Now().Add(time.Hour), "127.0.0.1")}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ours.pool}
 	s := startTLS(t, cfg, nil)
 	with := newClient(t, Config{Policy: Policy{Class: Loopback}, RootCAs: ours.pool, Certificates: []tls.Certificate{ours.issue(t, time.Now().Add(time.Hour), "me")}})
-	if _, err := with.Get(t.Context(), "metadata", s.URL, nil); err != nil {
+	if _, err := with.Get(t.Context(), Request{Leg: "metadata", URL: s.URL}); err != nil {
 		t.Error(err)
 	}
 	without := newClient(t, Config{Policy: Policy{Class: Loopback}, RootCAs: ours.pool})
 	for range 100 {
-		_, err := without.Get(t.Context(), "metadata", s.URL, nil)
+		_, err := without.Get(t.Context(), Request{Leg: "metadata", URL: s.URL})
 		f := faultOf(t, err)
 		if !f.Temporary && f.Unsent && strings.Contains(f.Hint, "--client-cert") {
 			return
@@ -704,7 +708,7 @@ func TestHTTPVersions(t *testing.T) {
 		{"HTTP/2 switched off the new way", "HTTP/1.1", &http.Client{Transport: &http.Transport{Protocols: only1}}},
 	} {
 		c := newClient(t, Config{Policy: Policy{Class: Loopback}, RootCAs: ours.pool, HTTPClient: k.client})
-		if _, err := c.Get(t.Context(), "metadata", s.URL, nil); err != nil || version.Load() != k.want {
+		if _, err := c.Get(t.Context(), Request{Leg: "metadata", URL: s.URL}); err != nil || version.Load() != k.want {
 			t.Errorf("%s: %v over %v, want %s", k.why, err, version.Load(), k.want)
 		}
 	}
@@ -722,11 +726,11 @@ func TestForeignRoundTripper(t *testing.T) {
 		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("{}"))}, nil
 	})
 	c := newClient(t, Config{HTTPClient: &http.Client{Transport: rt}})
-	if _, err := c.Get(t.Context(), "metadata", "https://as.example/a", nil); err != nil {
+	if _, err := c.Get(t.Context(), Request{Leg: "metadata", URL: "https://as.example/a"}); err != nil {
 		t.Error(err)
 	}
 	for _, target := range []string{"http://as.example/", "https://10.0.0.1/", "https://127.0.0.1/", "https://localhost/", "https://169.254.169.254/", "https://2130706433/", "https://vault.internal/", "https://u@as.example/"} {
-		_, err := c.Get(t.Context(), "metadata", target, nil)
+		_, err := c.Get(t.Context(), Request{Leg: "metadata", URL: target})
 		if f := faultOf(t, err); f.Temporary || !f.Unsent {
 			t.Errorf("%s: %+v", target, f)
 		}
@@ -766,7 +770,7 @@ func TestCallersTransport(t *testing.T) {
 	resolve(t, map[string][][]string{"as.example": {{"127.0.0.1"}}})
 	theirs := &http.Transport{}
 	c := newClient(t, Config{Policy: Policy{AllowInsecureHTTP: true}, HTTPClient: &http.Client{Transport: theirs}, RootCAs: x509.NewCertPool()})
-	_, err := c.Get(t.Context(), "metadata", "http://as.example:"+internal.port()+"/", nil)
+	_, err := c.Get(t.Context(), Request{Leg: "metadata", URL: "http://as.example:" + internal.port() + "/"})
 	if f := faultOf(t, err); f.Temporary || internal.connects.Load() != 0 {
 		t.Errorf("the fault is %+v", f)
 	}
@@ -785,9 +789,9 @@ func TestTransportThatDialsByItself(t *testing.T) {
 		return (&net.Dialer{}).DialContext(ctx, network, s.Listener.Addr().String())
 	}}
 	c := newClient(t, Config{Policy: Policy{AllowInsecureHTTP: true}, HTTPClient: &http.Client{Transport: theirs}})
-	a, err := c.Get(t.Context(), "metadata", "http://as.example/", nil)
+	a, err := c.Get(t.Context(), Request{Leg: "metadata", URL: "http://as.example/"})
 	body(t, a, err)
-	if _, err := c.Get(t.Context(), "metadata", "http://127.0.0.1:"+s.port()+"/", nil); !faultOf(t, err).Unsent {
+	if _, err := c.Get(t.Context(), Request{Leg: "metadata", URL: "http://127.0.0.1:" + s.port() + "/"}); !faultOf(t, err).Unsent {
 		t.Errorf("a loopback address was asked: %v", err)
 	}
 	if len(dialled) != 1 || dialled[0] != "as.example:80" {
@@ -850,7 +854,7 @@ func TestCorporateProxy(t *testing.T) {
 	} {
 		before := len(p.requests())
 		c := newClient(t, Config{HTTPClient: &http.Client{Transport: &http.Transport{Proxy: setting}}, RootCAs: ours.pool})
-		a, err := c.Get(t.Context(), "metadata", "https://as.example/x", nil)
+		a, err := c.Get(t.Context(), Request{Leg: "metadata", URL: "https://as.example/x"})
 		if err != nil || string(a.Body) != "{}" {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -869,7 +873,7 @@ func TestProxyIsNotAskedForPrivateAddresses(t *testing.T) {
 	}
 	c := newClient(t, Config{Policy: Policy{AllowInsecureHTTP: true}, HTTPClient: &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(u)}}})
 	for _, target := range []string{"https://10.0.0.5/token", "http://10.0.0.5/token", "https://169.254.169.254/", "http://metadata.google.internal/", "https://localhost/", "https://vault.internal/", "https://127.1/", p.URL + "/"} {
-		if _, err := c.Get(t.Context(), "metadata", target, nil); !faultOf(t, err).Unsent {
+		if _, err := c.Get(t.Context(), Request{Leg: "metadata", URL: target}); !faultOf(t, err).Unsent {
 			t.Errorf("%s: %v", target, err)
 		}
 	}
@@ -893,11 +897,11 @@ func TestHostsWithoutProxyAreChecked(t *testing.T) {
 		}
 		return u, nil
 	}}}})
-	if a, err := c.Get(t.Context(), "metadata", "http://as.example/", nil); body(t, a, err) != `{"by":"proxy"}` {
+	if a, err := c.Get(t.Context(), Request{Leg: "metadata", URL: "http://as.example/"}); body(t, a, err) != `{"by":"proxy"}` {
 		t.Error("the proxy was not asked")
 	}
 	for _, port := range []string{internal.port(), p.port()} {
-		if _, err := c.Get(t.Context(), "metadata", "http://direct.example:"+port+"/", nil); !faultOf(t, err).Unsent {
+		if _, err := c.Get(t.Context(), Request{Leg: "metadata", URL: "http://direct.example:" + port + "/"}); !faultOf(t, err).Unsent {
 			t.Errorf("%v", err)
 		}
 	}
@@ -912,7 +916,7 @@ func TestProxyOutOfReach(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := newClient(t, Config{HTTPClient: &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(u)}}})
-	_, err = c.PostForm(t.Context(), "token", "https://as.example/token", nil, nil)
+	_, err = c.PostForm(t.Context(), Request{Leg: "token", URL: "https://as.example/token"}, nil)
 	if f := faultOf(t, err); !f.Temporary || !f.Unsent || !strings.Contains(f.Message, "proxy") {
 		t.Errorf("the fault is %+v", f)
 	}
@@ -950,7 +954,7 @@ func proxyChild() {
 	if err != nil {
 		panic(err)
 	}
-	a, err := c.Get(context.Background(), "metadata", os.Getenv(child), nil)
+	a, err := c.Get(context.Background(), Request{Leg: "metadata", URL: os.Getenv(child)})
 	var f *wire.Fault
 	switch {
 	case err == nil:
@@ -1015,7 +1019,7 @@ func TestFaultsSayWhatHappened(t *testing.T) {
 			Policy: Policy{Class: Loopback, AllowInsecureHTTP: true}, Trace: func(_ context.Context, e Exchange) { heard = append(heard, e) },
 			HTTPClient: &http.Client{Timeout: limit},
 		})
-		_, err := c.PostForm(t.Context(), "token", k.target+"?code=SECRET", url.Values{"refresh_token": {"SECRET"}}, nil)
+		_, err := c.PostForm(t.Context(), Request{Leg: "token", URL: k.target + "?code=SECRET"}, url.Values{"refresh_token": {"SECRET"}})
 		if err == nil {
 			t.Errorf("%s: %s answered", k.why, k.target)
 			continue
@@ -1047,7 +1051,7 @@ func TestTraceHearsEveryHop(t *testing.T) {
 			t.Errorf("no time in %+v", e)
 		}
 	}})
-	if _, err := c.Get(t.Context(), "metadata", s.URL+"/a?token=SECRET", nil); err != nil {
+	if _, err := c.Get(t.Context(), Request{Leg: "metadata", URL: s.URL + "/a?token=SECRET"}); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"metadata GET " + s.URL + "/a 302 <nil>", "metadata GET " + s.URL + "/b 200 <nil>"}
@@ -1063,7 +1067,7 @@ func TestCancelledRequestIsNoFaultOfTheServer(t *testing.T) {
 	t.Cleanup(func() { close(release) })
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-arrived; cancel() }()
-	_, err := newClient(t, Config{Policy: Policy{Class: Loopback}}).Get(ctx, "metadata", s.URL, nil)
+	_, err := newClient(t, Config{Policy: Policy{Class: Loopback}}).Get(ctx, Request{Leg: "metadata", URL: s.URL})
 	if f := faultOf(t, err); !errors.Is(err, context.Canceled) || f.Temporary {
 		t.Errorf("the fault is %+v", f)
 	}
@@ -1097,9 +1101,12 @@ func TestTimeLimits(t *testing.T) {
 				send func() error
 				want time.Duration
 			}{
-				{"get", func() error { _, err := c.Get(t.Context(), "metadata", "https://as.example/a", nil); return err }, k.get},
+				{"get", func() error {
+					_, err := c.Get(t.Context(), Request{Leg: "metadata", URL: "https://as.example/a"})
+					return err
+				}, k.get},
 				{"post", func() error {
-					_, err := c.PostForm(t.Context(), "token", "https://as.example/a", nil, nil)
+					_, err := c.PostForm(t.Context(), Request{Leg: "token", URL: "https://as.example/a"}, nil)
 					return err
 				}, k.post},
 			} {
@@ -1121,7 +1128,7 @@ func TestManyAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 16 {
 		wg.Go(func() {
-			if _, err := c.PostForm(t.Context(), "token", s.URL, url.Values{"a": {"b"}}, extra); err != nil {
+			if _, err := c.PostForm(t.Context(), Request{Leg: "token", URL: s.URL, Header: extra}, url.Values{"a": {"b"}}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -1148,14 +1155,16 @@ func TestTheDefaultTransportIsChecked(t *testing.T) {
 				t.Error("a loopback address was connected to for a public server")
 			}
 			local := newClient(t, Config{Policy: Policy{Class: Loopback}, HTTPClient: &http.Client{Transport: tr}})
-			a, err := local.Get(t.Context(), "metadata", "http://127.0.0.1:"+s.port()+"/", nil)
+			a, err := local.Get(t.Context(), Request{Leg: "metadata", URL: "http://127.0.0.1:" + s.port() + "/"})
 			body(t, a, err)
 		})
 	}
 }
 
-// TestFieldCompressedDocuments: a server compresses whatever it can.
-func TestFieldCompressedDocuments(t *testing.T) {
+// TestCompressedDocuments: a server compresses whatever it can.
+//
+// It has a row in docs/compatibility.md.
+func TestCompressedDocuments(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
@@ -1168,7 +1177,7 @@ func TestFieldCompressedDocuments(t *testing.T) {
 		_ = z.Close()
 	}))
 	defer srv.Close()
-	a, err := newClient(t, Config{Policy: Policy{Class: Loopback}}).Get(t.Context(), "server-metadata", srv.URL, nil)
+	a, err := newClient(t, Config{Policy: Policy{Class: Loopback}}).Get(t.Context(), Request{Leg: "server-metadata", URL: srv.URL})
 	if err != nil || string(a.Body) != `{"issuer":"x"}` || a.ContentType != "application/json" {
 		t.Errorf("%+v, %v", a, err)
 	}

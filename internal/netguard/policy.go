@@ -1,5 +1,5 @@
 // Package netguard makes the requests of the protocol and decides which URLs and addresses may be
-// asked.
+// requested.
 package netguard
 
 import (
@@ -24,7 +24,7 @@ const (
 	Private
 	// Loopback addresses belong to this machine.
 	Loopback
-	// forbidden addresses are never asked: link-local, multicast, cloud metadata, reserved.
+	// forbidden addresses are never requested: link-local, multicast, cloud metadata, reserved.
 	forbidden
 )
 
@@ -34,7 +34,7 @@ func (c Class) String() string {
 }
 
 // ClassOf returns the class of the URL that a person typed. A name is public unless it is localhost:
-// what a name resolves to must not widen what its server may name.
+// the address that a name resolves to must not extend what its server may refer to.
 func ClassOf(u *url.URL) Class {
 	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
 	if isLocalhost(host) {
@@ -68,7 +68,7 @@ func hasSuffix(s string, suffixes ...string) bool {
 	return false
 }
 
-// Policy decides which addresses may be asked.
+// Policy decides which addresses may be requested.
 type Policy struct {
 	// Class of the URL that the person typed: addresses of this class are allowed besides public ones.
 	Class Class
@@ -80,7 +80,7 @@ type Policy struct {
 
 const maxURL = 8192
 
-// CheckURL reports why a URL must not be asked: it is neither https nor http on a loopback host, it has
+// CheckURL reports why a URL must not be requested: it is neither https nor http on a loopback host, it has
 // user information, a fragment or a zone, its host is not ASCII, or its address is not allowed.
 func (p Policy) CheckURL(u *url.URL) error {
 	if u == nil || u.Host == "" || u.Opaque != "" {
@@ -101,7 +101,7 @@ func (p Policy) CheckURL(u *url.URL) error {
 	for i := range len(host) {
 		c := host[i]
 		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte(".-_:", c) >= 0) {
-			return errors.New("its host has characters that no host name has")
+			return errors.New("its host has characters that a host name cannot have")
 		}
 	}
 	if port := u.Port(); port != "" {
@@ -141,7 +141,7 @@ func (p Policy) checkHost(host string) error {
 		// Some resolvers take 2130706433, 0x7f.1 and 127.1 for addresses.
 		return errors.New("its host is an address in an unusual notation")
 	case p.Class == Public && isIntranet(name):
-		// The dialler would see its address, but behind a proxy nobody of ours does.
+		// Our dialler would see its address, but a proxy dials by itself.
 		return p.allow(Private, host)
 	}
 	return nil
@@ -156,7 +156,7 @@ func numeric(name string) bool {
 func (p Policy) allow(c Class, what string) error {
 	switch {
 	case c == forbidden:
-		return fmt.Errorf("%s is an address that is never asked (link-local, cloud metadata or reserved)", what)
+		return fmt.Errorf("%s is an address that is never requested (link-local, cloud metadata or reserved)", what)
 	case c == Public || c == p.Class || p.AllowPrivateNetwork:
 		return nil
 	}
@@ -175,7 +175,7 @@ func (p Policy) Control(_, address string, _ syscall.RawConn) error {
 	return nil
 }
 
-// refused marks errors of the guard itself: they do not pass with time.
+// refused marks errors of the guard itself, which are permanent.
 type refused struct{ err error }
 
 func (e *refused) Error() string { return "refused: " + e.err.Error() }
@@ -199,12 +199,12 @@ var blocks = func() []block {
 	add(Loopback, "127.0.0.0/8", "::1/128")
 	add(Private, "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 	add(forbidden, "0.0.0.0/8", "169.254.0.0/16", "192.0.0.0/24", "192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
-		"192.88.99.0/24", "224.0.0.0/4", "240.0.0.0/4", "::/128", "fe80::/10", "fec0::/10", "ff00::/8", "100::/64", "2001:db8::/32", "2001::/23", "3fff::/20", "5f00::/16")
+		"192.88.99.0/24", "224.0.0.0/4", "240.0.0.0/4", "::/128", "fe80::/10", "fec0::/10", "ff00::/8", "100::/64", "100:0:0:1::/64", "2001:db8::/32", "2001::/23", "3fff::/20", "5f00::/16")
 	return out
 }()
 
 // classify returns the class of an address. An IPv4-mapped one is of the IPv4 address's class; one that
-// carries a non-public IPv4 address in another way is forbidden: nothing honest is at the end of it.
+// carries a non-public IPv4 address in another way is forbidden, because it has no legitimate use.
 func classify(a netip.Addr) Class {
 	if !a.IsValid() || a.Zone() != "" {
 		return forbidden

@@ -54,7 +54,8 @@ var addresses = []struct {
 	{"with a zone", forbidden, []string{"fe80::1%eth0", "::1%lo", "2606:4700::1%eth0", "::ffff:127.0.0.1%lo"}},
 }
 
-func TestFieldAddressesOfEveryKind(t *testing.T) {
+// It has a row in docs/compatibility.md.
+func TestAddressesOfEveryKind(t *testing.T) {
 	for _, k := range addresses {
 		for _, s := range k.list {
 			if got := classify(netip.MustParseAddr(s)); got != k.class {

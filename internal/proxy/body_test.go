@@ -5,12 +5,19 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 )
 
 // TestABodyOutlivesItsCall: a transport may read the body after the response is there.
 func TestABodyOutlivesItsCall(t *testing.T) {
 	t.Parallel()
+	for name, size := range map[string]int{"in one piece": 1, "in several": 5 * chunkSize} {
+		t.Run(name, func(t *testing.T) { bodyOutlives(t, strings.Repeat("the name that must survive", size/20+1)) })
+	}
+}
+
+func bodyOutlives(t *testing.T, survives string) {
 	late := make(chan io.ReadCloser, 1)
 	o := Options{URL: "http://server.example/mcp", HTTP: doer(func(r *http.Request) (*http.Response, error) {
 		w := httptest.NewRecorder()
@@ -25,15 +32,15 @@ func TestABodyOutlivesItsCall(t *testing.T) {
 		return w.Result(), nil
 	})}
 	h := start(t, o)
-	h.send(toolCall(5, "the name that must survive"))
+	h.send(toolCall(5, survives))
 	h.expect(result([]byte("5"), "x"))
 	body := <-late
 	for i := range 20 { // whatever was freed would be used now
-		h.send(toolCall(5, fmt.Sprint("another", i)))
+		h.send(toolCall(5, strings.Repeat(fmt.Sprint("another", i), len(survives)/10)))
 		h.expect(result([]byte("5"), "x"))
 	}
 	p, err := io.ReadAll(body)
-	if err != nil || string(p) != toolCall(5, "the name that must survive") {
+	if err != nil || string(p) != toolCall(5, survives) {
 		t.Errorf("%q, %v", p, err)
 	}
 	_ = body.Close()

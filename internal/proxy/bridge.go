@@ -18,7 +18,7 @@ const (
 
 var errEnded = errors.New("the bridge has ended")
 
-// bridge is one [Run]: its parts, and what starts and ends them. It holds no state of its own.
+// bridge is one [Run]. It makes, starts and ends the parts, and holds no state of its own.
 type bridge struct {
 	options Options
 	log     *slog.Logger
@@ -36,7 +36,7 @@ type bridge struct {
 }
 
 // Run bridges in and out until in ends, ctx ends, or it cannot go on; the first two are no error.
-// It ends within a second. It does not close in: a Read under way is left behind.
+// It ends within a second. It does not close in, and does not wait for a Read of it to return.
 func Run(ctx context.Context, in io.Reader, out io.Writer, o *Options) error {
 	b, err := newBridge(ctx, in, out, o)
 	if err != nil {
@@ -138,7 +138,7 @@ func (b *bridge) work(ctx context.Context, read <-chan error) error {
 	}
 }
 
-// drain waits a short time for what is in flight to end.
+// drain waits a short time for the calls in flight to end.
 func (b *bridge) drain(ctx context.Context) {
 	idle := b.queue.finish()
 	t := time.NewTimer(b.options.Grace)

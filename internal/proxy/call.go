@@ -11,7 +11,7 @@ type outgoing struct {
 	version string   // the revision that the message itself names: one without sessions
 }
 
-// call is what one POST carries for the host: a request, a notification, a response, or a batch.
+// call is a message of the host's that one POST carries: a request, a notification, a response, or a batch.
 type call struct {
 	outgoing
 	method  string // "" for a response or a batch

@@ -14,7 +14,7 @@ import (
 // maxSubscriptions is how many subscriptions are kept for a new session.
 const maxSubscriptions = 4096
 
-// session is what later requests of a connection carry. It does not change.
+// session holds the values that later requests of a connection carry. It does not change.
 type session struct {
 	id      string
 	version string
@@ -23,7 +23,7 @@ type session struct {
 	end     context.CancelFunc
 }
 
-// close ends what belongs to a session that is not used any more.
+// close frees a session that is not used any more.
 func (s *session) close() {
 	s.end()
 	if s.sse != nil {
@@ -50,8 +50,8 @@ func (s *sseConn) dead() bool {
 	}
 }
 
-// connection holds what the host and the server agreed on: the session, the revision, and what the host said, which
-// a new session needs again. It sends nothing.
+// connection is the state that host and server share: the session, the revision, and the host's messages that a new
+// session needs again. It sends nothing.
 type connection struct {
 	ctx     context.Context // ends with the bridge
 	session atomic.Pointer[session]
@@ -59,7 +59,7 @@ type connection struct {
 	revision atomic.Pointer[string]
 
 	mu   sync.Mutex
-	said hostState
+	host hostState
 }
 
 func newConnection(ctx context.Context) *connection {
@@ -91,7 +91,7 @@ func (n *connection) versionOf(e *element) string {
 	return ""
 }
 
-// hostState is what the host told the server.
+// hostState holds the host's messages that a new session needs, and the answer to the first of them.
 type hostState struct {
 	initialize   *message
 	version      string // of the answer to initialize
@@ -120,7 +120,7 @@ func retain(m *message) *message {
 func (n *connection) release() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.said.free()
+	n.host.free()
 }
 
 // reset is called before an initialize of the host's is sent. It returns the session before, nil if there was none.
@@ -145,15 +145,15 @@ func (n *connection) begin(c *call, answer *message) {
 		return
 	}
 	n.mu.Lock()
-	n.said.free()
-	n.said = hostState{initialize: retain(c.msg), version: agreed.version, capabilities: agreed.capabilities}
+	n.host.free()
+	n.host = hostState{initialize: retain(c.msg), version: agreed.version, capabilities: agreed.capabilities}
 	n.mu.Unlock()
 	old := n.session.Load()
 	n.session.Store(n.newSession(c.sessionID, agreed.version, old.sse))
 	old.end()
 }
 
-// agreement is what the answer to initialize settles.
+// agreement is the content of the answer to initialize that a new session must repeat.
 type agreement struct {
 	version      string
 	capabilities []byte
@@ -181,7 +181,7 @@ func keeps(method string) bool {
 func (n *connection) keep(e *entry) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	h := &n.said
+	h := &n.host
 	switch e.method {
 	case "logging/setLevel":
 		h.level.free()
@@ -204,11 +204,11 @@ func (n *connection) keep(e *entry) {
 func (n *connection) initialized(m *message) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.said.initialized.free()
-	n.said.initialized = retain(m)
+	n.host.initialized.free()
+	n.host.initialized = retain(m)
 }
 
-// transcript is what the host said, to begin a new session with. It is freed by its user.
+// transcript is a copy of hostState, to begin a new session with. Its user frees it.
 type transcript struct {
 	agreement
 	initialize  *message
@@ -220,7 +220,7 @@ type transcript struct {
 func (n *connection) transcript() *transcript {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	h := &n.said
+	h := &n.host
 	if h.initialize == nil {
 		return nil
 	}
@@ -248,7 +248,7 @@ func (t *transcript) free() {
 // begun.
 func (n *connection) opensAddresses() bool {
 	n.mu.Lock()
-	m, begun := n.said.initialize, n.said.initialized != nil
+	m, begun := n.host.initialize, n.host.initialized != nil
 	if m != nil {
 		retain(m)
 	}

@@ -22,9 +22,9 @@ type delivery struct {
 	unexpected, dropped, invalid repeated
 }
 
-// pour delivers what a stream brings until it ends. c is the call that it answers, nil for none. Once that has its
-// answer, the stream has a little time left.
-func (d *delivery) pour(ev *events, c *call) error {
+// stream delivers the messages of a stream until it ends. c is the call that it answers, nil for none. Once the call
+// has its answer, the stream may linger.
+func (d *delivery) stream(ev *events, c *call) error {
 	lingers := false
 	for {
 		m := d.mem.message()

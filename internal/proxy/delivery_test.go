@@ -325,3 +325,31 @@ func TestABatchOfTheServerIsSplitWhereTheRevisionHasNone(t *testing.T) {
 	h.expect(`{"jsonrpc":"2.0","method":"n"}`)
 	h.expect(result([]byte("5"), "x"))
 }
+
+// TestABatchOfTheServerThatIsNotInOrder is not passed on as a whole.
+func TestABatchOfTheServerThatIsNotInOrder(t *testing.T) {
+	t.Parallel()
+	s := newMCP(t, batches)
+	reply := ""
+	s.post = func(w http.ResponseWriter, _ *http.Request, m rpc) bool {
+		if m.Method == "ping" || m.Method == "tools/list" {
+			answer(w, reply)
+			return true
+		}
+		return false
+	}
+	h := start(t, Options{URL: s.URL})
+	h.open(batches)
+	one := `{"jsonrpc":"2.0","id":5,"result":{}}`
+	reply = "[" + one + `,{"jsonrpc":"2.0","id":5,"result":{"again":1}}]`
+	h.send(`{"jsonrpc":"2.0","id":5,"method":"ping"}`)
+	h.expect(one)
+	h.close()
+	h.nothing()
+	// A batch does not show what is hidden.
+	h = start(t, Options{URL: s.URL, IgnoreTools: []string{"hidden"}})
+	h.open(batches)
+	reply = `[{"jsonrpc":"2.0","id":6,"result":{"tools":[{"name":"hidden"},{"name":"x"}]}}]`
+	h.send(`{"jsonrpc":"2.0","id":6,"method":"tools/list"}`)
+	h.expect(`{"jsonrpc":"2.0","id":6,"result":{"tools":[{"name":"x"}]}}`)
+}

@@ -14,8 +14,8 @@ type questions struct {
 	out  *output
 
 	mu sync.Mutex
-	// asked has the ids of all that were asked. One that waits for no answer any more is nil: what comes late is
-	// not the server's.
+	// asked has the ids of all questions. The channel is nil once nothing waits for the answer: one that comes
+	// late must not reach the server either.
 	asked map[string]chan<- []byte
 }
 
@@ -23,7 +23,7 @@ type questions struct {
 type questionsKey struct{}
 
 // AskHost asks the person to open an address, by way of the host (URL mode elicitation, MCP 2025-11-25). ctx is that
-// of [Options.Login] or comes from it. It returns what the person did, accept, decline or cancel; ok is false if
+// of [Options.Login] or derived from it. It returns the person's action, accept, decline or cancel; ok is false if
 // the host cannot be asked: it has not declared that it can, or there is no session yet. done tells the host that
 // the purpose of the address is fulfilled.
 func AskHost(ctx context.Context, message, address string) (action string, done func(), ok bool) {

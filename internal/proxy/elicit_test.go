@@ -113,3 +113,26 @@ func TestALoginThatIsFasterThanTheHost(t *testing.T) {
 		h.nothing()
 	})
 }
+
+// TestAHostIsNotAskedBeforeItsSession: it may not take requests before it sent notifications/initialized.
+func TestAHostIsNotAskedBeforeItsSession(t *testing.T) {
+	t.Parallel()
+	f := &far{loggedIn: true}
+	o := Options{HTTP: f, Login: func(ctx context.Context, _ error) error {
+		if _, _, ok := AskHost(ctx, "m", "https://as.example/authorize"); ok {
+			t.Error("the host was asked")
+		}
+		f.login(true)
+		return nil
+	}}
+	bubble(t, o, func(t *testing.T, h *host) {
+		h.send(strings.Replace(fmt.Sprintf(initRequest, old), `"capabilities":{}`, `"capabilities":{"elicitation":{"url":{}}}`, 1))
+		h.expect(fmt.Sprintf(initAnswer, old))
+		f.login(false)
+		h.send(initNotified)
+		synctest.Wait()
+		h.nothing()
+		h.send(`{"jsonrpc":"2.0","id":7,"method":"ping"}`)
+		h.expect(`{"jsonrpc":"2.0","id":7,"result":{}}`)
+	})
+}

@@ -2,7 +2,7 @@ package proxy
 
 import "unicode/utf8"
 
-// scanState is what the scanner expects next.
+// scanState is the state of the scanner between two bytes.
 type scanState uint8
 
 const (

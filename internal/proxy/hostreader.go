@@ -102,7 +102,7 @@ func (h *hostReader) newCall(m *message, e *element) *call {
 	return c
 }
 
-// reply sends a response past the queue: the server may hold up what is in the queue until it has this.
+// reply sends a response past the queue: the server may need it before it answers the calls in the queue.
 func (h *hostReader) reply(c *call) error {
 	select {
 	case h.replies <- struct{}{}:

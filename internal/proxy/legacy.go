@@ -64,7 +64,7 @@ func (l *legacy) dial(ctx context.Context) (*sseConn, error) {
 			close(conn.done)
 		})
 	}
-	l.tasks.start("reading the server's stream", func() { closed(l.delivery.pour(ev, nil)) }, closed)
+	l.tasks.start("reading the server's stream", func() { closed(l.delivery.stream(ev, nil)) }, closed)
 	return conn, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -241,4 +242,25 @@ func TestAStreamThatIsNotHTTPAndSSE(t *testing.T) {
 		h.send(fmt.Sprintf(initRequest, old))
 		h.refused("0", "http_error")
 	})
+}
+
+func TestSameOrigin(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		a, b string
+		want bool
+	}{
+		{"https://h.example/a", "HTTPS://H.EXAMPLE:443/b?c", true},
+		{"http://h.example", "http://h.example:80", true},
+		{"http://[::1]:8080/a", "http://[::1]:8080/b", true},
+		{"http://h.example:443", "https://h.example", false},
+		{"https://h.example", "https://h.example:8443", false},
+		{"https://h.example", "https://a.h.example", false},
+	} {
+		a, errA := url.Parse(c.a)
+		b, errB := url.Parse(c.b)
+		if errA != nil || errB != nil || sameOrigin(a, b) != c.want || sameOrigin(b, a) != c.want {
+			t.Errorf("%s and %s: want %t", c.a, c.b, c.want)
+		}
+	}
 }

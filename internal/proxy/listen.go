@@ -114,12 +114,12 @@ func (l *listener) attempt(resp *http.Response, err error) (wait time.Duration, 
 	return wait, true
 }
 
-// read delivers what a stream brings, and returns how long to wait before the next.
+// read delivers the messages of a stream, and returns how long to wait before the next stream.
 func (l *listener) read(resp *http.Response) time.Duration {
 	l.opened = true
 	ev := newEvents(resp.Body, make([]byte, chunkSize))
 	ev.id, ev.nextID = l.last, l.last
-	err := l.delivery.pour(ev, nil)
+	err := l.delivery.stream(ev, nil)
 	if l.last = ev.id; !fitsHeader(l.last) {
 		l.last = ""
 	}

@@ -59,6 +59,11 @@ func TestAServerThatWantsNoPause(t *testing.T) {
 			if n := len(s.requests("initialize")); n < 2 || n > most {
 				t.Errorf("%d sessions in a second", n)
 			}
+			// The pauses get longer.
+			time.Sleep(5 * time.Minute)
+			if n := len(s.requests("initialize")); n > 2*most {
+				t.Errorf("%d sessions in five minutes", n)
+			}
 		})
 	})
 }

@@ -215,3 +215,22 @@ func TestAServerThatIsNeverContent(t *testing.T) {
 		}
 	})
 }
+
+// TestALoginThatFailedForNow is not repeated by the bridge: a person was asked for it.
+func TestALoginThatFailedForNow(t *testing.T) {
+	t.Parallel()
+	f := &far{loggedIn: true}
+	logins := 0
+	o := Options{HTTP: f, Login: func(context.Context, error) error { logins++; return errLater }}
+	bubble(t, o, func(t *testing.T, h *host) {
+		h.open(old)
+		synctest.Wait()
+		f.login(false)
+		began := time.Now()
+		h.send(toolCall(5, "x"))
+		h.refused("5", "temporary")
+		if d := time.Since(began); d != 0 || logins != 1 {
+			t.Errorf("%d logins, after %v", logins, d)
+		}
+	})
+}

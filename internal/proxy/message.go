@@ -139,7 +139,7 @@ func (m *message) end() error {
 	return m.finish()
 }
 
-// spool moves what is in memory to the file.
+// spool moves the chunks in memory to the file.
 func (m *message) spool() {
 	if m.broken == nil && m.file == nil {
 		f, err := os.CreateTemp(m.b.dir, "mcpoauth-*") // 0600

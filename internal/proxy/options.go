@@ -12,7 +12,7 @@
 //	hostreader.go  takes the host's messages, refuses wrong ones
 //	sender.go      delivers one call: sends it, reads the response
 //	stream.go      an answer that is a stream, and its resumption
-//	retry.go       what follows a failed attempt
+//	retry.go       decides after a failed attempt
 //	login.go       one login for all calls that need it
 //	elicit.go      the bridge's own questions to the host
 //	listen.go      the stream on which the server speaks by itself
@@ -22,11 +22,11 @@
 //	delivery.go    passes the server's messages to the host
 //	linger.go      ends streams that go on after their answer
 //	queue.go       order, limits, and one answer for each request
-//	call.go        what is queued
+//	call.go        the calls in the queue
 //	remote.go      HTTP requests to the server
 //	tools.go       hidden tools, headers that repeat arguments
 //	schema.go      the annotations that ask for such headers
-//	connection.go  what host and server agreed on
+//	connection.go  the state that host and server share
 //	output.go      writes to the host
 //	wording.go     the errors that the host gets
 //	fault.go       why an attempt failed
@@ -59,7 +59,7 @@ type Doer interface {
 	Do(*http.Request) (*http.Response, error)
 }
 
-// Kind says how a failure to send a request is handled.
+// Kind is the class of a failure to send a request. The bridge handles each in its own way.
 type Kind int
 
 const (
@@ -84,7 +84,7 @@ type Failure struct {
 	RetryAfter time.Duration
 }
 
-// Mode says which transports are tried.
+// Mode is which transports are tried, in which order.
 type Mode int
 
 const (
@@ -108,9 +108,9 @@ type Options struct {
 	// Login is called when a request of the host's fails for want of a login, with that failure; one call
 	// at a time. Its context ends with the bridge. Nil: the host is told to log in.
 	Login func(ctx context.Context, cause error) error
-	// Classify says what an error of HTTP or Login means. Nil: everything is a fault of the network.
+	// Classify returns the class of an error of HTTP or Login. Nil makes each a fault of the network.
 	Classify func(error) Failure
-	// LoginCommand is what the host is told to have its user run, such as "mcpoauth login https://…".
+	// LoginCommand is the command that the host tells its user to run, such as "mcpoauth login https://…".
 	LoginCommand string
 	// LoginWait is how long a request waits for a login before it is answered with an error while the
 	// login goes on, because hosts have a time limit of their own. 0 is 25 s.
@@ -121,7 +121,7 @@ type Options struct {
 	Header http.Header
 	// IgnoreTools are the names of tools to hide from the host; * stands for any text. Case is ignored.
 	IgnoreTools []string
-	// Mode says which transports are tried.
+	// Mode is which transports are tried. The zero value is HTTPFirst.
 	Mode Mode
 	// MaxMessage is the largest message in bytes. 0 is 64 MiB.
 	MaxMessage int64
@@ -140,7 +140,7 @@ type Options struct {
 	Patience time.Duration
 	// Grace is how long requests in flight may go on when the input ends. 0 is half a second.
 	Grace time.Duration
-	// Logger gets warnings and what else happens to the connection. Nil discards it.
+	// Logger gets warnings and the events of the connection. Nil discards them.
 	Logger *slog.Logger
 }
 

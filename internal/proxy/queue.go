@@ -25,7 +25,7 @@ type queue struct {
 
 	mu       sync.Mutex
 	space    sync.Cond         // on mu: the queue got shorter, or it is closed
-	pending  map[string]*entry // by entry.key: what has no answer yet
+	pending  map[string]*entry // the requests without an answer, by entry.key
 	waiting  []*call           // for a place in flight
 	inFlight int
 	barrier  bool    // a session begins: everything waits for it
@@ -56,7 +56,7 @@ func (q *queue) register(e *entry) bool {
 	return true
 }
 
-// admit queues a call and starts what can be started. It blocks while the queue is full.
+// admit queues a call and starts the calls for which there is a place. It blocks while the queue is full.
 func (q *queue) admit(c *call) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -275,3 +275,158 @@ func TestCancellingClosesTheStream(t *testing.T) {
 		t.Error("the server was told in words too")
 	}
 }
+
+// testQueue is a queue whose calls go nowhere.
+func testQueue() *queue {
+	q := newQueue(1, &tasks{})
+	q.serve, q.full = func(*call) {}, func() {}
+	return q
+}
+
+func testCall(method string, ids ...string) *call {
+	m := (&budget{maxMessage: 1 << 20, spoolAbove: 1 << 20, memory: 1 << 20}).message()
+	c := &call{outgoing: outgoing{msg: m}, method: method, done: make(chan struct{}), cancel: func() {}}
+	for _, id := range ids {
+		c.entries = append(c.entries, &entry{call: c, raw: []byte(id), method: method})
+	}
+	return c
+}
+
+// register registers the entries of a call.
+func (c *call) register(t *testing.T, q *queue) {
+	t.Helper()
+	all := c.entries
+	c.entries = nil
+	for _, e := range all {
+		if !q.register(e) {
+			t.Fatalf("the id %s is in use", e.raw)
+		}
+	}
+}
+
+func cancelled(t *testing.T, id string) *call {
+	m := (&budget{maxMessage: 1 << 20, spoolAbove: 1 << 20, memory: 1 << 20}).messageOf([]byte(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":` + id + `}}`))
+	if err := m.end(); err != nil {
+		t.Fatal(err)
+	}
+	return &call{outgoing: outgoing{msg: m, elem: &m.top}}
+}
+
+// TestALaterCallKeepsItsAnswer: an id that was cancelled may be in use again when its first call ends.
+func TestALaterCallKeepsItsAnswer(t *testing.T) {
+	t.Parallel()
+	q := testQueue()
+	first, second := testCall("initialize", "5"), testCall("ping", "5")
+	first.register(t, q)
+	if q.cancel(cancelled(t, "5")) {
+		t.Error("the server is told of what it never got")
+	}
+	second.register(t, q)
+	if got := q.takeAll(first); len(got) != 0 {
+		t.Error("the first call took the answer of the second")
+	}
+	if e := q.take(idKey([]byte("5"))); e == nil || e.call != second {
+		t.Error("the second call has lost its answer")
+	}
+}
+
+// TestCancellingOneOfABatch leaves the others alone.
+func TestCancellingOneOfABatch(t *testing.T) {
+	t.Parallel()
+	q := testQueue()
+	c := testCall("", "1", "2")
+	c.cancel = func() { t.Error("the batch was cancelled") }
+	c.register(t, q)
+	if !q.cancel(cancelled(t, "1")) || q.wasCancelled(c) {
+		t.Error("it is the server that has to know which")
+	}
+	if len(q.takeAll(c)) != 2 {
+		t.Error("a request has lost its answer")
+	}
+}
+
+// TestABatchIsTakenAsAWhole, or not at all.
+func TestABatchIsTakenAsAWhole(t *testing.T) {
+	t.Parallel()
+	q := testQueue()
+	testCall("ping", "1").register(t, q)
+	testCall("initialize", "2").register(t, q)
+	own := testCall("ping", "3")
+	own.entries[0].sink = func(*message) {}
+	own.register(t, q)
+	for _, other := range []string{"n2", "n3", "n4"} {
+		if _, ok := q.takeBatch(map[string]bool{"n1": true, other: true}); ok {
+			t.Errorf("a batch with %s was taken", other)
+		}
+	}
+	if all, ok := q.takeBatch(map[string]bool{"n1": true}); !ok || len(all) != 1 {
+		t.Error("the batch was not taken")
+	}
+	if _, ok := q.takeBatch(map[string]bool{"n1": true}); ok {
+		t.Error("it was taken twice")
+	}
+}
+
+// TestACancelledRequestThatTheServerIgnores gives its place up after a while.
+func TestACancelledRequestThatTheServerIgnores(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, c := newPipeMCP(t, old)
+		s.post = func(_ http.ResponseWriter, r *http.Request, m rpc) bool {
+			if m.Method == "tools/call" {
+				<-r.Context().Done()
+			}
+			return m.Method == "tools/call"
+		}
+		h := start(t, Options{HTTP: c, URL: s.URL, MaxInFlight: 1})
+		h.open(old)
+		h.send(toolCall(5, "x"))
+		s.heard("tools/call", 1)
+		began := time.Now()
+		h.send(`{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":5}}`)
+		h.send(`{"jsonrpc":"2.0","id":6,"method":"ping"}`)
+		h.expect(`{"jsonrpc":"2.0","id":6,"result":{"method":"ping"}}`)
+		if d := time.Since(began); d < cancelWait || d > cancelWait+time.Second {
+			t.Errorf("its place was free after %v", d)
+		}
+	})
+}
+
+// TestNotificationsWaitInTheQueue once maxQueue of them wait to be sent, so that the host has to wait in the end.
+func TestNotificationsWaitInTheQueue(t *testing.T) {
+	t.Parallel()
+	q := testQueue()
+	q.noting = true // one is being sent
+	for range maxQueue + 5 {
+		c := testCall("notifications/progress")
+		c.elem = &element{}
+		if err := q.admit(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(q.notes) != maxQueue || len(q.waiting) != 5 {
+		t.Errorf("%d wait to be sent, and %d behind them", len(q.notes), len(q.waiting))
+	}
+	open, unsent := q.close()
+	if len(open) != 0 || len(unsent) != maxQueue+5 || q.admit(testCall("ping", "1")) == nil {
+		t.Errorf("%d are open and %d unsent at the end", len(open), len(unsent))
+	}
+}
+
+// TestACancelledCallLeavesTheQueue, and is freed once.
+func TestACancelledCallLeavesTheQueue(t *testing.T) {
+	t.Parallel()
+	q := testQueue()
+	first, second := testCall("ping", "1"), testCall("ping", "2")
+	for _, c := range []*call{first, second} {
+		c.register(t, q)
+		if err := q.admit(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(q.waiting) != 1 {
+		t.Fatalf("%d calls wait", len(q.waiting))
+	}
+	if q.cancel(cancelled(t, "2")) || len(q.waiting) != 0 || second.msg.refs.Load() != 0 {
+		t.Errorf("%d calls wait, %d references", len(q.waiting), second.msg.refs.Load())
+	}
+}

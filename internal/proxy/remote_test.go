@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -99,6 +100,30 @@ func TestASessionIDThatFitsNoHeaderIsNotUsed(t *testing.T) {
 	for id, want := range map[string]bool{"a": true, "": true, "a b": false, "é": false, strings.Repeat("x", maxField+1): false} {
 		if fitsSessionID(id) != want {
 			t.Errorf("%.20q", id)
+		}
+	}
+}
+
+// TestAMessageWithoutASessionCarriesNoSessionID, even if there is a session.
+func TestAMessageWithoutASessionCarriesNoSessionID(t *testing.T) {
+	t.Parallel()
+	u, err := url.Parse("https://server.example/mcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got http.Header
+	r := &remote{url: u, classify: classify, tools: newToolTable(nil, nil), http: doer(func(req *http.Request) (*http.Response, error) {
+		got = req.Header
+		return &http.Response{Body: http.NoBody, Request: req}, nil
+	})}
+	m := (&budget{maxMessage: 1 << 20, spoolAbove: 1 << 20, memory: 1 << 20}).messageOf([]byte(`{"jsonrpc":"2.0","id":1,"method":"ping"}`))
+	if err := m.end(); err != nil {
+		t.Fatal(err)
+	}
+	s := &session{id: "id", version: old}
+	for version, want := range map[string]string{"": "id", "2026-07-28": ""} {
+		if _, err := r.post(t.Context(), s, outgoing{msg: m, elem: &m.top, version: version}); err != nil || got.Get("Mcp-Session-Id") != want {
+			t.Errorf("%q: %v, %v", version, got, err)
 		}
 	}
 }

@@ -19,7 +19,7 @@ const (
 	relistWait = 20 * time.Second
 )
 
-// tries is what was done so far to deliver a call.
+// tries counts the attempts to deliver a call.
 type tries struct {
 	since    time.Time // the first failure
 	fails    int
@@ -27,8 +27,9 @@ type tries struct {
 	renewals int
 }
 
-// again decides what follows a failed attempt. Nil means another one, at once; an error is the end.
-func (s *sender) again(c *call, f *fault, t *tries) error {
+// afterFailure decides after a failed attempt whether there is another. It returns nil once the call is to be sent
+// again, and an error if it is not.
+func (s *sender) afterFailure(c *call, f *fault, t *tries) error {
 	switch f.reason {
 	case reasonLogin:
 		if t.logins++; t.logins > maxCallLogins {
@@ -113,7 +114,7 @@ func (s *sender) renew(c *call, lost *session, t *tries) error {
 	if c.ctx.Err() != nil {
 		return c.ctx.Err()
 	}
-	return s.again(c, faultOf(err), t)
+	return s.afterFailure(c, faultOf(err), t)
 }
 
 // relist lists the tools for a call that was refused because its headers do not fit.

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -160,5 +162,45 @@ func TestACallWhoseHeadersDoNotFitIsSentAgain(t *testing.T) {
 	h.expect(fmt.Sprintf(mismatch, "6"))
 	if n := len(s.requests("tools/call")); n != 4 {
 		t.Errorf("%d calls", n)
+	}
+}
+
+// TestACertificateThatIsRefusedIsFinal: it does not get better by asking again.
+func TestACertificateThatIsRefusedIsFinal(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	o := Options{HTTP: doer(func(r *http.Request) (*http.Response, error) {
+		asked++
+		return nil, &tls.CertificateVerificationError{Err: errors.New("it has expired")}
+	})}
+	bubble(t, o, func(t *testing.T, h *host) {
+		began := time.Now()
+		h.send(fmt.Sprintf(initRequest, old))
+		h.refused("0", "unreachable")
+		if d := time.Since(began); d != 0 || asked != 1 {
+			t.Errorf("%d requests in %v", asked, d)
+		}
+	})
+}
+
+// TestAListOfToolsWithoutEnd: after a header mismatch no more than maxPages are asked for.
+func TestAListOfToolsWithoutEnd(t *testing.T) {
+	t.Parallel()
+	s := stateless(t)
+	mismatch := `{"jsonrpc":"2.0","id":5,"error":{"code":-32020,"message":"Header mismatch"}}`
+	s.post = func(w http.ResponseWriter, _ *http.Request, m rpc) bool {
+		if m.Method == "tools/list" {
+			answer(w, fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"result":{"tools":[],"nextCursor":"more"}}`, m.ID))
+			return true
+		}
+		w.WriteHeader(http.StatusBadRequest)
+		answer(w, mismatch)
+		return true
+	}
+	h := start(t, Options{URL: s.URL})
+	h.send(`{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"x",` + meta + `}}`)
+	h.expect(mismatch)
+	if n := len(s.requests("tools/list")); n != maxPages {
+		t.Errorf("%d pages were asked for", n)
 	}
 }

@@ -132,7 +132,7 @@ func (s *scanner) insideToken(c *piece) error {
 			s.state = next
 		case next == sNext:
 			s.endScalar(c.p[c.tokenStart:c.i], s.at(c, c.i))
-			return nil // the byte belongs to what follows the number
+			return nil // the byte is not part of the number
 		default:
 			return errSyntax
 		}
@@ -434,7 +434,7 @@ func (s *scanner) endKey(p []byte) {
 	s.path[level-1] = f
 }
 
-// close ends a container with c. It reports false if c does not fit what began it.
+// close ends a container with c. It reports false if the container began otherwise.
 func (s *scanner) close(c byte, at int64) bool {
 	if s.depth == 0 || s.object() != (c == '}') {
 		return false

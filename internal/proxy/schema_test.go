@@ -41,6 +41,9 @@ func TestSchemasThatAreTooMuch(t *testing.T) {
 		})
 	}
 	w := schemas{work: maxSchemaWork}
+	if h, err := w.annotations([]byte(nested(maxSchemaDepth+1, leaves(1)))); err == nil {
+		t.Errorf("deeper than the limit: %v", h)
+	}
 	if h, err := w.annotations([]byte(nested(20, leaves(30)))); err != nil || len(h) != 30 || len(h[0].path) != 21 {
 		t.Errorf("%v, %v", h, err)
 	}

@@ -17,7 +17,7 @@ const (
 	errorWait    = 5 * time.Second
 	// maxExtras is how many streams are read at once that answer a message to which no answer is due.
 	maxExtras = 8
-	// codeHeaderMismatch is the error code of 2026-07-28 for a header that does not repeat what the body has.
+	// codeHeaderMismatch is the error code of 2026-07-28 for a header that does not repeat the body.
 	codeHeaderMismatch = "-32020"
 )
 
@@ -61,7 +61,7 @@ func (s *sender) serve(c *call) {
 		if err == nil || c.answered() || c.ctx.Err() != nil || s.queue.wasCancelled(c) {
 			break
 		}
-		if err = s.again(c, faultOf(err), &t); err != nil && c.ctx.Err() == nil {
+		if err = s.afterFailure(c, faultOf(err), &t); err != nil && c.ctx.Err() == nil {
 			final = faultOf(err)
 		}
 	}
@@ -161,7 +161,7 @@ func (s *sender) accepted(c *call, resp *http.Response) {
 			defer func() { _ = resp.Body.Close() }()
 			stop := context.AfterFunc(s.ctx, func() { _ = resp.Body.Close() })
 			defer stop()
-			_ = s.delivery.pour(newEvents(resp.Body, make([]byte, chunkSize)), nil)
+			_ = s.delivery.stream(newEvents(resp.Body, make([]byte, chunkSize)), nil)
 		}, nil)
 		c.cancel = func() {} // the stream outlives the call
 	default:

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestARequestIsAnswered(t *testing.T) {
@@ -308,4 +309,110 @@ func TestANotificationMayBeAnsweredWithAStream(t *testing.T) {
 		h.close()
 		<-hang
 	})
+}
+
+// TestALengthBeyondTheLimitIsBelieved: nothing of the body is waited for.
+func TestALengthBeyondTheLimitIsBelieved(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, c := newPipeMCP(t, old)
+		s.post = func(w http.ResponseWriter, r *http.Request, m rpc) bool {
+			if m.Method != "tools/call" {
+				return false
+			}
+			w.Header().Set("Content-Length", "100000000000")
+			answer(w, "{")
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+			return true
+		}
+		h := start(t, Options{HTTP: c, URL: s.URL})
+		h.open(old)
+		h.send(toolCall(5, "x"))
+		began := time.Now()
+		h.refused("5", "too_large")
+		if d := time.Since(began); d != 0 {
+			t.Errorf("after %v", d)
+		}
+	})
+}
+
+// TestASessionIDThatIsNoneIsNotUsed: the connection goes on without.
+func TestASessionIDThatIsNoneIsNotUsed(t *testing.T) {
+	t.Parallel()
+	s := newMCP(t, old)
+	s.sessions = false
+	s.post = func(w http.ResponseWriter, _ *http.Request, m rpc) bool {
+		if m.Method == "initialize" {
+			w.Header().Set("Mcp-Session-Id", "a b")
+		}
+		return false
+	}
+	h := start(t, Options{URL: s.URL})
+	h.open(old)
+	h.send(`{"jsonrpc":"2.0","id":1,"method":"ping"}`)
+	h.expect(`{"jsonrpc":"2.0","id":1,"result":{"method":"ping"}}`)
+	if id := s.requests("ping")[0].header["Mcp-Session-Id"]; id != nil {
+		t.Errorf("the session id is %q", id)
+	}
+}
+
+// TestAnErrorThatSpeaksOfASession but names its request is the host's.
+func TestAnErrorThatSpeaksOfASession(t *testing.T) {
+	t.Parallel()
+	s := newMCP(t, old)
+	mine := `{"jsonrpc":"2.0","id":5,"error":{"code":-1,"message":"no such session in the calendar"}}`
+	s.post = func(w http.ResponseWriter, _ *http.Request, m rpc) bool {
+		if m.Method == "tools/call" {
+			w.WriteHeader(http.StatusBadRequest)
+			answer(w, mine)
+		}
+		return m.Method == "tools/call"
+	}
+	h := start(t, Options{URL: s.URL})
+	h.open(old)
+	h.send(toolCall(5, "x"))
+	h.expect(mine)
+	if n := len(s.requests("initialize")); n != 1 {
+		t.Errorf("%d sessions", n)
+	}
+}
+
+// TestTheBodyOfAnError is read to a limit, and for a limited time.
+func TestTheBodyOfAnError(t *testing.T) {
+	for name, wait := range map[string]time.Duration{"without end": 0, "that never comes": errorWait} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				s, c := newPipeMCP(t, old)
+				var sent atomic.Int64
+				s.post = func(w http.ResponseWriter, r *http.Request, m rpc) bool {
+					if m.Method != "tools/call" {
+						return false
+					}
+					w.WriteHeader(http.StatusInternalServerError)
+					_, _ = io.WriteString(w, `{"x":"`)
+					_ = http.NewResponseController(w).Flush()
+					for piece := bytes.Repeat([]byte("x"), 10_000); wait == 0 && r.Context().Err() == nil; {
+						n, err := w.Write(piece)
+						if err != nil {
+							break
+						}
+						sent.Add(int64(n))
+					}
+					<-r.Context().Done()
+					return true
+				}
+				h := start(t, Options{HTTP: c, URL: s.URL})
+				h.open(old)
+				h.send(toolCall(5, "x"))
+				began := time.Now()
+				h.refused("5", "http_error")
+				if d := time.Since(began); d != wait {
+					t.Errorf("after %v, want %v", d, wait)
+				}
+				if n := sent.Load(); n > maxErrorBody+100_000 {
+					t.Errorf("%d bytes were read", n)
+				}
+			})
+		})
+	}
 }

@@ -119,7 +119,7 @@ func (s *sessions) renewalOf(old *session) *renewal {
 	return r
 }
 
-// replace begins a new session with what the host said at the beginning of the old one.
+// replace begins a new session with the messages with which the host began the old one.
 func (s *sessions) replace(old *session) error {
 	ctx, cancel := context.WithTimeout(s.ctx, renewWait)
 	defer cancel()
@@ -177,7 +177,7 @@ func (s *sessions) initialize(ctx context.Context, old *session, t *transcript) 
 	return s.conn.newSession(id, agreed.version, next.sse), nil
 }
 
-// replay sends what else the host said that a new session needs.
+// replay sends the other messages of the host's that a new session needs.
 func (s *sessions) replay(ctx context.Context, next *session, t *transcript) error {
 	for i, m := range t.rest {
 		out := outgoing{msg: m, elem: &m.top}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -200,4 +201,41 @@ func TestALostSessionIsBegunAgainOverStreams(t *testing.T) {
 	if n := len(s.requests("resources/subscribe")); n != 2 {
 		t.Errorf("subscribed %d times", n)
 	}
+}
+
+// TestASessionThatWasReplacedIsNotReplacedAgain: who notices late finds the new one.
+func TestASessionThatWasReplacedIsNotReplacedAgain(t *testing.T) {
+	t.Parallel()
+	conn := newConnection(t.Context())
+	before := conn.session.Load()
+	conn.session.Store(conn.newSession("new", old, nil))
+	tasks := &tasks{}
+	tasks.close() // a replacement would never end
+	s := &sessions{conn: conn, tasks: tasks}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := s.renew(ctx, before); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestANewSessionWithoutAnIDThatFits is refused.
+func TestANewSessionWithoutAnIDThatFits(t *testing.T) {
+	t.Parallel()
+	s := newMCP(t, old)
+	s.post = func(w http.ResponseWriter, _ *http.Request, m rpc) bool {
+		if m.Method == "initialize" && len(s.requests("initialize")) > 1 {
+			w.Header().Set("Mcp-Session-Id", "a b")
+			answer(w, fmt.Sprintf(initAnswer, old))
+			return true
+		}
+		return false
+	}
+	h := start(t, Options{URL: s.URL})
+	h.open(old)
+	h.send(`{"jsonrpc":"2.0","id":1,"method":"ping"}`)
+	h.line()
+	s.lose()
+	h.send(toolCall(5, "x"))
+	h.refused("5", "bad_answer")
 }

@@ -38,11 +38,12 @@ func (s *sender) readStream(c *call, current *session, resp *http.Response) erro
 	}
 }
 
-// read delivers what a stream brings. It reports false if the call has no answer yet and the stream can be resumed.
+// read delivers the messages of a stream. It reports false if the call has no answer yet and the stream can be
+// resumed.
 func (a *answerStream) read(resp *http.Response, buf []byte) (over bool, err error) {
 	ev := newEvents(resp.Body, buf)
 	ev.id, ev.nextID, ev.retry = a.id, a.id, a.retry
-	err = a.delivery.pour(ev, a.call)
+	err = a.delivery.stream(ev, a.call)
 	_ = resp.Body.Close()
 	switch {
 	case a.call.answered():
@@ -67,7 +68,7 @@ func (a *answerStream) read(resp *http.Response, buf []byte) (over bool, err err
 	return false, nil
 }
 
-// resume asks for the rest of the stream until it gets it, or until that is in vain.
+// resume asks for the rest of the stream until it gets it or gives up.
 func (a *answerStream) resume() (*http.Response, error) {
 	var t tries
 	for lost, fails := (&fault{reason: reasonLost}), a.fails; ; fails++ {
@@ -88,7 +89,7 @@ func (a *answerStream) resume() (*http.Response, error) {
 			return nil, a.call.ctx.Err()
 		case err != nil:
 			lost.err = err
-			if err := a.afterFailure(a.remote.failure(err), &t); err != nil {
+			if err := a.afterRequest(a.remote.failure(err), &t); err != nil {
 				return nil, err
 			}
 		case success(resp) && isEvents(resp.Header):
@@ -104,8 +105,8 @@ func (a *answerStream) resume() (*http.Response, error) {
 	}
 }
 
-// afterFailure decides what follows a failure to ask for the rest of the stream. Nil means another attempt.
-func (a *answerStream) afterFailure(f *fault, t *tries) error {
+// afterRequest decides after a failure to ask for the rest of the stream. Nil means another attempt.
+func (a *answerStream) afterRequest(f *fault, t *tries) error {
 	switch f.reason {
 	case reasonLogin:
 		if t.logins++; t.logins > maxCallLogins {

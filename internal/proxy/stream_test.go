@@ -155,3 +155,57 @@ func TestResumingIsPatient(t *testing.T) {
 		}
 	})
 }
+
+// TestAStreamThatNeverComesBack is asked for no longer than requests are repeated.
+func TestAStreamThatNeverComesBack(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, c := newPipeMCP(t, old)
+		s.post = func(w http.ResponseWriter, _ *http.Request, m rpc) bool {
+			if m.Method == "tools/call" {
+				sse(w, "id: 1\nretry: 1\ndata:\n\n")
+			}
+			return m.Method == "tools/call"
+		}
+		s.get = func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusBadGateway)
+		}
+		h := start(t, Options{HTTP: c, URL: s.URL})
+		h.wait = time.Hour
+		h.open(old)
+		h.send(toolCall(5, "x"))
+		began := time.Now()
+		h.refused("5", "connection_lost")
+		if d := time.Since(began); d < defaultRetryFor || d > 2*time.Minute {
+			t.Errorf("it was given up after %v", d)
+		}
+	})
+}
+
+// TestALoginThatFailsWhileAStreamIsResumed does not send the call again: the server acts on it.
+func TestALoginThatFailsWhileAStreamIsResumed(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		s, c := newPipeMCP(t, old)
+		s.post = func(w http.ResponseWriter, _ *http.Request, m rpc) bool {
+			if m.Method == "tools/call" {
+				sse(w, "id: 1\nretry: 1\ndata:\n\n")
+			}
+			return m.Method == "tools/call"
+		}
+		h := start(t, Options{
+			URL: s.URL, Classify: classify,
+			HTTP: doer(func(r *http.Request) (*http.Response, error) {
+				if r.Header.Get("Last-Event-Id") != "" {
+					return nil, errLogin
+				}
+				return c.Do(r)
+			}),
+			Login: func(context.Context, error) error { return errLater },
+		})
+		h.open(old)
+		h.send(toolCall(5, "x"))
+		h.refused("5", "temporary")
+		if n := len(s.requests("tools/call")); n != 1 {
+			t.Errorf("the call was sent %d times", n)
+		}
+	})
+}

@@ -61,7 +61,7 @@ func (t *toolTable) set(name string, h []paramHeader) {
 	}
 }
 
-// describe adds the headers that repeat what the body has.
+// describe adds the headers that repeat members of the body.
 func (t *toolTable) describe(h http.Header, out outgoing) error {
 	h["Mcp-Protocol-Version"] = []string{headerValue(out.version)}
 	method := out.elem.text(fieldMethod)

@@ -135,3 +135,20 @@ func TestArgumentsAreRepeatedInHeaders(t *testing.T) {
 		t.Errorf("%v", g)
 	}
 }
+
+func TestToolsThatAreRememberedHaveALimit(t *testing.T) {
+	t.Parallel()
+	table := newToolTable(nil, nil)
+	h := []paramHeader{{name: "A", path: []string{"a"}}}
+	for i := range maxTools + 10 {
+		table.set(fmt.Sprint(i), h)
+	}
+	if len(table.headers) != maxTools || table.get("0") == nil || table.get(fmt.Sprint(maxTools)) != nil {
+		t.Errorf("%d tools are remembered", len(table.headers))
+	}
+	table.set("0", nil)
+	table.set("new", h)
+	if table.get("0") != nil || table.get("new") == nil {
+		t.Error("a place was not free again")
+	}
+}

@@ -1,5 +1,5 @@
-// Package registration makes us known to an authorization server: RFC 7591, and what Client ID
-// Metadata Documents require of their URL.
+// Package registration registers clients at an authorization server (RFC 7591, RFC 7592), and checks the URLs of
+// Client ID Metadata Documents.
 package registration
 
 import (
@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/netguard"
+	"github.com/mcpoauth/mcpoauth/internal/resource"
 	"github.com/mcpoauth/mcpoauth/internal/secret"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
@@ -36,6 +37,8 @@ type Request struct {
 	SoftwareID, SoftwareVersion, SoftwareStatement string
 	// InitialAccessToken is sent as Bearer token if the server wants one (RFC 7591 section 3).
 	InitialAccessToken secret.String
+	// AllowForeignEndpoints: the address that manages the registration need not be on the site of Endpoint.
+	AllowForeignEndpoints bool
 	// Extra members replace those of the same names; those of the flow itself cannot be replaced.
 	Extra map[string]any
 }
@@ -63,13 +66,12 @@ func (r *Request) metadata() map[string]any {
 	return m
 }
 
-// Register registers a client (RFC 7591 section 3). Any 2xx with a client_id is success. What a server
-// names as the part that it does not take, and that is optional, is left out, each once: the second
-// spelling of the redirect URI, application_type, scope, the software's name and version. A server
-// that asks for a short pause gets it, once. The error is a *wire.Fault.
+// Register registers a client (RFC 7591 section 3). Any 2xx with a client_id is success. An optional
+// member that the server names in its refusal is left out, each once: the second spelling of the redirect URI,
+// application_type, scope, the software's name and version. If the server asks for a short pause, it waits, once. The error is a *wire.Fault.
 func Register(ctx context.Context, c *netguard.Client, r Request) (*wire.Registration, error) {
 	if len(r.RedirectURIs) == 0 {
-		return nil, &wire.Fault{Stage: "registration", Message: "there is no redirect URI to register"}
+		return nil, &wire.Fault{Stage: wire.StageRegistration, Message: "there is no redirect URI to register"}
 	}
 	m := r.metadata()
 	waited := false
@@ -94,9 +96,9 @@ func Register(ctx context.Context, c *netguard.Client, r Request) (*wire.Registr
 
 const (
 	// maxRequests is how many registrations are sent for one client: one, one after a pause, and some
-	// without what the server does not take.
+	// without members that the server does not accept.
 	maxRequests = 4
-	// maxPause is how long a pause may be for which a person is kept waiting.
+	// maxPause is the longest pause that a person is kept waiting for.
 	maxPause = 5 * time.Second
 )
 
@@ -111,7 +113,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// leaveOut removes from m what the fault is about and reports whether there was something.
+// leaveOut removes from m the member that the fault is about and reports whether there was one.
 func leaveOut(m map[string]any, f *wire.Fault) bool {
 	if f.Temporary || f.Status != http.StatusBadRequest && f.Status != http.StatusUnprocessableEntity && f.Status != http.StatusForbidden {
 		return false
@@ -133,13 +135,13 @@ func leaveOut(m map[string]any, f *wire.Fault) bool {
 func register(ctx context.Context, c *netguard.Client, r Request, m map[string]any) (*wire.Registration, *wire.Fault) {
 	body, err := json.Marshal(m)
 	if err != nil {
-		return nil, &wire.Fault{Stage: "registration", Message: "the client metadata cannot be written as JSON: " + err.Error(), Err: err, Hint: "check Options.Client.Metadata"}
+		return nil, &wire.Fault{Stage: wire.StageRegistration, Message: "the client metadata cannot be written as JSON: " + err.Error(), Err: err, Hint: "check Options.Client.Metadata"}
 	}
 	h := http.Header{}
 	if !r.InitialAccessToken.IsZero() {
 		h.Set("Authorization", "Bearer "+r.InitialAccessToken.Reveal())
 	}
-	a, err := c.PostJSON(ctx, "registration", r.Endpoint, body, h)
+	a, err := c.PostJSON(ctx, netguard.Request{Leg: "registration", URL: r.Endpoint, Header: h}, body)
 	if err != nil {
 		return nil, r.fault(err)
 	}
@@ -163,10 +165,40 @@ func register(ctx context.Context, c *netguard.Client, r Request, m map[string]a
 			Hint: "register a client by hand and give it with --client-id (Options.Client.ID)",
 		})
 	}
+	r.remark(reg)
 	return reg, nil
 }
 
-// refused completes the fault of a registration that the server did not take.
+// remark adds notes that a person should see before a browser is opened, and drops a management address that must not
+// be used.
+func (r *Request) remark(reg *wire.Registration) {
+	// RFC 7591 section 3.2.1: the answer has what was registered. A login with another redirect URI cannot come back.
+	uri := r.RedirectURIs[0]
+	if len(reg.RedirectURIs) > 0 && !slices.ContainsFunc(reg.RedirectURIs, func(s string) bool { return sameRedirect(s, uri) }) {
+		reg.Notes = append(reg.Notes, "the server registered other redirect URIs than the one that this login uses, "+uri+", so it may refuse the login: "+wire.Clean(strings.Join(reg.RedirectURIs, " ")))
+	}
+	if reg.RegistrationClientURI != "" && !r.AllowForeignEndpoints && !resource.SameSite(resource.Hostname(reg.RegistrationClientURI), resource.Hostname(r.Endpoint)) {
+		reg.Notes = append(reg.Notes, "the server names "+wire.PlainURL(reg.RegistrationClientURI)+" to manage the registration, which is on another site and is not used; --allow-foreign-endpoints (Options.Allow.ForeignEndpoints) uses it")
+		reg.RegistrationClientURI, reg.RegistrationAccessToken = "", secret.String{}
+	}
+}
+
+// sameRedirect reports whether a redirect URI that a server registered serves for ours: it is the same, or the same
+// but for the port of a loopback address (RFC 8252 section 7.3).
+func sameRedirect(registered, ours string) bool {
+	if registered == ours {
+		return true
+	}
+	r, err := url.Parse(registered)
+	if err != nil {
+		return false
+	}
+	o, err := url.Parse(ours)
+	return err == nil && resource.IsLoopbackHost(o.Hostname()) && r.Scheme == o.Scheme && r.Hostname() == o.Hostname() &&
+		r.EscapedPath() == o.EscapedPath() && r.RawQuery == o.RawQuery && r.User == nil && r.Fragment == ""
+}
+
+// refused completes the fault of a registration that the server refused.
 func (r *Request) refused(f *wire.Fault) *wire.Fault {
 	switch {
 	case f.Temporary && f.Code == "" && f.Description == "":
@@ -187,7 +219,7 @@ func (r *Request) hint(f *wire.Fault) string {
 		if u, err := url.Parse(r.RedirectURIs[0]); err == nil && u.Hostname() == other {
 			other = "127.0.0.1"
 		}
-		return "the server may take another spelling: try --callback-host " + other + " (Options.Callback.Host), or " + byHand
+		return "the server may accept another spelling: try --callback-host " + other + " (Options.Callback.Host), or " + byHand
 	case f.Status == http.StatusUnauthorized || f.Status == http.StatusForbidden:
 		return "the server may want a token for registrations: --initial-access-token-file (Options.Client.InitialAccessToken); or " + byHand
 	}
@@ -195,19 +227,11 @@ func (r *Request) hint(f *wire.Fault) string {
 }
 
 func (r *Request) fault(err error) *wire.Fault {
-	var f *wire.Fault
-	if !errors.As(err, &f) {
-		f = &wire.Fault{Message: err.Error(), Err: err}
-	}
-	f.Stage = "registration"
-	if f.URL == "" {
-		f.URL = wire.PlainURL(r.Endpoint)
-	}
-	return f
+	return wire.AsFault(err, wire.StageRegistration, r.Endpoint)
 }
 
-// check settles the authentication method: the server's word counts (RFC 7591 section 3.2.1). Refused is
-// what no login could work with, before a browser is opened.
+// check settles the authentication method: the server's word counts (RFC 7591 section 3.2.1). It refuses a
+// client with which no login could succeed, before a browser is opened.
 func check(reg *wire.Registration, now time.Time) error {
 	switch reg.AuthMethod {
 	case "":
@@ -229,26 +253,27 @@ func check(reg *wire.Registration, now time.Time) error {
 	return nil
 }
 
-// ChooseAuthMethod chooses how a client authenticates at the token endpoint, before anything is sent,
-// from the methods that the server's metadata lists (nil: it has no list; RFC 8414 section 2 then means
-// client_secret_basic). Without a secret it is what to ask for in a registration: none wherever the
-// server does not say otherwise.
-func ChooseAuthMethod(supported []string, haveSecret bool) string {
-	if !haveSecret {
-		if len(supported) == 0 || slices.Contains(supported, "none") {
-			return "none"
-		}
-		for _, m := range []string{"client_secret_post", "client_secret_basic"} {
-			if slices.Contains(supported, m) {
-				return m
-			}
-		}
-		return "none"
-	}
+// AuthMethodWithSecret chooses how a client with a secret authenticates at the token endpoint, before anything is
+// sent, from the methods that the server's metadata lists. No list means client_secret_basic (RFC 8414 section 2).
+func AuthMethodWithSecret(supported []string) string {
 	if len(supported) == 0 || slices.Contains(supported, "client_secret_basic") {
 		return "client_secret_basic"
 	}
 	return "client_secret_post"
+}
+
+// AuthMethodWithoutSecret chooses the method of a client that has no secret, which is also the one to register:
+// none, unless the server's metadata lists only methods that need a secret.
+func AuthMethodWithoutSecret(supported []string) string {
+	if len(supported) == 0 || slices.Contains(supported, "none") {
+		return "none"
+	}
+	for _, m := range []string{"client_secret_post", "client_secret_basic"} {
+		if slices.Contains(supported, m) {
+			return m
+		}
+	}
+	return "none"
 }
 
 // CheckMetadataURL reports why a URL cannot be that of a Client ID Metadata Document

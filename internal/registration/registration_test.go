@@ -240,7 +240,8 @@ func TestNothingIsSentThatCannotWork(t *testing.T) {
 	}
 }
 
-func TestFieldAnySuccessOfARegistration(t *testing.T) {
+// It has a row in docs/compatibility.md.
+func TestAnySuccessOfARegistration(t *testing.T) {
 	for name, page := range map[string]http.HandlerFunc{
 		"200": asJSON(200, good), "201": asJSON(201, good), "202": asJSON(202, good), "BOM": asJSON(201, "\xef\xbb\xbf"+good), "called text": answer(201, "text/plain", good),
 		"odd members": asJSON(201, `{"client_id":"id","client_secret":null,"client_uri":"","contacts":null,"jwks_uri":7,"redirect_uris":["https://other.example/cb"],"grant_types":["x"],"issuer":"https://honest.example"}`),
@@ -394,7 +395,9 @@ func TestHintsAboutTheRedirectURI(t *testing.T) {
 }
 
 // What a server names as the part that it does not take is left out, if a login can do without.
-func TestFieldMetadataThatARegistrationRefuses(t *testing.T) {
+//
+// It has a row in docs/compatibility.md.
+func TestMetadataThatARegistrationRefuses(t *testing.T) {
 	none := refusal("invalid_client_metadata", "logo_uri is missing")
 	first := []any{byAddress}
 	for name, c := range map[string]struct {
@@ -473,7 +476,8 @@ func (b *bubble) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-func TestFieldARegistrationThatAsksForAPause(t *testing.T) {
+// It has a row in docs/compatibility.md.
+func TestARegistrationThatAsksForAPause(t *testing.T) {
 	busy := func(after string) http.HandlerFunc { return asJSON(429, `{"error":"slow_down"}`, "Retry-After", after) }
 	ok := asJSON(201, good)
 	for name, c := range map[string]struct {
@@ -529,14 +533,14 @@ func TestChooseAuthMethod(t *testing.T) {
 		{"tls_client_auth none", "none", "client_secret_post"},
 	} {
 		list := strings.Fields(c.supported)
-		if got := ChooseAuthMethod(list, false); got != c.public {
+		if got := AuthMethodWithoutSecret(list); got != c.public {
 			t.Errorf("%q without a secret: %s", c.supported, got)
 		}
-		if got := ChooseAuthMethod(list, true); got != c.confidential {
+		if got := AuthMethodWithSecret(list); got != c.confidential {
 			t.Errorf("%q with a secret: %s", c.supported, got)
 		}
 	}
-	if ChooseAuthMethod(nil, false) != "none" || ChooseAuthMethod(nil, true) != "client_secret_basic" {
+	if AuthMethodWithoutSecret(nil) != "none" || AuthMethodWithSecret(nil) != "client_secret_basic" {
 		t.Error("no list is not an empty one")
 	}
 }
@@ -569,6 +573,75 @@ func TestCheckMetadataURL(t *testing.T) {
 		err := CheckMetadataURL(raw)
 		if (err == nil) != (word == "") || err != nil && (!strings.Contains(err.Error(), word) || strings.Contains(err.Error(), "CANARY")) {
 			t.Errorf("%q: %v", raw, err)
+		}
+	}
+}
+
+// TestRedirectURIsOfTheAnswer: a server that registers other redirect URIs than ours leads into a dead end, which a
+// person should hear of before a browser is opened.
+func TestRedirectURIsOfTheAnswer(t *testing.T) {
+	for name, c := range map[string]struct {
+		uris any
+		warn bool
+	}{
+		"ours":               {[]string{byAddress}, false},
+		"ours among others":  {[]string{"https://other.example/cb", byAddress}, false},
+		"another port":       {[]string{"http://127.0.0.1:9/callback"}, false},
+		"no port":            {[]string{"http://127.0.0.1/callback"}, false},
+		"none said":          {nil, false},
+		"an empty list":      {[]string{}, false},
+		"as a text":          {byAddress, false},
+		"foreign ones":       {[]string{"https://other.example/cb", "urn:x"}, true},
+		"another path":       {[]string{"http://127.0.0.1:4000/other"}, true},
+		"another spelling":   {[]string{byName}, true},
+		"another scheme":     {[]string{"https://127.0.0.1:4000/callback"}, true},
+		"with a query":       {[]string{byAddress + "?x"}, true},
+		"with a fragment":    {[]string{"http://127.0.0.1:4/callback#x"}, true},
+		"with a user":        {[]string{"http://u@127.0.0.1:4/callback"}, true},
+		"what is not a URL":  {[]string{"http://%zz"}, true},
+		"a terminal's codes": {[]string{"\x1b[2Jhttps://other.example"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			body, err := json.Marshal(map[string]any{"client_id": "id", "redirect_uris": c.uris})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := newServer(t, asJSON(201, string(body)))
+			reg, err := Register(t.Context(), client(t, nil), Request{Endpoint: s.URL, RedirectURIs: []string{byAddress, byName}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			notes := strings.Join(reg.Notes, "\n")
+			if strings.Contains(notes, byAddress) != c.warn || c.warn != (notes != "") || strings.Contains(notes, "\x1b") {
+				t.Errorf("notes %q", reg.Notes)
+			}
+		})
+	}
+	// The port is only another one on a loopback address.
+	body := `{"client_id":"id","redirect_uris":["https://app.example:8443/cb"]}`
+	reg, err := Register(t.Context(), client(t, nil), Request{Endpoint: newServer(t, asJSON(201, body)).URL, RedirectURIs: []string{"https://app.example/cb"}})
+	if err != nil || len(reg.Notes) != 1 {
+		t.Errorf("%+v, %v", reg, err)
+	}
+}
+
+// TestManagementAddressElsewhere: the registration access token is a secret, so it goes to the site of the
+// registration endpoint only.
+func TestManagementAddressElsewhere(t *testing.T) {
+	for uri, kept := range map[string]bool{"SELF/manage": true, "https://evil.example.net/manage?SECRET": false, "http://127.0.0.1.evil.example/m": false, "%zz": false} {
+		s := newServer(t, nil)
+		s.answers[0] = func(w http.ResponseWriter, r *http.Request) {
+			asJSON(201, `{"client_id":"id","registration_access_token":"TOKEN","registration_client_uri":"`+strings.Replace(uri, "SELF", s.URL, 1)+`"}`)(w, r)
+		}
+		for _, allow := range []bool{false, true} {
+			reg, err := Register(t.Context(), client(t, nil), Request{Endpoint: s.URL, RedirectURIs: []string{byAddress}, AllowForeignEndpoints: allow})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := kept || allow
+			if (reg.RegistrationClientURI != "") != want || reg.RegistrationAccessToken.IsZero() == want || (len(reg.Notes) == 0) != want || strings.Contains(strings.Join(reg.Notes, ""), "SECRET") {
+				t.Errorf("%s, allowed %t: %+v", uri, allow, reg)
+			}
 		}
 	}
 }

@@ -25,12 +25,12 @@ type Update struct {
 // maxRedirectURIs is how many redirect URIs a registration may come to have.
 const maxRedirectURIs = 10
 
-// Change reads the registration, and writes it with what is added. What the server does not take, or a
-// registration that is another's, is an error: a *wire.Fault.
+// Change reads the registration, and writes it back with the additions. It fails if the server refuses, or if the
+// registration is another client's. The error is a *wire.Fault.
 func Change(ctx context.Context, c *netguard.Client, u Update) (*wire.Registration, error) {
-	h := http.Header{"Authorization": {"Bearer " + u.Token.Reveal()}}
+	target := netguard.Request{Leg: "registration", URL: u.URI, Header: http.Header{"Authorization": {"Bearer " + u.Token.Reveal()}}}
 	fault := func(err error) *wire.Fault {
-		f := (&Request{Endpoint: u.URI}).fault(err)
+		f := wire.AsFault(err, wire.StageRegistration, u.URI)
 		f.URL = wire.PlainURL(u.URI)
 		return f
 	}
@@ -39,7 +39,7 @@ func Change(ctx context.Context, c *netguard.Client, u Update) (*wire.Registrati
 		f.Message = "the server refused to change the registration"
 		return fault(f)
 	}
-	a, err := c.Get(ctx, "registration", u.URI, h)
+	a, err := c.Get(ctx, target)
 	if err != nil {
 		return nil, fault(err)
 	}
@@ -47,7 +47,7 @@ func Change(ctx context.Context, c *netguard.Client, u Update) (*wire.Registrati
 	if a.Status != http.StatusOK || err != nil || doc.Text("client_id") != u.ClientID {
 		return nil, refused(a)
 	}
-	// RFC 7592 section 2.2: all that was registered, and not what only the server says.
+	// RFC 7592 section 2.2: everything that was registered, without the members that only the server sets.
 	for _, name := range []string{"registration_access_token", "registration_client_uri", "client_secret_expires_at", "client_id_issued_at"} {
 		delete(doc, name)
 	}
@@ -76,7 +76,7 @@ func Change(ctx context.Context, c *netguard.Client, u Update) (*wire.Registrati
 	if err != nil {
 		return nil, fault(err)
 	}
-	if a, err = c.PutJSON(ctx, "registration", u.URI, body, h); err != nil {
+	if a, err = c.PutJSON(ctx, target, body); err != nil {
 		return nil, fault(err)
 	}
 	reg, err := wire.ParseRegistration(a.Body)

@@ -16,8 +16,17 @@ import (
 // maxURL bounds a URL that a person types.
 const maxURL = 4096
 
+// Hostname returns the host of a URL without its port and brackets, "" if it is not a URL.
+func Hostname(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
+}
+
 // ParseServer parses the URL of an MCP server as a person types it: absolute, http or https,
-// without user information and fragment. The error says what is wrong.
+// without user information and fragment. The error is a text for that person.
 func ParseServer(raw string) (*url.URL, error) {
 	if len(raw) > maxURL {
 		return nil, fmt.Errorf("it is longer than %d bytes", maxURL)
@@ -36,7 +45,7 @@ func ParseServer(raw string) (*url.URL, error) {
 	}
 	switch scheme := strings.ToLower(u.Scheme); {
 	case u.User != nil:
-		return nil, errors.New("it holds a user name or password; those do not belong into the URL")
+		return nil, errors.New("it holds a user name or password; credentials do not belong in the URL")
 	case scheme == "":
 		return nil, fmt.Errorf("%q has no scheme; did you mean https://%s?", shown, strings.TrimPrefix(shown, "//"))
 	case scheme != "https" && scheme != "http":
@@ -54,7 +63,7 @@ func ParseServer(raw string) (*url.URL, error) {
 		return nil, fmt.Errorf("the port %q is not valid", p)
 	}
 	u.Scheme = strings.ToLower(u.Scheme)
-	u.Host = joinPort(host, u.Port())
+	u.Host = HostPort(host, u.Port())
 	return u, nil
 }
 
@@ -101,7 +110,9 @@ func asciiHost(host string) (string, error) {
 	return host, nil
 }
 
-func joinPort(host, port string) string {
+// HostPort joins a host and a port as they stand in a URL: an IPv6 address gets brackets, and without a port
+// there is no colon.
+func HostPort(host, port string) string {
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}
@@ -109,6 +120,15 @@ func joinPort(host, port string) string {
 		host += ":" + port
 	}
 	return host
+}
+
+// Host returns host and port of a URL as they stand in it, "" if it is not a URL.
+func Host(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	return u.Host
 }
 
 // hostPort returns scheme and host in lower case, the default port dropped.
@@ -123,7 +143,7 @@ func hostPort(u *url.URL) (scheme, host string) {
 	if scheme == "https" && port == "443" || scheme == "http" && port == "80" {
 		port = ""
 	}
-	return scheme, joinPort(name, port)
+	return scheme, HostPort(name, port)
 }
 
 // lower lowers ASCII letters only, byte by byte: the lower case of "İ" is "i", and that of a broken
@@ -159,6 +179,21 @@ func Origin(u *url.URL) string {
 	return scheme + "://" + host
 }
 
+// OriginOf returns the [Origin] of a URL, "" if it is not a URL with a host.
+func OriginOf(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	return Origin(u)
+}
+
+// SameOriginOf is [SameOrigin] for URLs as text. A text that is not a URL has no origin.
+func SameOriginOf(a, b string) bool {
+	origin := OriginOf(a)
+	return origin != "" && origin == OriginOf(b)
+}
+
 // SameOrigin reports whether two URLs share scheme, host and port.
 func SameOrigin(a, b *url.URL) bool {
 	if a.Host == b.Host && a.Scheme == b.Scheme {
@@ -169,7 +204,7 @@ func SameOrigin(a, b *url.URL) bool {
 	return sa == sb && ha == hb && ha != ""
 }
 
-// plain reports whether a URL's path means what it says: no dot segments, no encoded slashes
+// plain reports whether all servers resolve a URL's path in the same way: no dot segments, no encoded slashes
 // or dots, no backslashes.
 func plain(u *url.URL) bool {
 	p := strings.ToLower(u.EscapedPath())
@@ -179,25 +214,46 @@ func plain(u *url.URL) bool {
 	return p == "" || path.Clean(p) == strings.TrimSuffix(p, "/") || p == "/"
 }
 
-// Covers reports whether the resource that a document names is the one asked for: the same URL,
-// host case, default port and the slash of an empty path aside, or, if parentAllowed, a parent of
-// it on the same origin by whole path segments.
-func Covers(document, asked string, parentAllowed bool) bool {
-	d, err := url.Parse(document)
-	if err != nil || d.User != nil || d.Opaque != "" || strings.Contains(document, "#") || d.Hostname() == "" {
+// Same reports whether the resource that a document names is the one asked for, host case, default port and the
+// slash of an empty path aside.
+func Same(document, asked string) bool {
+	d, a, ok := parsePair(document, asked)
+	return ok && Canonical(d) == Canonical(a)
+}
+
+// SamePath is [Same], but a terminating slash of the path is ignored, and so is the query of the URL asked for where
+// the document has none: servers often leave them out of their metadata.
+func SamePath(document, asked string) bool {
+	d, a, ok := parsePair(document, asked)
+	if !ok {
 		return false
 	}
-	a, err := url.Parse(asked)
-	if err != nil {
+	path := func(u *url.URL) string { return strings.TrimSuffix(u.EscapedPath(), "/") }
+	return Canonical(d) == Canonical(a) || SameOrParent(document, asked) && path(d) == path(a)
+}
+
+// SameOrParent reports whether the resource that a document names is the one asked for, or a parent of it on the
+// same origin by whole path segments.
+func SameOrParent(document, asked string) bool {
+	d, a, ok := parsePair(document, asked)
+	if !ok {
 		return false
 	}
 	if Canonical(d) == Canonical(a) {
 		return true
 	}
-	if !parentAllowed || d.RawQuery != "" || d.ForceQuery || !plain(d) || !plain(a) {
-		return false
+	return d.RawQuery == "" && !d.ForceQuery && plain(d) && plain(a) && Below(d, a)
+}
+
+// parsePair parses the resource of a document and the one asked for. ok is false if the document's cannot name
+// a resource.
+func parsePair(document, asked string) (d, a *url.URL, ok bool) {
+	d, err := url.Parse(document)
+	if err != nil || d.User != nil || d.Opaque != "" || strings.Contains(document, "#") || d.Hostname() == "" {
+		return nil, nil, false
 	}
-	return Below(d, a)
+	a, err = url.Parse(asked)
+	return d, a, err == nil
 }
 
 // Below reports whether child's path is parent's or lies below it by whole segments, on the same

@@ -275,8 +275,87 @@ func TestCovers(t *testing.T) {
 		{"", "https://a.example", true, false},
 		{"", "", true, false},
 	} {
-		if got := Covers(tc.document, tc.asked, tc.parent); got != tc.covers {
+		covers := Same
+		if tc.parent {
+			covers = SameOrParent
+		}
+		if got := covers(tc.document, tc.asked); got != tc.covers {
 			t.Errorf("document %q, asked %q, parent allowed %t: %t", tc.document, tc.asked, tc.parent, got)
+		}
+	}
+}
+
+func TestSamePath(t *testing.T) {
+	for _, tc := range []struct {
+		document, asked string
+		same            bool
+	}{
+		{"https://a.example/mcp", "https://a.example/mcp", true},
+		{"https://A.example:443/mcp/", "https://a.example/mcp", true},
+		{"https://a.example/mcp", "https://a.example/mcp/", true},
+		{"https://a.example/mcp", "https://a.example/mcp?a=1", true},
+		{"https://a.example/mcp?a=1", "https://a.example/mcp?a=1", true},
+		{"https://a.example", "https://a.example/?a=1", true},
+		{"https://a.example/mcp?a=1", "https://a.example/mcp", false},
+		{"https://a.example/mcp?a=1", "https://a.example/mcp?a=2", false},
+		{"https://a.example", "https://a.example/mcp", false},
+		{"https://a.example/", "https://a.example/mcp?a=1", false},
+		{"https://a.example/team", "https://a.example/team/mcp", false},
+		{"https://a.example/mcp//", "https://a.example/mcp", false},
+		{"https://a.example/mcp/.", "https://a.example/mcp", false},
+		{"https://a.example/mcp/%2e", "https://a.example/mcp", false},
+		{"https://b.example/mcp", "https://a.example/mcp", false},
+		{"http://a.example/mcp", "https://a.example/mcp", false},
+		{"https://u@a.example/mcp", "https://a.example/mcp", false},
+		{"https://a.example/mcp#", "https://a.example/mcp", false},
+		{"", "https://a.example/mcp", false},
+		{"https://a.example/mcp", "https://a.example/%zz", false},
+	} {
+		if got := SamePath(tc.document, tc.asked); got != tc.same {
+			t.Errorf("document %q, asked %q: %t", tc.document, tc.asked, got)
+		}
+	}
+}
+
+func TestHostsAndOrigins(t *testing.T) {
+	for _, tc := range []struct{ host, port, want string }{
+		{"a.example", "", "a.example"}, {"a.example", "8443", "a.example:8443"}, {"127.0.0.1", "80", "127.0.0.1:80"}, {"::1", "", "[::1]"}, {"::1", "80", "[::1]:80"},
+	} {
+		if got := HostPort(tc.host, tc.port); got != tc.want {
+			t.Errorf("%q and %q: %q", tc.host, tc.port, got)
+		}
+	}
+	for _, tc := range []struct{ raw, host, origin string }{
+		{"https://A.example:443/mcp?x", "A.example:443", "https://a.example"},
+		{"http://[::1]:8080/", "[::1]:8080", "http://[::1]:8080"},
+		{"/mcp", "", ""},
+		{"https://%zz", "", ""},
+		{"", "", ""},
+	} {
+		if got := Host(tc.raw); got != tc.host {
+			t.Errorf("the host of %q is %q", tc.raw, got)
+		}
+		if got := Hostname(tc.raw); got != strings.Trim(strings.TrimSuffix(strings.TrimSuffix(tc.host, ":443"), ":8080"), "[]") {
+			t.Errorf("the host name of %q is %q", tc.raw, got)
+		}
+		if got := OriginOf(tc.raw); got != tc.origin {
+			t.Errorf("the origin of %q is %q", tc.raw, got)
+		}
+	}
+	for _, tc := range []struct {
+		a, b string
+		same bool
+	}{
+		{"https://a.example/x", "https://A.example:443/y", true},
+		{"https://a.example", "http://a.example", false},
+		{"https://a.example", "https://a.example:8443", false},
+		{"https://a.example", "https://b.example", false},
+		{"", "", false},
+		{"/x", "/x", false},
+		{"https://%zz", "https://%zz", false},
+	} {
+		if got := SameOriginOf(tc.a, tc.b); got != tc.same {
+			t.Errorf("%q and %q: %t", tc.a, tc.b, got)
 		}
 	}
 }

@@ -14,8 +14,7 @@ const redacted = "[redacted]"
 // minHidden is the length from which on a text is looked for: hiding "s" would make any other text unreadable.
 const minHidden = 8
 
-// Hide takes secrets out of a text of somebody else's, who may have been sent them: servers repeat in an error
-// what they were asked with.
+// Hide removes secrets from a text of a server that they were sent to: servers repeat the request in their errors.
 func Hide(text string, secrets ...string) string {
 	for _, s := range secrets {
 		if len(s) < minHidden {

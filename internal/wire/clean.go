@@ -51,7 +51,7 @@ func CleanN(s string, limit int) string {
 }
 
 // PlainURL makes a URL fit to be shown: cleaned, and without user information, query and fragment,
-// since those may hold secrets. What is no URL with a host is named as such and not repeated.
+// since those may hold secrets. A text that is not a URL with a host is not repeated.
 func PlainURL(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" {

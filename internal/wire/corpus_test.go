@@ -52,7 +52,7 @@ func TestRealDocumentsAreDecoded(t *testing.T) {
 	// What cannot be used, and must be refused for this reason.
 	refused := map[string]string{
 		"outline-prm":               "not a JSON object",
-		"slack-token-response":      "a member of its own making",
+		"slack-token-response":      "the nonstandard member",
 		"slack-flat-token-response": `of the type "user"`,
 	}
 	for _, d := range corpus(t) {

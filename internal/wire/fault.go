@@ -9,10 +9,30 @@ import (
 	"time"
 )
 
-// Fault is what goes wrong in a stage. The root package turns it into its public errors.
+// Stage is the part of the protocol in which a Fault happened.
+type Stage string
+
+// The stages. The zero Stage means that the fault has not been attributed to one.
+const (
+	// StageDiscovery fetches metadata (RFC 8414, RFC 9728).
+	StageDiscovery Stage = "discovery"
+	// StageRegistration registers, changes or deletes a client (RFC 7591, RFC 7592).
+	StageRegistration Stage = "registration"
+	// StageAuthorization is the authorization request and its response (RFC 6749 section 4.1.1), or a
+	// device authorization (RFC 8628).
+	StageAuthorization Stage = "authorization"
+	// StagePushedRequest pushes an authorization request (RFC 9126).
+	StagePushedRequest Stage = "par"
+	// StageToken is any request to the token endpoint (RFC 6749 section 3.2).
+	StageToken Stage = "token"
+	// StageRevocation revokes a token (RFC 7009).
+	StageRevocation Stage = "revocation"
+)
+
+// Fault describes why a stage failed. The root package turns it into its public errors.
 type Fault struct {
-	// Stage is "discovery", "registration", "authorization", "par", "token" or "revocation".
-	Stage string
+	// Stage in which it happened.
+	Stage Stage
 	// URL that was asked, as PlainURL gives it; Status of the answer, 0 without one.
 	URL    string
 	Status int
@@ -51,6 +71,21 @@ func (f *Fault) Error() string {
 
 // Unwrap returns the cause.
 func (f *Fault) Unwrap() error { return f.Err }
+
+// AsFault returns err as a Fault of a stage: the Fault that it wraps, or a new one with its text. url is
+// the URL that was requested; it is used, as PlainURL gives it, where the Fault has none. The returned Fault is
+// the wrapped one itself, so the caller may go on to complete it.
+func AsFault(err error, stage Stage, url string) *Fault {
+	f, ok := errors.AsType[*Fault](err)
+	if !ok {
+		f = &Fault{Message: err.Error(), Err: err}
+	}
+	f.Stage = stage
+	if f.URL == "" && url != "" {
+		f.URL = PlainURL(url)
+	}
+	return f
+}
 
 // Attempt is one URL that was asked.
 type Attempt struct {

@@ -21,7 +21,7 @@ type ServerMetadata struct {
 	DeviceAuthorizationEndpoint        string
 	PushedAuthorizationRequestEndpoint string
 
-	// What the server supports; values that nobody knows are kept.
+	// The lists of supported values; unknown values are kept.
 	ScopesSupported                            []string
 	ResponseTypesSupported                     []string
 	ResponseModesSupported                     []string
@@ -33,7 +33,7 @@ type ServerMetadata struct {
 	DPoPSigningAlgValuesSupported              []string
 	AuthorizationGrantProfilesSupported        []string
 
-	// What the server requires or promises.
+	// The server's requirements and promises.
 	RequirePushedAuthorizationRequests         bool
 	RequireSignedRequestObject                 bool
 	AuthorizationResponseIssParameterSupported bool
@@ -43,8 +43,8 @@ type ServerMetadata struct {
 	Raw map[string]json.RawMessage
 }
 
-// ParseServerMetadata decodes an authorization server's metadata. Only what is no JSON object at
-// all, or has no issuer, is an error.
+// ParseServerMetadata decodes an authorization server's metadata. It fails only if the document is not a JSON
+// object or has no issuer.
 func ParseServerMetadata(b []byte) (*ServerMetadata, error) {
 	o, err := ParseObject(b)
 	if err != nil {
@@ -78,7 +78,7 @@ func ParseServerMetadata(b []byte) (*ServerMetadata, error) {
 // ResourceMetadata is a protected resource's metadata (RFC 9728 section 2). A nil list means absent,
 // an empty one present and empty. Texts are as the server sent them.
 type ResourceMetadata struct {
-	// Resource is what the document is about, unchecked; AuthorizationServers are its issuers.
+	// Resource identifies the resource, unchecked; AuthorizationServers are its issuers.
 	Resource             string
 	AuthorizationServers []string
 	// ScopesSupported: an empty list means that no scope should be asked for.
@@ -93,8 +93,8 @@ type ResourceMetadata struct {
 	Raw map[string]json.RawMessage
 }
 
-// ParseResourceMetadata decodes a protected resource's metadata. Only what is no JSON object is an
-// error: what its members must be is for the caller to say.
+// ParseResourceMetadata decodes a protected resource's metadata. It fails only if the document is
+// not a JSON object: the caller checks its members.
 func ParseResourceMetadata(b []byte) (*ResourceMetadata, error) {
 	o, err := ParseObject(b)
 	if err != nil {

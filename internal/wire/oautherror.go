@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -9,8 +10,8 @@ import (
 	"time"
 )
 
-// ParseOAuthError reads an answer that is no success (RFC 6749 section 5.2, and what is sent in its
-// place). The error code decides, the status only where there is no readable code. The body never
+// ParseOAuthError reads an error response (RFC 6749 section 5.2), and what servers send in its
+// place. The error code decides, the status only where there is no readable code. The body never
 // gets into the result: only its code and its description do, cleaned.
 func ParseOAuthError(status int, h http.Header, body []byte) *Fault {
 	o, err := message(h, body)
@@ -24,7 +25,7 @@ func ParseOAuthError(status int, h http.Header, body []byte) *Fault {
 		return pageFault(status, h)
 	}
 	return &Fault{
-		Stage: "token", Status: status, RetryAfter: RetryAfter(h, time.Now()), Temporary: TemporaryStatus(status),
+		Stage: StageToken, Status: status, RetryAfter: RetryAfter(h, time.Now()), Temporary: TemporaryStatus(status),
 		Message: "the server answered with an error that cannot be read",
 	}
 }
@@ -62,7 +63,7 @@ func (o Object) isError() bool {
 
 // looksLikePage reports whether an answer is meant for a browser.
 func looksLikePage(h http.Header, body []byte) bool {
-	return strings.Contains(mediaType(h), "html") || bytes.HasPrefix(bytes.TrimSpace(body), []byte("<"))
+	return strings.Contains(MediaType(h), "html") || bytes.HasPrefix(bytes.TrimSpace(body), []byte("<"))
 }
 
 // gone are the statuses by which a page says that there is no such endpoint. Any other page comes
@@ -71,7 +72,7 @@ var gone = []int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGo
 
 func pageFault(status int, h http.Header) *Fault {
 	return &Fault{
-		Stage: "token", Status: status, RetryAfter: RetryAfter(h, time.Now()), Temporary: !slices.Contains(gone, status),
+		Stage: StageToken, Status: status, RetryAfter: RetryAfter(h, time.Now()), Temporary: !slices.Contains(gone, status),
 		Message: "the server answered with a web page instead of an OAuth answer",
 		Hint:    "a firewall, a proxy or a captive portal may have answered in the server's place: try again when it is out of the way",
 	}
@@ -98,18 +99,20 @@ var sameCode = map[string]string{
 
 // errorFrom reads an error response.
 func errorFrom(status int, h http.Header, o Object, now time.Time) *Fault {
-	f := &Fault{Stage: "token", Status: status, RetryAfter: RetryAfter(h, now), Message: "the server refused"}
+	f := &Fault{Stage: StageToken, Status: status, RetryAfter: RetryAfter(h, now), Message: "the server refused"}
 	code, desc := o.String("error"), o.String("error_description")
 	if code == "" && o.Has("error") {
 		if inner, err := ParseObject(o["error"]); err == nil {
-			code = firstOf(inner.String("code"), inner.String("type"), inner.String("status"))
-			desc = firstOf(desc, inner.String("message"))
+			code = cmp.Or(inner.String("code"), inner.String("type"), inner.String("status"))
+			desc = cmp.Or(desc, inner.String("message"))
 		}
 	}
-	desc = firstOf(desc, o.String("message"), o.String("detail"), o.String("msg"))
+	// Okta's own members, where it answers before its OAuth endpoint does.
+	code = cmp.Or(code, o.String("errorCode"))
+	desc = cmp.Or(desc, o.String("message"), o.String("detail"), o.String("msg"), o.String("errorSummary"))
 	f.Description = Clean(desc)
 	if same, ok := sameCode[code]; ok {
-		// What the server really said stays visible.
+		// The server's own code stays visible.
 		f.Description = oneLine(code, desc)
 		code = same
 	}
@@ -121,21 +124,12 @@ func errorFrom(status int, h http.Header, o Object, now time.Time) *Fault {
 	case "temporarily_unavailable", "server_error", "slow_down":
 		f.Temporary = true
 	case "invalid_grant", "invalid_client", "unauthorized_client":
-		// Whatever the status: these are about the token or the client, and time does not heal them.
+		// Whatever the status: these are about the token or the client, and permanent.
 	default:
 		f.Temporary = TemporaryStatus(status)
 	}
 	if f.Code == "invalid_target" || strings.Contains(desc, "AADSTS901002") || strings.Contains(desc, "AADSTS9010010") {
-		f.Hint = "the server does not take the resource indicator: try --no-resource (Options.Server.NoResource) or --resource (Options.Server.Resource)"
+		f.Hint = "the server does not accept the resource indicator: try --no-resource (Options.Server.NoResource) or --resource (Options.Server.Resource)"
 	}
 	return f
-}
-
-func firstOf(list ...string) string {
-	for _, s := range list {
-		if s != "" {
-			return s
-		}
-	}
-	return ""
 }

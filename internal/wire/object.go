@@ -125,7 +125,7 @@ func (o Object) Text(name string) string {
 }
 
 // Strings returns a list member: nil if it is absent, null or unusable, empty if it is empty. A
-// single string is a list of one; what is no string in a list is left out.
+// single string is a list of one; elements that are not strings are left out.
 func (o Object) Strings(name string) []string {
 	v, ok := o[name]
 	if !ok || string(v) == "null" {
@@ -185,7 +185,7 @@ func (o Object) Seconds(name string) (n int64, ok bool) {
 	return ParseSeconds(strings.TrimSpace(strings.Trim(string(v), `"`)))
 }
 
-// maxSeconds is more than any time, in milliseconds too. Whoever makes a duration of seconds bounds them before.
+// maxSeconds is more than any time, in milliseconds too. Callers bound the number before they make a time.Duration of it.
 const maxSeconds = 1 << 52
 
 // ParseSeconds reads a number of seconds from its text.

@@ -20,8 +20,8 @@ type Registration struct {
 	SecretExpiry time.Time
 	// AuthMethod is token_endpoint_auth_method, "" if absent.
 	AuthMethod string
-	// RedirectURIs, GrantTypes and Scope are what the server registered, which need not be what it
-	// was asked for.
+	// RedirectURIs, GrantTypes and Scope were registered by the server. They may differ from the
+	// request.
 	RedirectURIs []string
 	GrantTypes   []string
 	Scope        string
@@ -30,10 +30,12 @@ type Registration struct {
 	RegistrationClientURI   string
 	// IssuedAt is the zero time if unknown.
 	IssuedAt time.Time
+	// Notes are remarks on what is unusual, for a person.
+	Notes []string
 }
 
-// ParseRegistration decodes the answer to a registration. Only what no login could work with is an
-// error: no usable client_id, or a secret with characters that cannot be sent.
+// ParseRegistration decodes the answer to a registration. It fails only if no login
+// could succeed: without a usable client_id, or with a secret that cannot be sent.
 func ParseRegistration(b []byte) (*Registration, error) {
 	o, err := ParseObject(b)
 	if err != nil {
@@ -44,11 +46,11 @@ func ParseRegistration(b []byte) (*Registration, error) {
 	case id == "":
 		return nil, errors.New("it has no client_id")
 	case len(id) > maxClientID || !visible(id):
-		return nil, errors.New("its client_id is too long or has characters that no client_id has (RFC 6749 appendix A)")
+		return nil, errors.New("its client_id is too long or has characters that a client_id cannot have (RFC 6749 appendix A)")
 	}
 	s := o.Text("client_secret")
 	if len(s) > maxSecret || !visible(s) {
-		return nil, errors.New("its client_secret is too long or has characters that no secret has (RFC 6749 appendix A)")
+		return nil, errors.New("its client_secret is too long or has characters that a secret cannot have (RFC 6749 appendix A)")
 	}
 	manage := o.String("registration_access_token")
 	if !headerSafe(manage) {

@@ -13,7 +13,7 @@ type TLSRefusal int
 const (
 	// NotRefused is every other error.
 	NotRefused TLSRefusal = iota
-	// WantsCertificate is a server that asks for a client certificate, and got none or one that it does not take.
+	// WantsCertificate is a server that asks for a client certificate, and got none, or one that it does not accept.
 	WantsCertificate
 	// NoCommonTLS is a server that knows none of our versions and ciphers.
 	NoCommonTLS
@@ -23,12 +23,12 @@ const (
 	UnknownName
 )
 
-// TLSRefusalOf tells what an error of net/http says of the handshake. The types of crypto/tls keep the alerts to
-// themselves, so that their texts have to do.
+// TLSRefusalOf classifies an error of net/http by its TLS alert. The types of crypto/tls do not export the alert, so
+// this compares texts.
 func TLSRefusalOf(err error) TLSRefusal {
 	var op *net.OpError
 	if !errors.As(err, &op) || op.Op != "remote error" {
-		// A server that answers with a version of TLS that nobody offered.
+		// The server answered with a version of TLS that was not offered.
 		if err != nil && strings.Contains(err.Error(), "tls: server selected unsupported protocol version") {
 			return NoCommonTLS
 		}

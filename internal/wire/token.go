@@ -19,9 +19,13 @@ const (
 	maxScopeBytes = 4 << 10
 	// maxSecret bounds a token or secret, in bytes.
 	maxSecret = 64 << 10
-	// maxLifetime bounds a lifetime, in seconds. Beyond the year 9999 no time can be written down, and
-	// a record that cannot be saved loses the token that came with it: a century is as good.
-	maxLifetime = 100 * 365 * 24 * 3600
+	// maxLifetime is the longest lifetime that is believed, in seconds: twenty years. A larger number is a time
+	// since 1970, or counts smaller units.
+	maxLifetime = 20 * 365 * 24 * 3600
+	// longLifetime is a lifetime, in seconds, from which on a number of whole minutes in milliseconds is taken for
+	// that: ten days, or 864 seconds.
+	longLifetime = 10 * 24 * 3600
+	minute       = 60 * 1000 // in milliseconds
 )
 
 // Token is a successful token response (RFC 6749 section 5.1).
@@ -30,8 +34,8 @@ type Token struct {
 	AccessToken, RefreshToken, IDToken secret.String
 	// TokenType is canonical: "Bearer", or "DPoP" for one that is bound to a key (RFC 9449 section 5).
 	TokenType string
-	// Expiry is absolute, by the local clock, without monotonic reading; the zero time is unknown. A
-	// lifetime of 0 or less is the time of the answer.
+	// Expiry is absolute, by the local clock, without monotonic reading; the zero time is unknown, which a lifetime
+	// that cannot be is as well. A lifetime of 0 or less is the time of the answer.
 	Expiry time.Time
 	// Scope is the granted scope if ScopePresent.
 	Scope        []string
@@ -68,8 +72,8 @@ func ValidScope(s string) bool {
 	return s != ""
 }
 
-// mediaType returns the media type of an answer in lower case.
-func mediaType(h http.Header) string {
+// MediaType returns the media type of an answer in lower case, without its parameters, "" if it has none.
+func MediaType(h http.Header) string {
 	t, _, err := mime.ParseMediaType(h.Get("Content-Type"))
 	if err != nil {
 		t, _, _ = strings.Cut(h.Get("Content-Type"), ";")
@@ -89,7 +93,7 @@ func message(h http.Header, body []byte) (Object, error) {
 	case s[0] == '{':
 		return ParseObject(body)
 	}
-	form := mediaType(h) == "application/x-www-form-urlencoded" || strings.Contains(s, "access_token=") || strings.Contains(s, "error=")
+	form := MediaType(h) == "application/x-www-form-urlencoded" || strings.Contains(s, "access_token=") || strings.Contains(s, "error=")
 	if !form || strings.ContainsAny(s, "<> \t\r\n") {
 		return nil, errors.New("neither JSON nor a form")
 	}
@@ -110,8 +114,8 @@ func message(h http.Header, body []byte) (Object, error) {
 }
 
 // Unwrap returns the token response that lies in a member of another, as a server was said to send it, and
-// with bearerType, a token_type of the server's own, called Bearer. What is not like that is returned as it
-// came: it is for ParseToken to judge.
+// with bearerType, a token_type of the server's own, called Bearer. Any other response is
+// returned unchanged, for ParseToken to judge.
 func Unwrap(h http.Header, body []byte, member, bearerType string) []byte {
 	if member == "" && bearerType == "" {
 		return body
@@ -133,15 +137,15 @@ func Unwrap(h http.Header, body []byte, member, bearerType string) []byte {
 	return plain
 }
 
-// ParseToken reads the answer of a token endpoint, received at the given time. Whatever is no token
-// is a *Fault. Only members that a token response has are read: what else a server writes into it
-// cannot become part of what is stored.
+// ParseToken reads the answer of a token endpoint, received at the given time. If it has no token,
+// the error is a *Fault. Only the members of a token response are read: other members cannot become part of the
+// stored record.
 func ParseToken(status int, h http.Header, body []byte, received time.Time) (*Token, error) {
 	if status/100 != 2 {
 		return nil, ParseOAuthError(status, h, body)
 	}
 	bad := func(message string, err error) (*Token, error) {
-		return nil, &Fault{Stage: "token", Status: status, Message: message, Hint: "the server is at fault", Err: err}
+		return nil, &Fault{Stage: StageToken, Status: status, Message: message, Hint: "the server is at fault", Err: err}
 	}
 	o, err := message(h, body)
 	switch {
@@ -157,35 +161,44 @@ func ParseToken(status int, h http.Header, body []byte, received time.Time) (*To
 	if t.AccessToken.IsZero() {
 		if o.Has("authed_user") {
 			return nil, &Fault{
-				Stage: "token", Status: status, Message: "the token endpoint's answer has its token in a member of its own making, authed_user",
+				Stage: StageToken, Status: status, Message: "the token endpoint's answer has its token in the nonstandard member authed_user",
 				Hint: "if the server's owner confirms it, set --token-member authed_user (Options.Server.TokenMember)",
 			}
 		}
 		return bad("the token endpoint's answer has no access_token", nil)
 	}
 	if !headerSafe(t.AccessToken.Reveal()) {
-		return bad("the token endpoint's answer holds a token with characters that no token has", nil)
+		return bad("the token endpoint's answer holds a token with characters that a token cannot have", nil)
 	}
 	switch typ := o.String("token_type"); {
 	case len(typ) == len("bearer") && strings.EqualFold(typ, "bearer"):
 	case len(typ) == len("DPoP") && strings.EqualFold(typ, "DPoP"):
 		t.TokenType = "DPoP"
 	case !o.Has("token_type"):
-		t.note("the token response has no token_type (RFC 6749 section 5.1); it is taken for Bearer")
+		t.note("the token response has no token_type (RFC 6749 section 5.1); it is treated as Bearer")
 	default:
 		return nil, &Fault{
-			Stage: "token", Status: status, Message: fmt.Sprintf("the token is of the type %q, which cannot be used", CleanN(typ, 40)),
+			Stage: StageToken, Status: status, Message: fmt.Sprintf("the token is of the type %q, which cannot be used", CleanN(typ, 40)),
 			Hint: "ask the server's owner for Bearer tokens; if that is what they are, set --allow-token-type " + CleanN(typ, 40) + " (Options.Allow.TokenType)",
 		}
 	}
 	t.RefreshToken, t.IDToken = t.optional(o, "refresh_token"), t.optional(o, "id_token")
-	if n, ok := o.Seconds("expires_in"); ok {
-		t.Expiry = received.Round(0).Add(time.Duration(max(0, min(n, maxLifetime))) * time.Second)
-	} else if o.Has("expires_in") {
+	switch n, ok := o.Seconds("expires_in"); {
+	case ok && !plausible(n):
+		t.note(fmt.Sprintf("the token response's expires_in, %d, cannot be a number of seconds; the token is used until the server refuses it", n))
+	case ok:
+		t.Expiry = received.Round(0).Add(time.Duration(max(0, n)) * time.Second)
+	case o.Has("expires_in"):
 		t.note("the token response's expires_in cannot be read; the token is used until the server refuses it")
 	}
 	t.scope(o)
 	return t, nil
+}
+
+// plausible reports whether a token may live for so many seconds. A server that answers in milliseconds or nanoseconds, or
+// with a time, is not believed: the token would not be renewed before it expires.
+func plausible(seconds int64) bool {
+	return seconds <= maxLifetime && (seconds < longLifetime || seconds%minute != 0)
 }
 
 func (t *Token) note(text string) { t.Notes = append(t.Notes, text) }

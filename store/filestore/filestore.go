@@ -4,7 +4,7 @@
 // It promises that a save survives a crash of the process and of the machine (written aside,
 // synchronized, renamed, and the directory synchronized), and that a lock is free as soon as its
 // holder dies, because the kernel holds it. Directories are 0700 and files 0600 from their first byte;
-// symbolic links, other people's files and directories that others may write are refused. Contents
+// symbolic links, files of other users and directories that others may write are refused. Contents
 // are not encrypted. It needs a file system with working advisory locks, which some network file
 // systems lack. Choose it for programs that a person runs.
 package filestore
@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/store"
@@ -29,15 +30,27 @@ const (
 	format    = 1
 	suffix    = ".json"
 	lockDir   = "locks"
+	tempDir   = "tmp"
 	maxFile   = 2 << 20
 	dirMode   = 0o700
 	fileMode  = 0o600
 	corrupted = ".corrupt-"
+
+	tempSuffix  = ".record"
+	probePrefix = "probe-"
+	// pendingLife is how long pending records are kept: a login is begun and finished within ten minutes.
+	pendingLife = 15 * time.Minute
+	// pendingSweep is how often one Store looks for expired pending records.
+	pendingSweep = time.Minute
 )
 
 // Store is a store in files. Use [New].
 type Store struct {
-	dir string
+	dir  string
+	disk disk
+
+	mu    sync.Mutex
+	swept time.Time // the last search for expired pending records
 }
 
 // envelope is a file: a record with its key, so that a listing can name it, and its revision.
@@ -51,7 +64,7 @@ type envelope struct {
 	Bytes    []byte          `json:"bytes,omitempty"`
 }
 
-// New returns the store in dir, "" for [DefaultDir]. It does no I/O; dir must be absolute.
+// New returns the store in dir, "" for [DefaultDir]. A relative dir is made absolute. It does no other I/O.
 func New(dir string) (*Store, error) {
 	if dir == "" {
 		var err error
@@ -66,13 +79,13 @@ func New(dir string) (*Store, error) {
 		}
 		dir = abs
 	}
-	return &Store{dir: filepath.Clean(dir)}, nil
+	return &Store{dir: filepath.Clean(dir), disk: realDisk{}}, nil
 }
 
 // Dir returns the directory.
 func (s *Store) Dir() string { return s.dir }
 
-// path returns where a record lies: first what a person recognises, then what identifies it.
+// path returns the file of a record: a name that a person recognises, and the digest that identifies it.
 func (s *Store) path(key store.Key) string {
 	name := string(key.Kind)
 	if key.Kind == store.KindLogin || key.Kind == store.KindRegistration {
@@ -171,8 +184,12 @@ func readFile(path string) ([]byte, error) {
 	return b, nil
 }
 
-// Save implements store.Store.
+// Save implements store.Store. Pending records (store.KindPending) are kept for a quarter of an hour, and removed
+// with a later save of that kind.
 func (s *Store) Save(ctx context.Context, key store.Key, data []byte, rev store.Revision) (store.Revision, error) {
+	if key.Kind == store.KindPending {
+		s.sweepPending(ctx)
+	}
 	return s.change(ctx, key, func(old *envelope) (*envelope, error) {
 		var at store.Revision
 		if old != nil {
@@ -214,6 +231,7 @@ func nextRevision(old *envelope) store.Revision {
 func (s *Store) Delete(ctx context.Context, key store.Key, rev store.Revision) error {
 	if rev == 0 {
 		if _, err := os.Lstat(s.path(key)); errors.Is(err, fs.ErrNotExist) {
+			s.sweep()
 			return ctx.Err()
 		}
 	}
@@ -229,21 +247,57 @@ func (s *Store) Delete(ctx context.Context, key store.Key, rev store.Revision) e
 		}
 		return nil, os.Remove(s.path(key))
 	})
+	if err == nil {
+		s.removeLocks(key.Digest()[:digestPrefix])
+	}
 	return err
+}
+
+// sweepPending removes pending records that have expired.
+func (s *Store) sweepPending(ctx context.Context) {
+	s.mu.Lock()
+	due := time.Since(s.swept) >= pendingSweep
+	if due {
+		s.swept = time.Now()
+	}
+	s.mu.Unlock()
+	if !due {
+		return
+	}
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return // the save says why the directory cannot be used
+	}
+	for _, entry := range entries {
+		if !strings.HasPrefix(entry.Name(), string(store.KindPending)+"-") || !isOurs(entry.Name()) {
+			continue
+		}
+		info, err := entry.Info()
+		if err != nil || time.Since(info.ModTime()) < pendingLife {
+			continue
+		}
+		if e, err := s.read(filepath.Join(s.dir, entry.Name())); err == nil && e != nil && e.Kind == store.KindPending {
+			_ = s.Delete(ctx, e.key(), e.Revision)
+		}
+	}
 }
 
 // change replaces a record under a short lock that makes the comparison and the write one step.
 func (s *Store) change(ctx context.Context, key store.Key, f func(old *envelope) (*envelope, error)) (store.Revision, error) {
-	_, unlock, err := s.Lock(ctx, key, "save")
+	_, unlock, err := s.Lock(ctx, key, saveLock)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = unlock() }()
+	// Remove the files of processes that died. The key's own file is not swept, because its lock is held here.
+	s.sweep()
+	if err := os.Remove(s.tempPath(key)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, explain(s.tempPath(key), err)
+	}
 	path := s.path(key)
 	old, err := s.read(path)
-	var damaged *store.CorruptError
-	if errors.As(err, &damaged) {
-		// What cannot be read is kept: somebody may want to look at it.
+	if _, damaged := errors.AsType[*store.CorruptError](err); damaged {
+		// A record that cannot be read is kept, so that a person can look at it.
 		if err := setAside(path); err != nil {
 			return 0, err
 		}
@@ -257,13 +311,13 @@ func (s *Store) change(ctx context.Context, key store.Key, f func(old *envelope)
 		return 0, explain(path, err)
 	}
 	if e == nil {
-		return 0, syncDir(s.dir)
+		return 0, s.syncDir()
 	}
 	b, err := json.Marshal(e)
 	if err != nil {
 		return 0, err
 	}
-	if err := writeFile(s.dir, path, b); err != nil {
+	if err := s.writeFile(key, b); err != nil {
 		return 0, explain(path, err)
 	}
 	return e.Revision, nil
@@ -320,8 +374,10 @@ func isOurs(name string) bool {
 	if !ok || i < 0 || len(base)-i-1 != 64 || rest != "" && !strings.HasPrefix(rest, corrupted) {
 		return false
 	}
-	return strings.Trim(base[i+1:], "0123456789abcdef") == ""
+	return isHex(base[i+1:])
 }
+
+func isHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
 
 // Clear removes the logins of a server URL, of every profile, and nothing else.
 func (s *Store) Clear(ctx context.Context, serverURL string) error {
@@ -330,9 +386,14 @@ func (s *Store) Clear(ctx context.Context, serverURL string) error {
 	})
 }
 
-// ClearAll removes every record of this store, damaged ones too. Files that are not ours stay.
+// ClearAll removes every record of this store, damaged ones too, with the locks that are not held. Files that are not
+// ours stay.
 func (s *Store) ClearAll(ctx context.Context) error {
-	return s.remove(ctx, func(*envelope) bool { return true })
+	err := s.remove(ctx, func(*envelope) bool { return true })
+	if s.checkDir() == nil {
+		s.removeLocks("")
+	}
+	return err
 }
 
 func (s *Store) remove(ctx context.Context, which func(*envelope) bool) error {
@@ -342,6 +403,7 @@ func (s *Store) remove(ctx context.Context, which func(*envelope) bool) error {
 		}
 		return err
 	}
+	s.sweep()
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return explain(s.dir, err)
@@ -373,7 +435,7 @@ func (s *Store) Probe(ctx context.Context) error {
 	if err := s.makeDir(); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(s.dir, ".probe-")
+	f, err := os.CreateTemp(filepath.Join(s.dir, tempDir), probePrefix)
 	if err != nil {
 		return explain(s.dir, err)
 	}

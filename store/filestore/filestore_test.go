@@ -65,7 +65,8 @@ const servers = 20
 
 // Programs save the tokens of many servers at once and are killed while they do. Each record is whole, and none
 // goes back behind what was saved.
-func TestFieldProgramsAreKilledWhileTheySave(t *testing.T) {
+func TestProgramsAreKilledWhileTheySave(t *testing.T) {
+	t.Parallel()
 	s, dir := open(t)
 	for range 5 {
 		var before [servers]store.Revision
@@ -190,7 +191,8 @@ func save(t *testing.T, s store.Store, data string) (store.Revision, string) {
 	return rev, files[0]
 }
 
-func TestFieldADamagedFileCostsNoOtherLogin(t *testing.T) {
+func TestADamagedFileCostsNoOtherLogin(t *testing.T) {
+	t.Parallel()
 	for name, content := range map[string]string{
 		"empty": "", "half": `{"format":1,"kind":"login","id":"https://mcp.ex`, "zeros": strings.Repeat("\x00", 300), "brace": `{}}`, "other types": `{"format":"x","revision":[]}`,
 	} {
@@ -226,6 +228,7 @@ func TestFieldADamagedFileCostsNoOtherLogin(t *testing.T) {
 }
 
 func TestANewerFormatIsRefusedAndNotDamaged(t *testing.T) {
+	t.Parallel()
 	s, _ := open(t)
 	_, path := save(t, s, `{"a":1}`)
 	const newer = `{"format":99,"members":"unknown"}`
@@ -245,6 +248,7 @@ func TestANewerFormatIsRefusedAndNotDamaged(t *testing.T) {
 }
 
 func TestLinksPipesAndDirectoriesInPlaceOfARecord(t *testing.T) {
+	t.Parallel()
 	target := filepath.Join(t.TempDir(), "target")
 	if err := os.WriteFile(target, []byte("theirs"), 0o600); err != nil {
 		t.Fatal(err)
@@ -276,6 +280,7 @@ func TestLinksPipesAndDirectoriesInPlaceOfARecord(t *testing.T) {
 }
 
 func TestADirectoryThatIsALinkIsRefused(t *testing.T) {
+	t.Parallel()
 	target := t.TempDir()
 	link := filepath.Join(t.TempDir(), "link")
 	if err := os.Symlink(target, link); err != nil {
@@ -290,7 +295,8 @@ func TestADirectoryThatIsALinkIsRefused(t *testing.T) {
 	}
 }
 
-func TestFieldRecordsThatOthersCanRead(t *testing.T) {
+func TestRecordsThatOthersCanRead(t *testing.T) {
+	t.Parallel()
 	s, dir := open(t)
 	_, path := save(t, s, "x")
 	if err := os.Chmod(path, 0o644); err != nil {
@@ -307,6 +313,7 @@ func TestFieldRecordsThatOthersCanRead(t *testing.T) {
 
 // A lock file that somebody removes while it is held must not lead to a lost update.
 func TestALockFileThatIsRemoved(t *testing.T) {
+	t.Parallel()
 	s, dir := open(t)
 	rev, _ := save(t, s, "0")
 	_, unlock, err := s.Lock(ctx, key, "refresh")
@@ -332,6 +339,7 @@ func TestALockFileThatIsRemoved(t *testing.T) {
 }
 
 func TestClearAllLeavesForeignFiles(t *testing.T) {
+	t.Parallel()
 	s, dir := open(t)
 	_, path := save(t, s, "x")
 	foreign := filepath.Join(dir, "notes.json")
@@ -350,6 +358,7 @@ func TestClearAllLeavesForeignFiles(t *testing.T) {
 }
 
 func TestClearTakesOneServer(t *testing.T) {
+	t.Parallel()
 	s, _ := open(t)
 	save(t, s, "x")
 	work, other := key, key

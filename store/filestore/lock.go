@@ -4,19 +4,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
-
-	"github.com/gofrs/flock"
 
 	"github.com/mcpoauth/mcpoauth/store"
 )
 
-// Lock implements store.Store with a lock file of its own, which is never removed: the kernel
-// locks the file behind a name, and a new file behind it would be another lock.
+const (
+	lockSuffix = ".lock"
+	// saveLock is the name of the lock under which a record is changed.
+	saveLock = "save"
+	// digestPrefix is how much of a key's digest names its locks.
+	digestPrefix = 32
+)
+
+// Lock implements store.Store with a lock file that the kernel locks, so that the lock of a process that dies is
+// free at once. The file is removed with the last lock of a key that has no record.
 func (s *Store) Lock(ctx context.Context, key store.Key, name string) (context.Context, func() error, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
@@ -24,9 +32,9 @@ func (s *Store) Lock(ctx context.Context, key store.Key, name string) (context.C
 	if err := s.makeDir(); err != nil {
 		return nil, nil, err
 	}
-	path := filepath.Join(s.dir, lockDir, key.Digest()[:32]+"."+clean(name, 20)+".lock")
+	path := s.lockPath(key, name)
 	for {
-		l, err := tryLock(path)
+		l, err := s.tryLock(path)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -36,12 +44,12 @@ func (s *Store) Lock(ctx context.Context, key store.Key, name string) (context.C
 			return held, func() (err error) {
 				once.Do(func() {
 					cancel()
-					err = l.Unlock()
+					err = s.unlock(l, key)
 				})
 				return err
 			}, nil
 		}
-		// The kernel has no way to wait for a lock that a context can end.
+		// A context cannot end a system call that waits for a lock, so this polls.
 		pause := time.NewTimer(10*time.Millisecond + rand.N(20*time.Millisecond)) //nolint:gosec // not a secret
 		select {
 		case <-ctx.Done():
@@ -52,8 +60,48 @@ func (s *Store) Lock(ctx context.Context, key store.Key, name string) (context.C
 	}
 }
 
-// tryLock returns the lock, or nil if somebody else has it.
-func tryLock(path string) (*flock.Flock, error) {
+func (s *Store) lockPath(key store.Key, name string) string {
+	return filepath.Join(s.dir, lockDir, key.Digest()[:digestPrefix]+"."+clean(name, 20)+lockSuffix)
+}
+
+// unlock frees a lock, and removes its file if the key has no record.
+func (s *Store) unlock(l *lockFile, key store.Key) error {
+	if _, err := os.Lstat(s.path(key)); errors.Is(err, fs.ErrNotExist) {
+		return l.remove()
+	}
+	return l.unlock()
+}
+
+// removeLocks removes the lock files of a key that has no record any more, those that are held aside: their holders
+// remove them.
+func (s *Store) removeLocks(prefix string) {
+	entries, err := os.ReadDir(filepath.Join(s.dir, lockDir))
+	if err != nil {
+		return // they cost nothing but their names
+	}
+	for _, e := range entries {
+		if !isLock(e.Name()) || !strings.HasPrefix(e.Name(), prefix) {
+			continue
+		}
+		if l, err := s.tryLock(filepath.Join(s.dir, lockDir, e.Name())); err == nil && l != nil {
+			_ = l.remove()
+		}
+	}
+}
+
+// isLock reports whether a file name in the lock directory is one that this package gives.
+func isLock(name string) bool {
+	return len(name) > digestPrefix && name[digestPrefix] == '.' && strings.HasSuffix(name, lockSuffix) && isHex(name[:digestPrefix])
+}
+
+// lockFile is a file that this process has locked.
+type lockFile struct {
+	f    *os.File
+	path string
+}
+
+// tryLock returns the lock, or nil if another holder has it or the file was removed meanwhile.
+func (s *Store) tryLock(path string) (*lockFile, error) {
 	if info, err := os.Lstat(path); err == nil {
 		if !info.Mode().IsRegular() {
 			return nil, &unsafeError{path, "is not a regular file", "remove it"}
@@ -62,26 +110,50 @@ func tryLock(path string) (*flock.Flock, error) {
 			return nil, err
 		}
 	}
-	// One instance per attempt: an instance does not exclude itself.
-	l := flock.New(path, flock.SetPermissions(fileMode))
-	ok, err := l.TryLock()
+	// Each attempt opens the file anew: a lock belongs to the open file, and excludes other ones of the same
+	// process as well.
+	f, err := s.disk.openLock(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil //nolint:nilnil // the directory was removed: the caller tries again
+	}
 	if err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			return nil, nil //nolint:nilnil // somebody removed the directory: try again
-		}
-		return nil, fmt.Errorf("%w", explain(path, err))
+		return nil, explain(path, err)
 	}
-	if !ok {
-		return nil, l.Close()
+	locked, err := lockExclusive(f)
+	if err != nil {
+		return nil, errors.Join(explain(path, fmt.Errorf("lock: %w", err)), f.Close())
 	}
-	// Somebody may have removed the file between open and lock: what is locked has no name then, and
-	// the name leads to a file whose lock is free.
-	other := flock.New(path, flock.SetPermissions(fileMode))
-	if ok, err := other.TryLock(); ok || err != nil {
-		return nil, errors.Join(other.Close(), l.Unlock())
-	}
-	if err := other.Close(); err != nil {
-		return nil, errors.Join(err, l.Unlock())
+	l := &lockFile{f, path}
+	if !locked || !l.named() {
+		return nil, f.Close()
 	}
 	return l, nil
+}
+
+// named reports whether the locked file is still the one behind its name. If it was removed between open and lock,
+// the name leads to another file, or to none, whose lock is free.
+func (l *lockFile) named() bool {
+	mine, err := l.f.Stat()
+	if err != nil {
+		return false
+	}
+	now, err := os.Lstat(l.path)
+	return err == nil && os.SameFile(mine, now)
+}
+
+// unlock frees the lock. Closing the file does, since nothing else has it open.
+func (l *lockFile) unlock() error { return l.f.Close() }
+
+// remove frees the lock and removes its file, in an order in which no other file is removed.
+func (l *lockFile) remove() error {
+	if !l.named() {
+		return l.unlock()
+	}
+	if removesOpenFiles {
+		_ = os.Remove(l.path)
+		return l.unlock()
+	}
+	err := l.unlock()
+	_ = os.Remove(l.path) // fails if another process has opened it meanwhile
+	return err
 }

@@ -16,7 +16,7 @@ func openForReading(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 }
 
-// checkOwner refuses what belongs to somebody else.
+// checkOwner refuses files of other users.
 func checkOwner(path string, info fs.FileInfo) error {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || int(st.Uid) == os.Geteuid() {
@@ -25,7 +25,7 @@ func checkOwner(path string, info fs.FileInfo) error {
 	return &unsafeError{path, fmt.Sprintf("belongs to another user (uid %d)", st.Uid), "name a directory of your own with MCPOAUTH_DIR or --store file:DIR (Options.CacheDir)"}
 }
 
-// tighten takes the rights of others away, where we may.
+// tighten removes the permissions of others, if possible.
 func tighten(f *os.File, mode fs.FileMode) { _ = f.Chmod(mode) }
 
 func isReadOnly(err error) bool { return errors.Is(err, syscall.EROFS) }

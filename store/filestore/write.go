@@ -7,39 +7,88 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
+
+	"github.com/mcpoauth/mcpoauth/store"
 )
 
-// writeFile replaces path: a random name in the same directory, synchronized, renamed, and the
-// directory synchronized, so that after a crash there is the old content or the new.
-func writeFile(dir, path string, b []byte) (err error) {
-	f, err := os.CreateTemp(dir, ".tmp-") // O_EXCL, 0600
+// writeFile replaces the record of a key: a file aside, synchronized, renamed, and the directory synchronized, so
+// that after a crash there is the old content or the new. The caller holds the key's save lock.
+func (s *Store) writeFile(key store.Key, b []byte) (err error) {
+	temp := s.tempPath(key)
+	f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, fileMode)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
 			_ = f.Close()
-			_ = os.Remove(f.Name())
+			_ = os.Remove(temp)
 		}
 	}()
 	if _, err := f.Write(b); err != nil {
 		return err
 	}
-	if err := f.Sync(); err != nil {
+	if err := s.disk.sync(f); err != nil {
 		return err
 	}
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if err := rename(f.Name(), path); err != nil {
+	if err := rename(temp, s.path(key)); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return s.syncDir()
 }
 
-// rename replaces a file. On Windows somebody who has it open makes it fail for a moment.
+// tempPath returns where the next content of a record is written. The name belongs to the key, so only the holder of
+// its save lock uses it.
+func (s *Store) tempPath(key store.Key) string {
+	return filepath.Join(s.dir, tempDir, key.Digest()[:digestPrefix]+tempSuffix)
+}
+
+// disk is the part of the file system whose order and failures matter. Tests replace it.
+type disk interface {
+	// sync writes a file, or the entries of a directory, to the disk.
+	sync(f *os.File) error
+	// openLock opens a lock file, and creates it if need be.
+	openLock(path string) (*os.File, error)
+}
+
+type realDisk struct{}
+
+func (realDisk) sync(f *os.File) error                  { return f.Sync() }
+func (realDisk) openLock(path string) (*os.File, error) { return openLock(path) }
+
+// sweep removes the temporary files of processes that died while they saved: they may hold a whole record. The files
+// of a save under way are left alone, because the lock of its key is held.
+func (s *Store) sweep() {
+	entries, err := os.ReadDir(filepath.Join(s.dir, tempDir))
+	if err != nil {
+		return // the next save says why the directory cannot be used
+	}
+	for _, e := range entries {
+		path := filepath.Join(s.dir, tempDir, e.Name())
+		name, isTemp := strings.CutSuffix(e.Name(), tempSuffix)
+		switch {
+		case isTemp && len(name) == digestPrefix && isHex(name):
+			l, err := s.tryLock(filepath.Join(s.dir, lockDir, name+"."+saveLock+lockSuffix))
+			if err != nil || l == nil {
+				continue
+			}
+			_ = os.Remove(path)
+			_ = l.unlock()
+		case strings.HasPrefix(e.Name(), probePrefix):
+			if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > time.Minute {
+				_ = os.Remove(path)
+			}
+		}
+	}
+}
+
+// rename replaces a file. On Windows it fails while another process has the file open, so it tries again.
 func rename(from, to string) error {
 	var err error
 	for try := range 20 {
@@ -51,24 +100,25 @@ func rename(from, to string) error {
 	return err
 }
 
-func syncDir(dir string) error {
+// syncDir makes the names in the store's directory durable.
+func (s *Store) syncDir() error {
 	if runtime.GOOS == "windows" {
 		return nil // directories cannot be synchronized there
 	}
-	d, err := os.Open(dir)
+	d, err := os.Open(s.dir)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = d.Close() }()
-	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) {
+	if err := s.disk.sync(d); err != nil && !errors.Is(err, syscall.EINVAL) {
 		return err
 	}
 	return nil
 }
 
-// makeDir makes the directory and its lock directory.
+// makeDir makes the directory and those for locks and temporary files.
 func (s *Store) makeDir() error {
-	for _, dir := range []string{s.dir, filepath.Join(s.dir, lockDir)} {
+	for _, dir := range []string{s.dir, filepath.Join(s.dir, lockDir), filepath.Join(s.dir, tempDir)} {
 		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 			if err := os.MkdirAll(dir, dirMode); err != nil {
 				return explain(dir, err)
@@ -83,7 +133,7 @@ func (s *Store) makeDir() error {
 
 func (s *Store) checkDir() error { return checkDirectory(s.dir) }
 
-// checkDirectory refuses a directory in which somebody else could replace files.
+// checkDirectory refuses a directory in which another user could replace files.
 func checkDirectory(dir string) error {
 	info, err := os.Lstat(dir)
 	if err != nil {

@@ -137,7 +137,8 @@ func (s small) Set(service, account, secret string) error {
 }
 
 // A login of any size lies in a file, sealed; the keyring holds the key alone.
-func TestFieldABigLoginAndASmallKeyring(t *testing.T) {
+func TestABigLoginAndASmallKeyring(t *testing.T) {
+	t.Parallel()
 	dir, k := t.TempDir(), &fake{}
 	s := open(t, dir, small{k})
 	if _, _, err := s.Load(t.Context(), key); !errors.Is(err, store.ErrNotFound) {
@@ -187,7 +188,8 @@ func TestFieldABigLoginAndASmallKeyring(t *testing.T) {
 	}
 }
 
-func TestFieldNoKeyringIsNeverPlainFiles(t *testing.T) {
+func TestNoKeyringIsNeverPlainFiles(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	k := &fake{err: errors.New("broken")}
 	s := open(t, dir, k)
@@ -212,7 +214,8 @@ func TestFieldNoKeyringIsNeverPlainFiles(t *testing.T) {
 	}
 }
 
-func TestFieldAKeyringThatNeverAnswers(t *testing.T) {
+func TestAKeyringThatNeverAnswers(t *testing.T) {
+	t.Parallel()
 	k := &fake{hang: make(chan struct{})}
 	s := openWithin(t, t.TempDir(), k, time.Second)
 	start := time.Now()
@@ -247,6 +250,7 @@ func TestFieldAKeyringThatNeverAnswers(t *testing.T) {
 }
 
 func TestALostKeyIsSaidAndNotReplaced(t *testing.T) {
+	t.Parallel()
 	dir, k := t.TempDir(), &fake{}
 	if _, err := open(t, dir, k).Save(t.Context(), key, []byte("x"), 0); err != nil {
 		t.Fatal(err)
@@ -272,6 +276,7 @@ func TestALostKeyIsSaidAndNotReplaced(t *testing.T) {
 }
 
 func TestADirectoryThatCannotBeReadIsNoLostKey(t *testing.T) {
+	t.Parallel()
 	dir, link := t.TempDir(), filepath.Join(t.TempDir(), "link")
 	if err := os.Symlink(dir, link); err != nil {
 		t.Skip(err)
@@ -291,6 +296,7 @@ func TestADirectoryThatCannotBeReadIsNoLostKey(t *testing.T) {
 }
 
 func TestAKeyThatAnotherOneTookThePlaceOfIsSaid(t *testing.T) {
+	t.Parallel()
 	dir, k := t.TempDir(), &fake{}
 	if _, err := open(t, dir, k).Save(t.Context(), key, []byte("x"), 0); err != nil {
 		t.Fatal(err)
@@ -329,6 +335,7 @@ func (f *forgetful) Set(service, account, _ string) error {
 }
 
 func TestAKeyringThatForgetsIsNoKeyring(t *testing.T) {
+	t.Parallel()
 	k := &forgetful{}
 	s, err := keyringstore.New(&keyringstore.Options{Dir: t.TempDir(), Keyring: k, Timeout: 20 * time.Second})
 	if err != nil {
@@ -344,6 +351,7 @@ func TestAKeyringThatForgetsIsNoKeyring(t *testing.T) {
 }
 
 func TestAnotherProcessThatMakesTheKeyForTooLong(t *testing.T) {
+	t.Parallel()
 	dir, k := t.TempDir(), &fake{}
 	files, err := filestore.New(dir)
 	if err != nil {
@@ -377,6 +385,7 @@ func TestAnotherProcessThatMakesTheKeyForTooLong(t *testing.T) {
 }
 
 func TestTheKeySealsOtherStoresToo(t *testing.T) {
+	t.Parallel()
 	dir, k := t.TempDir(), &fake{}
 	s := open(t, dir, k)
 	if _, err := s.Keys(t.Context()); !errors.Is(err, keyringstore.ErrNoSecret) || k.made() != 0 {
@@ -411,6 +420,7 @@ func TestTheKeySealsOtherStoresToo(t *testing.T) {
 
 // TestTheKeyChanges: with a process that runs all the while, and one that begins at each step.
 func TestTheKeyChanges(t *testing.T) {
+	t.Parallel()
 	dir, k := t.TempDir(), &fake{}
 	running := open(t, dir, k)
 	save := func(s *keyringstore.Store, profile string) {
@@ -477,6 +487,7 @@ func TestTheKeyChanges(t *testing.T) {
 }
 
 func TestNothingIsDroppedThatIsNeeded(t *testing.T) {
+	t.Parallel()
 	dir, k := t.TempDir(), &fake{}
 	s := open(t, dir, k)
 	if _, err := s.Save(t.Context(), key, []byte("x"), 0); err != nil {
@@ -505,6 +516,7 @@ func TestNothingIsDroppedThatIsNeeded(t *testing.T) {
 }
 
 func TestThereIsAnEndOfNewKeys(t *testing.T) {
+	t.Parallel()
 	k := &fake{}
 	s := open(t, t.TempDir(), k)
 	for range 16 {
@@ -528,6 +540,7 @@ func TestThereIsAnEndOfNewKeys(t *testing.T) {
 }
 
 func TestTwoProcessesMakeOneKey(t *testing.T) {
+	t.Parallel()
 	dir, k := t.TempDir(), &fake{}
 	var wg sync.WaitGroup
 	for i := range 10 {
@@ -551,6 +564,7 @@ func TestTwoProcessesMakeOneKey(t *testing.T) {
 }
 
 func TestASecretThatIsNoKey(t *testing.T) {
+	t.Parallel()
 	k := &fake{secrets: map[string]string{"mcpoauth/store key 1": "something else"}}
 	if _, err := open(t, t.TempDir(), k).Save(t.Context(), key, []byte("x"), 0); err == nil || !strings.Contains(err.Error(), "not a key") {
 		t.Errorf("got %v", err)
@@ -624,6 +638,7 @@ func TestWithoutADesktop(t *testing.T) {
 
 // TestSecretService runs this test binary again within a D-Bus session that has a real GNOME Keyring.
 func TestSecretService(t *testing.T) {
+	t.Parallel()
 	if os.Getenv(innerEnv) != "" {
 		t.Skip("within")
 	}
@@ -662,6 +677,7 @@ func within(t *testing.T) *keyringstore.Store {
 }
 
 func TestWithin(t *testing.T) {
+	t.Parallel()
 	s := within(t)
 	storetest.Run(t, func() (store.Store, error) { return s, nil })
 	storetest.RunProcesses(t, func() (store.Store, error) { return s, nil })
@@ -671,6 +687,7 @@ func TestWithin(t *testing.T) {
 }
 
 func TestWithinAfterRestart(t *testing.T) {
+	t.Parallel()
 	s := within(t)
 	if data, _, err := s.Load(t.Context(), key); err != nil || string(data) != "kept" {
 		t.Errorf("%q, %v", data, err)
@@ -678,6 +695,7 @@ func TestWithinAfterRestart(t *testing.T) {
 }
 
 func TestWithinNothing(t *testing.T) {
+	t.Parallel()
 	s := within(t)
 	var unavailable *keyringstore.UnavailableError
 	if _, _, err := s.Load(t.Context(), key); !errors.As(err, &unavailable) || !strings.Contains(err.Error(), "no program") {
@@ -686,6 +704,7 @@ func TestWithinNothing(t *testing.T) {
 }
 
 func TestWithinLocked(t *testing.T) {
+	t.Parallel()
 	s := within(t)
 	var unavailable *keyringstore.UnavailableError
 	if _, _, err := s.Load(t.Context(), key); !errors.As(err, &unavailable) || !strings.Contains(err.Error(), "it is locked") {
@@ -831,5 +850,54 @@ func TestWithinStopped(t *testing.T) {
 	}
 	if data, _, err := late.Load(t.Context(), key); err != nil || string(data) != "kept" {
 		t.Errorf("after it went on: %q, %v", data, err)
+	}
+}
+
+// late is a keyring that answers its first question with what was true before something else happened.
+type late struct {
+	*fake
+	meanwhile func()
+}
+
+func (k *late) Get(service, account string) (string, error) {
+	if happen := k.meanwhile; happen != nil {
+		k.meanwhile = nil
+		happen()
+		return "", keyringstore.ErrNoSecret
+	}
+	return k.fake.Get(service, account)
+}
+
+// TestAKeyThatIsMadeMeanwhile: another process makes the key and saves a record after this one has asked the keyring and
+// before it looks for records. The key is not lost.
+func TestAKeyThatIsMadeMeanwhile(t *testing.T) {
+	t.Parallel()
+	dir, k := t.TempDir(), &fake{}
+	other := open(t, dir, k)
+	s := open(t, dir, &late{fake: k, meanwhile: func() {
+		if _, err := other.Save(t.Context(), key, []byte("x"), 0); err != nil {
+			t.Error(err)
+		}
+	}})
+	if data, _, err := s.Load(t.Context(), key); err != nil || string(data) != "x" {
+		t.Errorf("%q, %v", data, err)
+	}
+}
+
+// swapper is a keyring that keeps another key than it was given.
+type swapper struct{ *fake }
+
+func (k *swapper) Set(service, account, _ string) error {
+	return k.fake.Set(service, account, sealed.GenerateKey().Text())
+}
+
+// TestAKeyringThatKeepsAnotherKey: what was sealed with the key that it was given could never be opened.
+func TestAKeyringThatKeepsAnotherKey(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir(), &swapper{&fake{}})
+	_, err := s.Save(t.Context(), key, []byte("x"), 0)
+	var unavailable *keyringstore.UnavailableError
+	if !errors.As(err, &unavailable) || !strings.Contains(err.Error(), "another secret") {
+		t.Errorf("got %v", err)
 	}
 }

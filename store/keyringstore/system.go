@@ -69,7 +69,7 @@ const (
 	exitCancelled  = 128 // errSecUserCanceled
 )
 
-// explained makes an UnavailableError of what the keyring's absence looks like.
+// explained returns an UnavailableError for the errors that mean that there is no usable keyring.
 func explained(err error) error {
 	if err == nil {
 		return nil

@@ -3,7 +3,7 @@
 // It promises what the contract asks for, between all machines, and what PostgreSQL promises: a save
 // that returned survives a crash. A save compares the revision in one statement; a lock is a row with an
 // owner and a lease ([Options.Lease]), by the database's clock, that is renewed while it is held. No
-// transaction and no connection is held meanwhile, so a refresh that takes a minute blocks nobody, and
+// transaction and no connection is held meanwhile, so a refresh that takes a minute blocks no one, and
 // poolers in transaction mode are fine. A holder that stands still for longer than its lease loses the
 // lock, and what it then saves is refused by its revision.
 //
@@ -42,9 +42,8 @@ var Schema string
 
 const (
 	defaultTable   = "mcpoauth"
-	defaultLease   = 30 * time.Second
 	defaultTimeout = 10 * time.Second
-	// pendingLife is how long what is under way is kept.
+	// pendingLife is how long pending records are kept.
 	pendingLife = 15 * time.Minute
 	pageSize    = 500
 	undefined   = "42P01" // undefined_table
@@ -60,7 +59,7 @@ type Options struct {
 	Lease time.Duration
 	// Timeout limits each statement. 0 is ten seconds.
 	Timeout time.Duration
-	// AllowEmptyProfile takes records without a profile. Set it only if all programs on this database
+	// AllowEmptyProfile accepts records without a profile. Set it only if all programs on this database
 	// act for one and the same user.
 	AllowEmptyProfile bool
 }
@@ -87,15 +86,11 @@ func New(db *sql.DB, opt *Options) (*Store, error) {
 	if !plainName(s.opt.Table) {
 		return nil, fmt.Errorf("pgstore: the table name %q is not plain: lower-case letters, digits and _", s.opt.Table)
 	}
-	if s.opt.Lease == 0 {
-		s.opt.Lease = defaultLease
+	limits, err := lease.Options{Lease: s.opt.Lease, Timeout: s.opt.Timeout}.WithDefaults(defaultTimeout)
+	if err != nil {
+		return nil, fmt.Errorf("pgstore: %w", err)
 	}
-	if s.opt.Lease < time.Second {
-		return nil, errors.New("pgstore: a lease of less than a second does not survive a pause of the garbage collector or the network")
-	}
-	if s.opt.Timeout <= 0 {
-		s.opt.Timeout = defaultTimeout
-	}
+	s.opt.Lease, s.opt.Timeout = limits.Lease, limits.Timeout
 	s.names = namesFor(s.opt.Table)
 	return s, nil
 }
@@ -236,8 +231,8 @@ func (s *Store) Load(ctx context.Context, key store.Key) ([]byte, store.Revision
 	return data, store.Revision(rev), nil //nolint:gosec // the sequence begins at 1
 }
 
-// Save implements store.Store. What is under way (store.KindPending) is kept for a quarter of an hour,
-// and then removed by whoever saves something of that kind.
+// Save implements store.Store. Pending records (store.KindPending) are kept for a quarter of an hour,
+// and removed with a later save of that kind.
 func (s *Store) Save(ctx context.Context, key store.Key, data []byte, rev store.Revision) (store.Revision, error) {
 	if err := s.check(key); err != nil {
 		return 0, err
@@ -273,8 +268,8 @@ func (s *Store) Save(ctx context.Context, key store.Key, data []byte, rev store.
 	return store.Revision(next), nil //nolint:gosec // the sequence begins at 1
 }
 
-// perhapsSaved looks whether a save whose answer was lost was done: the caller must not take its own
-// record for somebody else's.
+// perhapsSaved finds out whether a save whose answer was lost took place: the caller must not mistake its own
+// record for another one's.
 func (s *Store) perhapsSaved(ctx context.Context, key store.Key, data []byte, rev store.Revision, err error) (store.Revision, error) {
 	got, now, lerr := s.Load(context.WithoutCancel(ctx), key)
 	if lerr == nil && now != rev && string(got) == string(data) {
@@ -283,7 +278,7 @@ func (s *Store) perhapsSaved(ctx context.Context, key store.Key, data []byte, re
 	return 0, err
 }
 
-// sweep removes what was under way and is forgotten.
+// sweep removes expired pending records.
 func (s *Store) sweep(ctx context.Context) error {
 	return s.exec(ctx, `DELETE FROM mcpoauth_records WHERE expires_at < clock_timestamp()`)
 }

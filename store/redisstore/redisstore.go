@@ -53,9 +53,8 @@ type Conn interface {
 
 const (
 	defaultPrefix  = "mcpoauth:"
-	defaultLease   = 30 * time.Second
 	defaultTimeout = 5 * time.Second
-	// pendingLife is how long what is under way is kept: a login is begun and finished within ten
+	// pendingLife is how long pending records are kept: a login is begun and finished within ten
 	// minutes, and posts without an answer are remembered as long.
 	pendingLife = 15 * time.Minute
 	scanCount   = 500
@@ -70,7 +69,7 @@ type Options struct {
 	Lease time.Duration
 	// Timeout limits each command. 0 is five seconds.
 	Timeout time.Duration
-	// AllowEmptyProfile takes records without a profile. Set it only if all programs on this server
+	// AllowEmptyProfile accepts records without a profile. Set it only if all programs on this server
 	// act for one and the same user.
 	AllowEmptyProfile bool
 }
@@ -96,15 +95,11 @@ func New(conn Conn, opt *Options) (*Store, error) {
 	if strings.ContainsAny(s.opt.Prefix, "*?[]\\{}") {
 		return nil, fmt.Errorf("redisstore: the prefix %q has characters that mean something in a pattern", s.opt.Prefix)
 	}
-	if s.opt.Lease == 0 {
-		s.opt.Lease = defaultLease
+	limits, err := lease.Options{Lease: s.opt.Lease, Timeout: s.opt.Timeout}.WithDefaults(defaultTimeout)
+	if err != nil {
+		return nil, fmt.Errorf("redisstore: %w", err)
 	}
-	if s.opt.Lease < time.Second {
-		return nil, errors.New("redisstore: a lease of less than a second does not survive a pause of the garbage collector or the network")
-	}
-	if s.opt.Timeout <= 0 {
-		s.opt.Timeout = defaultTimeout
-	}
+	s.opt.Lease, s.opt.Timeout = limits.Lease, limits.Timeout
 	return s, nil
 }
 
@@ -179,7 +174,7 @@ redis.call('HSET', KEYS[1], 'rev', rev, 'data', ARGV[2], 'kind', ARGV[3], 'id', 
 if ARGV[6] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[6]) end
 return rev`
 
-// Save implements store.Store. What is under way (store.KindPending) is kept for a quarter of an hour.
+// Save implements store.Store. Pending records (store.KindPending) are kept for a quarter of an hour.
 func (s *Store) Save(ctx context.Context, key store.Key, data []byte, rev store.Revision) (store.Revision, error) {
 	if err := s.check(key); err != nil {
 		return 0, err
@@ -203,8 +198,8 @@ func (s *Store) Save(ctx context.Context, key store.Key, data []byte, rev store.
 	return store.Revision(next), nil
 }
 
-// perhapsSaved looks whether a save whose answer was lost was done: the caller must not take its own
-// record for somebody else's.
+// perhapsSaved finds out whether a save whose answer was lost took place: the caller must not mistake its own
+// record for another one's.
 func (s *Store) perhapsSaved(ctx context.Context, key store.Key, data []byte, rev store.Revision, err error) (store.Revision, error) {
 	got, now, lerr := s.Load(context.WithoutCancel(ctx), key)
 	if lerr == nil && now != rev && string(got) == string(data) {

@@ -73,6 +73,7 @@ func open(t testing.TB, addr string, opt *redisstore.Options) *redisstore.Store 
 var key = store.Key{Kind: store.KindLogin, ID: "https://mcp.example/mcp", Profile: "user-17"}
 
 func TestContract(t *testing.T) {
+	t.Parallel()
 	addr := testserver.Redis(t)
 	s := open(t, addr, options())
 	storetest.Run(t, func() (store.Store, error) { return s, nil })
@@ -80,6 +81,7 @@ func TestContract(t *testing.T) {
 }
 
 func TestAStoppedHolderIsFenced(t *testing.T) {
+	t.Parallel()
 	addr := testserver.Redis(t)
 	s := open(t, addr, options())
 	signal := func(sig os.Signal) func(*os.Process) error {
@@ -89,6 +91,7 @@ func TestAStoppedHolderIsFenced(t *testing.T) {
 }
 
 func TestContractOverABadNetwork(t *testing.T) {
+	t.Parallel()
 	n := testserver.Between(t, testserver.Redis(t))
 	s := open(t, n.Addr, options())
 	n.Bad(60, 3*time.Millisecond)
@@ -109,10 +112,12 @@ func TestContractOverABadNetwork(t *testing.T) {
 }
 
 func TestAnEmptyProfileIsRefused(t *testing.T) {
+	t.Parallel()
 	storetest.RunRefusesEmptyProfile(t, open(t, testserver.Redis(t), nil))
 }
 
 func TestPrefixesKeepStoresApart(t *testing.T) {
+	t.Parallel()
 	addr := testserver.Redis(t)
 	a, b := open(t, addr, nil), open(t, addr, &redisstore.Options{Prefix: "other:"})
 	if _, err := a.Save(t.Context(), key, []byte("a"), 0); err != nil {
@@ -130,6 +135,7 @@ func TestPrefixesKeepStoresApart(t *testing.T) {
 }
 
 func TestWhatIsUnderWayIsForgotten(t *testing.T) {
+	t.Parallel()
 	addr := testserver.Redis(t)
 	s := open(t, addr, nil)
 	pending := store.Key{Kind: store.KindPending, ID: "x", Profile: "p"}
@@ -164,6 +170,7 @@ type broken struct{ answer any }
 func (b broken) Do(context.Context, ...any) (any, error) { return b.answer, nil }
 
 func TestStrangeAnswersAreErrors(t *testing.T) {
+	t.Parallel()
 	for _, answer := range []any{nil, "x", []any{}, []any{"x", "y"}, []any{"0", "y"}, []any{"7", nil}, int64(3), []any{int64(1)}} {
 		s, err := redisstore.New(broken{answer}, nil)
 		if err != nil {

@@ -82,11 +82,7 @@ func ParseKeys(text string) ([]Key, error) {
 	for line := range strings.Lines(text) {
 		line, _, _ = strings.Cut(line, "#")
 		for _, word := range strings.Fields(line) {
-			b, err := base64.StdEncoding.DecodeString(word)
-			if err != nil {
-				return nil, errors.New("sealed: a key is not base64")
-			}
-			k, err := NewKey(b)
+			k, err := parseKey(word)
 			if err != nil {
 				return nil, err
 			}
@@ -97,6 +93,19 @@ func ParseKeys(text string) ([]Key, error) {
 		return nil, errors.New("sealed: there is no key in it")
 	}
 	return keys, nil
+}
+
+// parseKey reads one key.
+func parseKey(word string) (Key, error) {
+	if _, err := hex.DecodeString(word); err == nil && len(word) == hex.EncodedLen(keySize) {
+		// It would be read as base64 of 48 bytes.
+		return Key{}, errors.New("sealed: a key is in hex, and must be base64")
+	}
+	b, err := base64.StdEncoding.DecodeString(word)
+	if err != nil {
+		return Key{}, errors.New("sealed: a key is not base64")
+	}
+	return NewKey(b)
 }
 
 // Text returns the key in the form that [ParseKeys] reads, secret included. A passphrase has none: "".

@@ -1,6 +1,6 @@
 // Package sealed encrypts the records of another store.
 //
-// It promises that whoever can read the other store learns neither tokens nor client secrets from it,
+// It promises that a reader of the other store learns neither tokens nor client secrets from it,
 // and cannot change a record or put one in another's place without its being noticed: each value is
 // sealed with AES-256-GCM under a key of its own, derived with HKDF-SHA256 from the master key and the
 // record's key, and bound to that. What stays visible is what a store needs to find a record: its

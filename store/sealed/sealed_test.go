@@ -104,6 +104,7 @@ func TestContractAcrossProcesses(t *testing.T) {
 }
 
 func TestNothingCanBeReadBelow(t *testing.T) {
+	t.Parallel()
 	inner := memstore.New()
 	s := seal(t, inner, nil, sealed.GenerateKey())
 	const secret = "refresh-token-canary"
@@ -119,6 +120,7 @@ func TestNothingCanBeReadBelow(t *testing.T) {
 }
 
 func TestAChangedOrExchangedValueIsNoticed(t *testing.T) {
+	t.Parallel()
 	inner := memstore.New()
 	s := seal(t, inner, nil, sealed.GenerateKey())
 	save(t, s, one, "one")
@@ -148,6 +150,7 @@ func TestAChangedOrExchangedValueIsNoticed(t *testing.T) {
 }
 
 func TestAnotherKeyIsNotADamagedRecord(t *testing.T) {
+	t.Parallel()
 	inner := memstore.New()
 	right, wrong := sealed.GenerateKey(), sealed.GenerateKey()
 	save(t, seal(t, inner, nil, right), one, "one")
@@ -165,6 +168,7 @@ func TestAnotherKeyIsNotADamagedRecord(t *testing.T) {
 }
 
 func TestAPassphraseOpensWhatItSealedInAnotherProcess(t *testing.T) {
+	t.Parallel()
 	inner := memstore.New()
 	first := seal(t, inner, nil, passphrase(t, "correct horse"))
 	save(t, first, one, "one")
@@ -204,6 +208,7 @@ func salts(t *testing.T, inner store.Store) int {
 }
 
 func TestProcessesWithOnePassphraseShareItsSalt(t *testing.T) {
+	t.Parallel()
 	inner := memstore.New()
 	save(t, seal(t, inner, nil, sealed.GenerateKey()), two, "another key's, without a salt")
 	for i := range 4 {
@@ -237,6 +242,7 @@ func TestProcessesWithOnePassphraseShareItsSalt(t *testing.T) {
 }
 
 func TestKeysAreChanged(t *testing.T) {
+	t.Parallel()
 	inner := memstore.New()
 	old, next := sealed.GenerateKey(), sealed.GenerateKey()
 	before := seal(t, inner, nil, old)
@@ -271,6 +277,7 @@ func (m *meddled) Save(ctx context.Context, key store.Key, data []byte, rev stor
 }
 
 func TestARecordThatChangesWhileItIsResealedIsNotLeftWithTheOldKey(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct{ times, moved int }{"once": {1, 1}, "all the time": {1000, 0}} {
 		t.Run(name, func(t *testing.T) {
 			inner := memstore.New()
@@ -306,6 +313,7 @@ func TestARecordThatChangesWhileItIsResealedIsNotLeftWithTheOldKey(t *testing.T)
 }
 
 func TestOneRecordThatCannotBeOpenedDoesNotKeepTheOthersFromBeingResealed(t *testing.T) {
+	t.Parallel()
 	inner := memstore.New()
 	old, next := sealed.GenerateKey(), sealed.GenerateKey()
 	before, strange := seal(t, inner, nil, old), seal(t, inner, nil, sealed.GenerateKey())
@@ -352,6 +360,7 @@ func (u *unreachable) Load(context.Context, store.Key) ([]byte, store.Revision, 
 
 // The values below were sealed by the first version. They must open for ever.
 func TestValuesSealedByEarlierVersionsOpen(t *testing.T) {
+	t.Parallel()
 	keys, err := sealed.ParseKeys("3J2b1mJqDq8VYZcT3vX0x0bqk1o5b0YzqJxw0n0Yb3E=")
 	if err != nil {
 		t.Fatal(err)
@@ -369,6 +378,7 @@ func TestValuesSealedByEarlierVersionsOpen(t *testing.T) {
 }
 
 func TestAPlainStoreMovesIn(t *testing.T) {
+	t.Parallel()
 	inner := memstore.New()
 	rev := save(t, inner, one, `{"access_token":"x"}`)
 	save(t, inner, two, "not even JSON")
@@ -398,6 +408,7 @@ func TestAPlainStoreMovesIn(t *testing.T) {
 }
 
 func TestATornSealedValueIsDamagedAndNeverPlain(t *testing.T) {
+	t.Parallel()
 	key := sealed.GenerateKey()
 	inner := memstore.New()
 	save(t, seal(t, inner, nil, key), one, "one")
@@ -419,6 +430,7 @@ func TestATornSealedValueIsDamagedAndNeverPlain(t *testing.T) {
 }
 
 func TestANewerFormatIsRefused(t *testing.T) {
+	t.Parallel()
 	inner := memstore.New()
 	save(t, inner, one, `{"sealed":99,"key":"x","box":""}`)
 	var newer *store.VersionError
@@ -428,6 +440,7 @@ func TestANewerFormatIsRefused(t *testing.T) {
 }
 
 func TestKeyFiles(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "key")
 	if err := sealed.CreateKeyFile(path); err != nil {
 		t.Fatal(err)
@@ -462,6 +475,7 @@ func TestKeyFiles(t *testing.T) {
 }
 
 func TestKeyFilesThatAreNotTrusted(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	good := filepath.Join(dir, "good")
 	if err := sealed.CreateKeyFile(good); err != nil {
@@ -497,6 +511,7 @@ func person(srv *authtest.Server, asked *int) mcpoauth.Prompt {
 }
 
 func TestALoginReplacesADamagedRecordAndNoneThatAnotherKeySealed(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	key := sealed.GenerateKey()
 	for _, tc := range []struct {
@@ -588,6 +603,7 @@ func TestKeysInText(t *testing.T) {
 }
 
 func TestKeysPrintRedacted(t *testing.T) {
+	t.Parallel()
 	k, p := sealed.GenerateKey(), passphrase(t, "canary-phrase")
 	out := fmt.Sprintf("%v %+v %#v %s %q %x %v %+v %#v", k, k, k, k, k, k, p, p, &p)
 	if strings.Contains(out, k.Text()) || strings.Contains(out, "canary") {
@@ -619,4 +635,18 @@ func FuzzOpen(f *testing.F) {
 			t.Errorf("opened %q, sealed by nobody, as %q", data, got)
 		}
 	})
+}
+
+// TestAKeyInHex: 64 hex digits are also base64, of 48 bytes, which says nothing to a person who has made the key with
+// "openssl rand -hex 32".
+func TestAKeyInHex(t *testing.T) {
+	t.Parallel()
+	for _, word := range []string{strings.Repeat("0123456789abcdef", 4), strings.Repeat("0123456789ABCDEF", 4)} {
+		if _, err := sealed.ParseKeys(word); err == nil || !strings.Contains(err.Error(), "hex") || strings.Contains(err.Error(), word[:16]) {
+			t.Errorf("%s: %v", word, err)
+		}
+	}
+	if keys, err := sealed.ParseKeys(sealed.GenerateKey().Text()); err != nil || len(keys) != 1 {
+		t.Errorf("%d keys, %v", len(keys), err)
+	}
 }

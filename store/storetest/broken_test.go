@@ -33,6 +33,7 @@ func (r *recorder) Fatalf(format string, args ...any) {
 }
 
 func TestASoundStorePasses(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func() (store.Store, error) { return memstore.New(), nil })
 }
 
@@ -116,7 +117,7 @@ func (s *deafLock) Lock(ctx context.Context, key store.Key, name string) (contex
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
-	deaf, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+	deaf, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2100*time.Millisecond)
 	defer cancel()
 	return s.Store.Lock(deaf, key, name)
 }

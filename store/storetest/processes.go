@@ -91,7 +91,7 @@ func bump(s store.Store, key store.Key) error {
 	return err
 }
 
-// holdForever takes a lock, says so, and never lets go.
+// holdForever takes a lock, says so, and never releases it.
 func holdForever(s store.Store) error {
 	if _, _, err := s.Lock(ctx(), counter("held"), "refresh"); err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 	"github.com/mcpoauth/mcpoauth/store"
 )
 
-// RunRefusesEmptyProfile checks that a store which several users share takes no record without a
+// RunRefusesEmptyProfile checks that a store which several users share accepts no record without a
 // profile, of any kind and by any method.
 func RunRefusesEmptyProfile(t TB, s store.Store) {
 	t.Helper()

@@ -175,11 +175,22 @@ func round(srv *authtest.Server, work, dir string, length time.Duration, t *tota
 	}
 	rotated := work == "refresh" && srv.Count("refresh") > posts
 	unsaved := before != nil && after != nil && after.RefreshToken == before.RefreshToken
-	return judge(srv, work, dir, rotated && unsaved, posts, t)
+	return judge(leftover{srv: srv, work: work, dir: dir, window: rotated && unsaved, posts: posts}, t)
+}
+
+// leftover is what a program that was killed has left.
+type leftover struct {
+	srv       *authtest.Server
+	work, dir string
+	// window means that it was killed between the server's rotation and the save.
+	window bool
+	// posts counts the refreshes before.
+	posts int
 }
 
 // judge uses what is left, as the next program does.
-func judge(srv *authtest.Server, work, dir string, window bool, posts int, t *totals) error {
+func judge(l leftover, t *totals) error {
+	srv, work, dir, window, posts := l.srv, l.work, l.dir, l.window, l.posts
 	c, err := mcpoauth.New(srv.MCPURL(), &mcpoauth.Options{CacheDir: dir})
 	if err != nil {
 		return err

@@ -36,6 +36,8 @@ const (
 	perProfile = 10
 	batch      = 10000
 	workers    = 16
+	// maxIdle is what an idle Client may take, its token of 800 bytes included.
+	maxIdle = 2560
 )
 
 func main() {
@@ -80,7 +82,7 @@ func all(url string, many int, span time.Duration) error {
 		if err := fill(ctx, db, fmt.Sprintf("size%d", i), n); err != nil {
 			return err
 		}
-		f, err := measure(ctx, db, s, fmt.Sprintf("size%d", i), n, span)
+		f, err := measure(ctx, s, size{db: db, table: fmt.Sprintf("size%d", i), logins: n, span: span})
 		if err != nil {
 			return err
 		}
@@ -143,7 +145,17 @@ func fill(ctx context.Context, db *sql.DB, table string, n int) error {
 	return err
 }
 
-func measure(ctx context.Context, db *sql.DB, s *pgstore.Store, table string, n int, span time.Duration) (f figures, err error) {
+// size is a table to measure.
+type size struct {
+	db     *sql.DB
+	table  string
+	logins int
+	// span is how long each throughput is measured.
+	span time.Duration
+}
+
+func measure(ctx context.Context, s *pgstore.Store, of size) (f figures, err error) {
+	db, table, n, span := of.db, of.table, of.logins, of.span
 	var total int64
 	if err := db.QueryRowContext(ctx, `SELECT pg_total_relation_size($1::regclass)`, table+"_records").Scan(&total); err != nil {
 		return f, err
@@ -251,9 +263,13 @@ func idle(n int) error {
 		}
 		clients[i] = c
 	}
-	fmt.Printf("%-38s %14d\n", "bytes of memory an idle Client", (heap()-before)/uint64(n)) //nolint:gosec // positive
+	each := (heap() - before) / uint64(n) //nolint:gosec // positive
+	fmt.Printf("%-38s %14d\n", "bytes of memory an idle Client", each)
 	fmt.Printf("%-38s %14d\n", "goroutines of all of them", runtime.NumGoroutine()-goroutines)
 	runtime.KeepAlive(clients)
+	if each > maxIdle {
+		return fmt.Errorf("an idle Client takes %d bytes, more than %d", each, maxIdle)
+	}
 	return nil
 }
 

@@ -1,0 +1,199 @@
+package mcpoauth_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/mcpoauth/mcpoauth"
+	"github.com/mcpoauth/mcpoauth/authtest"
+	"github.com/mcpoauth/mcpoauth/store/memstore"
+)
+
+// The port that a person configured belongs to another program: that is said, and no browser opens.
+//
+// It has a row in docs/compatibility.md.
+func TestTheCallbackPortIsTaken(t *testing.T) {
+	t.Parallel()
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	port := busy.Addr().(*net.TCPAddr).Port
+	srv := authtest.New(t, nil)
+	_, err = newClient(t, srv.MCPURL(), mcpoauth.Options{Callback: mcpoauth.CallbackOptions{Port: port}, Prompt: nobody(t)}).Login(t.Context(), nil)
+	var ae *mcpoauth.Error
+	if !errorAt(err, mcpoauth.OpAuthorization, &ae) || !strings.Contains(err.Error(), strconv.Itoa(port)) || !strings.Contains(mcpoauth.Hint(err), "--callback-port") {
+		t.Errorf("got %v (%s)", err, mcpoauth.Hint(err))
+	}
+	if n := srv.Count("registration"); n != 0 {
+		t.Errorf("%d registrations", n)
+	}
+}
+
+// localhost is 127.0.0.1 in one browser and ::1 in the next.
+//
+// It has a row in docs/compatibility.md.
+func TestLocalhostOfBothFamilies(t *testing.T) {
+	t.Parallel()
+	for _, ip := range []string{"127.0.0.1", "::1"} {
+		t.Run(ip, func(t *testing.T) {
+			if l, err := net.Listen("tcp", net.JoinHostPort(ip, "0")); err != nil {
+				t.Skip("this machine has no " + ip)
+			} else {
+				l.Close()
+			}
+			srv := authtest.New(t, nil)
+			c := newClient(t, srv.MCPURL(), mcpoauth.Options{Callback: mcpoauth.CallbackOptions{Host: "localhost"}, Prompt: func(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
+				back, err := srv.Decide(ctx, lp.URL, true)
+				if err != nil {
+					return nil, err
+				}
+				u, err := url.Parse(back)
+				if err != nil || u.Hostname() != "localhost" {
+					t.Errorf("sent back to %s, %v", back, err)
+					return nil, errors.New("not localhost")
+				}
+				dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
+					return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(ip, u.Port()))
+				}
+				req, err := http.NewRequestWithContext(ctx, http.MethodGet, back, http.NoBody)
+				if err != nil {
+					return nil, err
+				}
+				hc := &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
+				resp, err := hc.Do(req)
+				if err != nil {
+					return nil, err
+				}
+				return nil, resp.Body.Close()
+			}})
+			if s := ping(t, c); s != 200 {
+				t.Errorf("status %d", s)
+			}
+		})
+	}
+}
+
+// TestALoginWithoutARefreshToken lasts as long as its token does, restarts included.
+//
+// It has a row in docs/compatibility.md.
+func TestALoginWithoutARefreshToken(t *testing.T) {
+	t.Parallel()
+	srv := authtest.New(t, &authtest.Options{RefreshNeedsOfflineAccess: true})
+	st := memstore.New()
+	o := mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt, Scopes: mcpoauth.ScopeOptions{OfflineAccess: mcpoauth.Never}}
+	ping(t, newClient(t, srv.MCPURL(), o))
+	o.Prompt = nobody(t)
+	if status := ping(t, newClient(t, srv.MCPURL(), o)); status != http.StatusOK {
+		t.Errorf("after a restart: %d", status)
+	}
+	srv.RevokeAll()
+	o.Prompt = nil
+	if _, err := tryPing(newClient(t, srv.MCPURL(), o)); !errors.Is(err, mcpoauth.ErrLoginRequired) || !strings.Contains(err.Error(), "no refresh token") {
+		t.Errorf("after its end: %v", err)
+	}
+}
+
+// TestACodeIsSentOnce, whatever way of client authentication the server wants: no way is tried out.
+//
+// It has a row in docs/compatibility.md.
+func TestACodeIsSentOnce(t *testing.T) {
+	t.Parallel()
+	for _, method := range []string{"none", "client_secret_basic", "client_secret_post"} {
+		srv := authtest.New(t, nil)
+		srv.Set(func(f *authtest.Faults) { f.RegistrationAuthMethod = method })
+		ping(t, newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt}))
+		if srv.Count("token") != 1 {
+			t.Errorf("%s: the code was sent %d times", method, srv.Count("token"))
+		}
+	}
+}
+
+// TestInvalidGrantIsNoDeadEnd: whoever may ask a person asks one, by the same client.
+//
+// It has a row in docs/compatibility.md.
+func TestInvalidGrantIsNoDeadEnd(t *testing.T) {
+	t.Parallel()
+	for name, set := range map[string]func(*authtest.Faults){
+		"with 400": func(*authtest.Faults) {}, "with 401": func(f *authtest.Faults) { f.UnauthorizedInvalidGrant = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := authtest.New(t, nil)
+			srv.Set(set)
+			p := &person{srv: srv}
+			c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: p.prompt})
+			ping(t, c)
+			srv.RevokeAll()
+			if status := ping(t, c); status != http.StatusOK || p.asked() != 2 || srv.Count("registration") != 1 || srv.Count("refresh") != 1 {
+				t.Errorf("status %d, %d logins, %d registrations, %d refreshes", status, p.asked(), srv.Count("registration"), srv.Count("refresh"))
+			}
+		})
+	}
+}
+
+// It has a row in docs/compatibility.md.
+func TestAnySuccessOfATokenRequest(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{200, 201, 202} {
+		srv := authtest.New(t, nil)
+		srv.Set(func(f *authtest.Faults) { f.TokenStatus = status })
+		c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: (&person{srv: srv}).prompt})
+		ping(t, c)
+		srv.Expire()
+		if got := ping(t, c); got != http.StatusOK || srv.Count("refresh") != 1 {
+			t.Errorf("%d: status %d, %d refreshes", status, got, srv.Count("refresh"))
+		}
+	}
+}
+
+// TestTheAuthorizationPageIsThePersonsAlone: it is never fetched to see whether it works.
+//
+// It has a row in docs/compatibility.md.
+func TestTheAuthorizationPageIsThePersonsAlone(t *testing.T) {
+	t.Parallel()
+	srv := authtest.New(t, nil)
+	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Prompt: func(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
+		if srv.Count("authorize") != 0 {
+			t.Error("somebody was there before the person")
+		}
+		_, err := srv.Browser(ctx, lp.URL)
+		return nil, err
+	}})
+	if status := ping(t, c); status != http.StatusOK || srv.Count("authorize") != 1 {
+		t.Errorf("status %d, %d visits", status, srv.Count("authorize"))
+	}
+}
+
+// The authorization server takes no resource parameter. The error names the setting, and with it no request has one.
+//
+// It has a row in docs/compatibility.md.
+func TestTheResourceIsRefused(t *testing.T) {
+	t.Parallel()
+	srv := authtest.New(t, nil)
+	srv.Set(func(f *authtest.Faults) { f.RejectResource = true })
+	o := mcpoauth.Options{Store: memstore.New(), Prompt: (&person{srv: srv}).prompt}
+	if _, err := newClient(t, srv.MCPURL(), o).Login(t.Context(), nil); err == nil || !strings.Contains(mcpoauth.Hint(err), "--no-resource (Options.Server.NoResource)") {
+		t.Errorf("got %v (%s)", err, mcpoauth.Hint(err))
+	}
+	before := len(srv.Requests())
+	o.Server.NoResource = true
+	ping(t, newClient(t, srv.MCPURL(), o))
+	srv.Expire()
+	// The login remembers it.
+	ping(t, newClient(t, srv.MCPURL(), mcpoauth.Options{Store: o.Store}))
+	for _, r := range srv.Requests()[before:] {
+		if r.Query.Has("resource") || r.Form.Has("resource") {
+			t.Errorf("%s has a resource", r.Leg)
+		}
+	}
+	if srv.Count("refresh") != 1 {
+		t.Errorf("%d refreshes", srv.Count("refresh"))
+	}
+}

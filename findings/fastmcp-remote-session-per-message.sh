@@ -1,0 +1,178 @@
+#!/usr/bin/env bash
+# fastmcp-remote 4.1.4: every message of the host opens a session of its own at the server and closes it again.
+# Expected: one stdio session is one session upstream; state that the server keeps (log level, subscriptions, an
+# opened file) lives from one call to the next.
+# Instead each host message, a ping too, becomes server/discover, initialize, initialized, a GET stream, the
+# message and a DELETE. The host's initialize is answered by the bridge itself: it offers prompts and resources
+# that the server does not have, the server sees a client without any capability, and a progress notification of
+# the server does not reach the host.
+# A server with sessions that cost something sees one per call. Servers must not rely on session state behind
+# this bridge, and a bridge should hold its upstream session as long as the host holds the bridge.
+set -euo pipefail
+T=$(mktemp -d)
+trap 'rm -rf "$T"' EXIT
+python3 -m venv "$T/v"
+"$T/v/bin/pip" -q --disable-pip-version-check install fastmcp-remote==4.1.4 fastmcp-slim==4.1.4 mcp==2.3.0
+export HOME="$T/home"
+mkdir -p "$HOME"
+cat >"$T/probe.py" <<'EOF'
+import asyncio, json, sys, threading, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl, urlsplit
+
+LOG = []    # (method, target, headers, body) of every request
+ROUTES = {} # path -> function(handler, headers, body) -> (status, headers, body) or None for the usual answer
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args):
+        pass
+
+    def reply(self, status, headers=None, body=""):
+        data = body if isinstance(body, str) else json.dumps(body)
+        self.send_response(status)
+        if not isinstance(body, str):
+            self.send_header("Content-Type", "application/json")
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data.encode())))
+        self.end_headers()
+        self.wfile.write(data.encode())
+
+    def sse(self, *events):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for event in events:
+            self.wfile.write(("data: " + json.dumps(event) + "\n\n").encode())
+            self.wfile.flush()
+        self.close_connection = True
+
+    def handle_any(self):
+        raw = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+        form = "urlencoded" in self.headers.get("Content-Type", "")
+        body = dict(parse_qsl(raw, keep_blank_values=True)) if form else json.loads(raw) if raw else {}
+        headers = {k.lower(): v for k, v in self.headers.items()}
+        path = urlsplit(self.path).path
+        LOG.append((self.command, self.path, headers, body))
+        route = ROUTES.get(path)
+        answer = route(self, headers, body) if route else None
+        if answer != "done":
+            self.reply(*(answer or usual(self.command, path, headers, body)))
+
+    do_GET = do_POST = do_DELETE = handle_any
+
+
+SERVER = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+SERVER.daemon_threads = True
+threading.Thread(target=SERVER.serve_forever, daemon=True).start()
+BASE = f"http://127.0.0.1:{SERVER.server_address[1]}"
+URL = BASE + "/mcp"
+
+
+def mcp_answer(method, body):
+    """What a plain MCP server of revision 2025-11-25 says."""
+    if method != "POST":
+        return 405, {"Allow": "POST"}
+    if "id" not in body or "method" not in body:
+        return 202, {}
+    results = {
+        "initialize": {"protocolVersion": "2025-11-25", "capabilities": {"tools": {"listChanged": True}},
+                       "serverInfo": {"name": "server", "version": "1"}},
+        "tools/list": {"tools": [{"name": "t", "inputSchema": {"type": "object"}}]},
+        "tools/call": {"content": [{"type": "text", "text": "ok"}]},
+        "ping": {},
+    }
+    reply = {"jsonrpc": "2.0", "id": body["id"]}
+    if body["method"] in results:
+        reply["result"] = results[body["method"]]
+    else:
+        reply["error"] = {"code": -32601, "message": "Method not found"}
+    return 200, {"Mcp-Session-Id": "s1"} if body["method"] == "initialize" else {}, reply
+
+
+def usual(method, path, headers, body):
+    return mcp_answer(method, body) if path == "/mcp" else (404, {})
+
+
+import os, subprocess
+
+
+class Bridge:
+    """A stdio bridge, driven as a host would drive it."""
+
+    def __init__(self, *command):
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.messages = []
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        for line in self.process.stdout:
+            if line.strip():
+                self.messages.append(json.loads(line))
+
+    def send(self, message):
+        line = message if isinstance(message, str) else json.dumps({"jsonrpc": "2.0", **message})
+        self.process.stdin.write(line.encode() + b"\n")
+        self.process.stdin.flush()
+
+    def answer(self, id, seconds=10):
+        """The response to a request, or None after so many seconds."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for message in self.messages:
+                if message.get("id") == id and "method" not in message:
+                    return message
+            time.sleep(0.05)
+
+    def initialize(self):
+        self.send({"id": "init", "method": "initialize", "params": {"protocolVersion": "2025-11-25",
+                   "capabilities": {"elicitation": {"form": {}, "url": {}}}, "clientInfo": {"name": "host", "version": "1"}}})
+        reply = self.answer("init", 60)
+        self.send({"method": "notifications/initialized"})
+        time.sleep(1)
+        return reply
+
+    def close(self):
+        self.process.stdin.close()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+def received(method=None):
+    return [body for verb, path, _, body in LOG if verb == "POST" and path == "/mcp" and (method is None or body.get("method") == method)]
+
+
+def progress(handler, headers, body):
+    if body.get("method") == "tools/call":
+        token = body["params"]["_meta"]["progressToken"]
+        handler.sse({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": token, "progress": 1}},
+                    mcp_answer("POST", body)[2])
+        return "done"
+
+
+ROUTES["/mcp"] = progress
+bridge = Bridge(sys.argv[1], URL, "--auth", "none")
+offered = bridge.initialize()["result"]["capabilities"]
+bridge.send({"id": 1, "method": "ping"})
+bridge.answer(1, 20)
+before = len(received("initialize"))
+for id in (2, 3, 4):
+    bridge.send({"id": id, "method": "tools/call", "params": {"name": "t", "arguments": {}, "_meta": {"progressToken": f"p{id}"}}})
+    assert bridge.answer(id, 20)
+calls = len(received("initialize")) - before
+told = received("initialize")[-1]["params"]["capabilities"]
+seen = [message for message in bridge.messages if message.get("method") == "notifications/progress"]
+bridge.close()
+deleted = [1 for verb, _, _, _ in LOG if verb == "DELETE"]
+print("fastmcp-remote 4.1.4")
+print(f"3 calls: {calls} initialize; {len(deleted)} DELETE in all; offered to the host: {sorted(offered)}; the server's: ['tools']")
+print("client capabilities at the server:", told, "| progress notifications at the host:", len(seen))
+sys.exit(0 if calls >= 3 and "prompts" in offered and told == {} and not seen else 1)
+EOF
+python3 "$T/probe.py" "$T/v/bin/fastmcp-remote"

@@ -1,0 +1,135 @@
+package mcpoauth_test
+
+import (
+	"context"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/mcpoauth/mcpoauth"
+	"github.com/mcpoauth/mcpoauth/authtest"
+)
+
+// Which scopes are asked for: what a person says, else what the challenge says, else what the resource lists,
+// else none. Nothing is made up.
+//
+// It has a row in docs/compatibility.md.
+func TestWhichScopesAreAskedFor(t *testing.T) {
+	t.Parallel()
+	challenged := `Bearer scope="c", error="invalid_token"`
+	for name, tc := range map[string]struct {
+		listed    []string // of the resource; nil leaves the member out
+		challenge string
+		o         mcpoauth.Options
+		want      string // "-": no parameter at all
+	}{
+		"the resource's list":          {[]string{"a", "b"}, "", mcpoauth.Options{}, "a b"},
+		"an empty list":                {[]string{}, "", mcpoauth.Options{}, "-"},
+		"nothing is announced":         {nil, "", mcpoauth.Options{}, "-"},
+		"the challenge's":              {[]string{"a", "b"}, challenged, mcpoauth.Options{}, "c"},
+		"a person's win":               {[]string{"a", "b"}, challenged, mcpoauth.Options{Scopes: mcpoauth.ScopeOptions{Request: []string{"x"}}}, "x"},
+		"a person wants none":          {[]string{"a", "b"}, challenged, mcpoauth.Options{Scopes: mcpoauth.ScopeOptions{Request: []string{}}}, "-"},
+		"one more":                     {[]string{"a", "b"}, challenged, mcpoauth.Options{Scopes: mcpoauth.ScopeOptions{Add: []string{"y"}}}, "c y"},
+		"one less":                     {[]string{"a", "b", "bad"}, "", mcpoauth.Options{Scopes: mcpoauth.ScopeOptions{Drop: []string{"bad"}}}, "a b"},
+		"a list with one scope twice":  {[]string{"a", "a"}, "", mcpoauth.Options{}, "a"},
+		"the server lists many others": {[]string{"a"}, "", mcpoauth.Options{}, "a"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const mcp, issuer = "https://tools.example.com/mcp", "https://login.example.com"
+			p := inOrder(t, mcp, issuer)
+			p.challenge = tc.challenge
+			prm := prmAt(mcp, issuer)
+			if tc.listed != nil {
+				prm["scopes_supported"] = tc.listed
+			}
+			p.documents["https://tools.example.com/.well-known/oauth-protected-resource/mcp"] = prm
+			m := metadataOf(issuer)
+			m["scopes_supported"] = []string{"openid", "profile", "email", "a", "b", "c", "x", "y"}
+			p.documents[issuer+"/.well-known/oauth-authorization-server"] = m
+			p.refuses = func(leg string, form url.Values) string {
+				got := "-"
+				if form.Has("scope") {
+					got = form.Get("scope")
+				}
+				if leg == "authorize" && got != tc.want {
+					t.Errorf("asked for %q, want %q", got, tc.want)
+				}
+				return ""
+			}
+			p.wants(p.use(tc.o), registeredOnce)
+		})
+	}
+}
+
+// One scope of those that the resource lists is unknown to the authorization server.
+//
+// It has a row in docs/compatibility.md.
+func TestAScopeThatTheServerDoesNotKnow(t *testing.T) {
+	t.Parallel()
+	srv := authtest.New(t, nil)
+	srv.Set(func(f *authtest.Faults) { f.ResourceScopes = []string{"mcp:read", "mcp:bad"} })
+	o := mcpoauth.Options{Prompt: (&person{srv: srv}).prompt}
+	_, err := newClient(t, srv.MCPURL(), o).Login(t.Context(), nil)
+	if err == nil || !strings.Contains(err.Error(), "mcp:bad") || !strings.Contains(mcpoauth.Hint(err), "--drop-scope") {
+		t.Errorf("got %v (%s)", err, mcpoauth.Hint(err))
+	}
+	o.Scopes.Drop = []string{"mcp:bad"}
+	if s := ping(t, newClient(t, srv.MCPURL(), o)); s != 200 {
+		t.Errorf("status %d", s)
+	}
+}
+
+// Some servers give refresh tokens to those who ask for offline_access and to nobody else; some know no such
+// scope and refuse it.
+//
+// It has a row in docs/compatibility.md.
+func TestOfflineAccess(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		known, needed bool
+		o             mcpoauth.Options
+		asks          bool
+		fails         bool
+		refreshes     bool
+	}{
+		"needed and listed":       {known: true, needed: true, asks: true, refreshes: true},
+		"not known":               {refreshes: true},
+		"not known, but asked":    {o: mcpoauth.Options{Scopes: mcpoauth.ScopeOptions{OfflineAccess: mcpoauth.Always}}, asks: true, fails: true},
+		"needed, but not wanted":  {known: true, needed: true, o: mcpoauth.Options{Scopes: mcpoauth.ScopeOptions{OfflineAccess: mcpoauth.Never}}},
+		"listed, and not needed":  {known: true, asks: true, refreshes: true},
+		"needed, of one's choice": {known: true, needed: true, o: mcpoauth.Options{Scopes: mcpoauth.ScopeOptions{Request: []string{"mcp:read", "offline_access"}}}, asks: true, refreshes: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			scopes := []string{"mcp:read"}
+			if tc.known {
+				scopes = append(scopes, "offline_access")
+			}
+			srv := authtest.New(t, &authtest.Options{Scopes: scopes, RefreshNeedsOfflineAccess: tc.needed})
+			var notes []string
+			tc.o.Prompt, tc.o.Trace = (&person{srv: srv}).prompt, &mcpoauth.Trace{Note: func(_ context.Context, n mcpoauth.Note) { notes = append(notes, n.Text) }}
+			c := newClient(t, srv.MCPURL(), tc.o)
+			_, err := c.Login(t.Context(), nil)
+			if (err != nil) != tc.fails {
+				t.Fatal(err)
+			}
+			for _, q := range asked(srv) {
+				offered := slices.Contains(strings.Fields(q.Get("scope")), "offline_access")
+				if offered != tc.asks || offered != (q.Get("prompt") == "consent") {
+					t.Errorf("asked for %q, prompt %q", q.Get("scope"), q.Get("prompt"))
+				}
+			}
+			if tc.fails {
+				return
+			}
+			st, err := c.Status(t.Context())
+			if err != nil || st.CanRefresh != tc.refreshes {
+				t.Errorf("%+v, %v", st, err)
+			}
+			said := slices.ContainsFunc(notes, func(s string) bool { return strings.Contains(s, "no refresh token") })
+			if said == tc.refreshes {
+				t.Errorf("notes %q", notes)
+			}
+		})
+	}
+}
