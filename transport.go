@@ -2,6 +2,7 @@ package mcpoauth
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -134,6 +135,14 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return trip.run(s, "")
 }
 
+// ended is the error of a request that failed with err. One that Close has cut off, its own context being alive, says so.
+func (t *trip) ended(err error) error {
+	if t.closed.Load() && t.req.Context().Err() == nil && errors.Is(err, context.Canceled) {
+		return errClosed
+	}
+	return err
+}
+
 // errClosed is what a closed Client answers.
 var errClosed = fmt.Errorf("mcpoauth: %w", ErrClosed)
 
@@ -181,7 +190,7 @@ func (t *trip) run(s *session, reason string) (*http.Response, error) {
 			if err == nil && sends > 1 {
 				t.accepted()
 			}
-			return resp, err
+			return resp, t.ended(err)
 		}
 		if sends == maxSends {
 			return resp, nil
@@ -191,7 +200,7 @@ func (t *trip) run(s *session, reason string) (*http.Response, error) {
 		})
 		if err != nil {
 			discard(resp.Body)
-			return nil, err
+			return nil, t.ended(err)
 		}
 		if o.next == nil || !t.repeatable() {
 			return resp, nil
@@ -338,7 +347,7 @@ func (t *trip) sendBound(s *session) (*http.Response, error) {
 		if try >= patience {
 			// Other requests use up each nonce: let them pass, not all at the same time.
 			select {
-			case <-time.After(rand.N(nonceWait)): //nolint:gosec // not a secret
+			case <-time.After(rand.N(nonceWait)): // not a secret
 			case <-t.out.Context().Done():
 				closeBody(t.out)
 				return nil, t.out.Context().Err()
