@@ -45,7 +45,11 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		go watchSignals(ctx, cancel, watched)
 		return watched
 	})
-	defer time.AfterFunc(watchAfter, func() { u.watch() }).Stop()
+	if len(args) > 0 && (args[0] == "token" || args[0] == "headers") {
+		defer time.AfterFunc(watchAfter, func() { u.watch() }).Stop()
+	} else {
+		u.watch()
+	}
 	root := newRoot(u, args)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -65,8 +69,8 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return exitCode(err)
 }
 
-// watchAfter is when a command begins to watch for signals. One that is over sooner has nothing to end in order, and
-// watching takes as much time as reading the login.
+// watchAfter is when token and headers begin to watch for signals. With a good token they are over sooner and have nothing
+// to end in order, and watching takes as much time as reading the login.
 const watchAfter = 3 * time.Millisecond
 
 // watchSignals cancels at the first signal and leaves the second one to its default effect. It closes
