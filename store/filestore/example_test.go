@@ -10,6 +10,26 @@ import (
 	"github.com/mcpoauth/mcpoauth/store/filestore"
 )
 
+// FastMCP's FileTokenStorage(server_url, cache_dir). One store serves all servers and profiles: the key says which.
+func ExampleNew() {
+	dir, _ := os.MkdirTemp("", "logins")
+	defer os.RemoveAll(dir)
+	s, err := filestore.New(filepath.Join(dir, "mcpoauth"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx := context.Background()
+	key := store.Key{Kind: store.KindLogin, ID: "https://mcp.example.com/mcp"}
+	rev, err := s.Save(ctx, key, []byte("{}"), 0)
+	fmt.Println(rev > 0, err)
+	data, _, err := s.Load(ctx, key)
+	fmt.Println(string(data), err)
+	// Output:
+	// true <nil>
+	// {} <nil>
+}
+
 func ExampleBaseURL() {
 	base, err := filestore.BaseURL("https://mcp.example.com:8443/teams/a?x=1")
 	fmt.Println(base, err)

@@ -11,7 +11,7 @@ var requestMutants = []mutant{
 	{
 		file: "tokensource.go", tests: ".",
 		old: `if !resource.SameOriginOf(d.Server.TokenEndpoint, rec.TokenEndpoint) && !resource.SameOriginOf(d.Server.TokenEndpoint, rec.Issuer) {`,
-		new: `if d.Server.TokenEndpoint == "" {`,
+		new: `if !resource.SameOriginOf(d.Server.TokenEndpoint, d.Server.TokenEndpoint) {`,
 		why: "the refresh token goes to any host that the metadata names as the moved token endpoint",
 	},
 	{
