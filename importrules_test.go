@@ -71,7 +71,7 @@ var rules = map[string]rule{
 
 	"internal/cli": {
 		ours:   []string{"", "store", "store/...", "authtest", "internal/wire", "internal/resource", "internal/browser", "internal/terminal", "internal/takeover", "internal/proxy"},
-		others: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/text", "github.com/BurntSushi/toml", "github.com/jackc/pgx", "github.com/valkey-io/valkey-go"},
+		others: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/text", "github.com/pelletier/go-toml", "github.com/lib/pq", "github.com/valkey-io/valkey-go"},
 	},
 	"internal/takeover": {ours: []string{"internal/wire"}},
 	"internal/proxy":    {ours: []string{"internal/wire"}},

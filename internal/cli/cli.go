@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -39,8 +40,16 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	u := newUI(stdin, stdout, stderr)
-	u.watched = make(chan struct{})
-	go watchSignals(ctx, cancel, u.watched)
+	watched := make(chan struct{})
+	u.watch = sync.OnceValue(func() <-chan struct{} {
+		go watchSignals(ctx, cancel, watched)
+		return watched
+	})
+	if len(args) > 0 && (args[0] == "token" || args[0] == "headers") {
+		defer time.AfterFunc(watchAfter, func() { u.watch() }).Stop()
+	} else {
+		u.watch()
+	}
 	root := newRoot(u, args)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -60,9 +69,12 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return exitCode(err)
 }
 
-// watchSignals cancels at the first signal and leaves the second one to its default effect. It has a
-// goroutine of its own because listening costs as much time as all flags together. It closes watched when
-// it has begun.
+// watchAfter is when token and headers begin to watch for signals. With a good token they are over sooner and have nothing
+// to end in order, and watching takes as much time as reading the login.
+const watchAfter = 3 * time.Millisecond
+
+// watchSignals cancels at the first signal and leaves the second one to its default effect. It closes
+// watched when it has begun.
 func watchSignals(ctx context.Context, cancel context.CancelCauseFunc, watched chan<- struct{}) {
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, os.Interrupt, syscall.SIGTERM)

@@ -303,3 +303,34 @@ func TestAFileThatIsNotThere(t *testing.T) {
 		}
 	}
 }
+
+// TestTheLineOfAMistake: what is wrong with a long file is found by its line.
+func TestTheLineOfAMistake(t *testing.T) {
+	for name, c := range map[string]struct{ text, want string }{
+		"no TOML":                       {"[defaults]\nprofile = \n", "line 2: "},
+		"a key twice":                   {"[defaults]\nprofile = \"a\"\nprofile = \"b\"\n", "line 3: "},
+		"below other sections":          {"[defaults]\nprofile = \"a\"\n\n[server.\"https://a.example\"]\n# a comment\nnone = 1\n", "line 6: server."},
+		"a dotted key":                  {"defaults.profile = \"a\"\ndefaults.none = 1\n", "line 2: defaults: unknown setting"},
+		"in a profile":                  {"[server.\"https://a.example\".profile.work]\nscope = [\"a\"]\nnone = 1\n", "line 3: server."},
+		"in a table within a line":      {"\nserver = { \"https://a.example\" = { none = 1 } }\n", "line 2: server."},
+		"a section that is a value":     {"\ndefaults = 1\n", "line 2: defaults is not a section"},
+		"a server that is a value":      {"[server]\n\"https://a.example\" = 1\n", "line 2: server."},
+		"a profile that is a value":     {"[server.\"https://a.example\".profile]\nwork = 1\n", "line 2: server."},
+		"sections that are a list":      {"[[server]]\nscope = [\"a\"]\n", "line 1: server is not a section"},
+		"behind the mark of an editor":  {"\ufeff[defaults]\nnone = 1\n", "line 2: defaults: unknown setting"},
+		"a whole file, with that mark":  {"\ufeff[defaults]\nprofile = \"a\"\n", ""},
+		"a profile beside its setting":  {"[server.\"https://a.example\"]\nprofile = \"work\"\n", ""},
+		"a server's table within lines": {"[server.\"https://a.example\"]\nscope = [\n  \"a\",\n]\nnone = 1\n", "line 5: server."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "c.toml")
+			if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := layers(path, true, "https://a.example/mcp", nil)
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}

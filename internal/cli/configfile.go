@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -13,93 +14,96 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/BurntSushi/toml"
-	"github.com/mcpoauth/mcpoauth/internal/resource"
+	"github.com/pelletier/go-toml/v2"
+	"github.com/pelletier/go-toml/v2/unstable"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/mcpoauth/mcpoauth/internal/resource"
 )
 
 // document is a configuration file that is being read.
 type document struct {
 	path string
-	meta toml.MetaData
+	// lines are the numbers of the lines on which keys and sections begin.
+	lines map[string]int
 	// known are the flags that may stand in it; open means that others may read it.
 	known *pflag.FlagSet
 	open  bool
 }
 
 // table is a section, or what holds sections.
-type table = map[string]toml.Primitive
+type table = map[string]any
 
-// refusal takes no value: the library tells where a value lies in an error of it only.
-type refusal struct{}
+// place is the path to a key or a section from the top of the document.
+type place []string
 
-// UnmarshalTOML implements toml.Unmarshaler.
-func (refusal) UnmarshalTOML(any) error { return errors.New("refused") }
+func (p place) at(key string) place { return append(slices.Clip(p), key) }
 
-// bad is what is wrong with the file, at the place of p if it has one.
-func (d *document) bad(p *toml.Primitive, text, hint string) error {
+func (p place) String() string { return strings.Join(p, "\x00") }
+
+// linesOf returns the lines on which the keys and sections of a document begin. Of what lies in an inline table it says
+// nothing.
+func linesOf(b []byte) map[string]int {
+	lines := map[string]int{}
+	var p unstable.Parser
+	var section place
+	for p.Reset(b); p.NextExpression(); {
+		e := p.Expression()
+		if e.Kind == unstable.Table || e.Kind == unstable.ArrayTable {
+			section = nil
+		}
+		at, keys := section, e.Key()
+		for keys.Next() {
+			key := keys.Node()
+			at = at.at(string(key.Data))
+			if _, known := lines[at.String()]; !known {
+				lines[at.String()] = p.Shape(key.Raw).Start.Line
+			}
+		}
+		if e.Kind != unstable.KeyValue {
+			section = at
+		}
+	}
+	return lines
+}
+
+// bad is what is wrong with the file, at a place or at the nearest one above it whose line is known.
+func (d *document) bad(p place, text, hint string) error {
 	line := ""
-	if p != nil {
-		if at, ok := errors.AsType[toml.ParseError](d.meta.PrimitiveDecode(*p, &refusal{})); ok && at.Position.Line > 0 {
-			line = fmt.Sprintf("line %d: ", at.Position.Line)
+	for ; len(p) > 0; p = p[:len(p)-1] {
+		if n := d.lines[p.String()]; n > 0 {
+			line = fmt.Sprintf("line %d: ", n)
+			break
 		}
 	}
 	return &usageError{"the configuration file " + quote(d.path) + ": " + line + text, cmp.Or(hint, "docs/configuration.md describes it")}
 }
 
-// table reads a section.
-func (d *document) table(name string, p toml.Primitive, hint string) (table, error) {
-	var v any
-	var t table
-	if err := d.meta.PrimitiveDecode(p, &v); err != nil {
-		return nil, d.bad(&p, clean(err.Error()), "")
+// takeProfiles takes the section of profiles out of that of a server, if it has one.
+func takeProfiles(t table) table {
+	profiles, ok := t["profile"].(table)
+	if ok { // else it is the setting of that name
+		delete(t, "profile")
 	}
-	if _, ok := v.(map[string]any); !ok {
-		return nil, d.bad(&p, name+" is not a section", hint)
-	}
-	if err := d.meta.PrimitiveDecode(p, &t); err != nil {
-		return nil, d.bad(&p, clean(err.Error()), "")
-	}
-	return t, nil
-}
-
-// profiles takes the section of profiles out of that of a server, if it has one.
-func (d *document) profiles(name string, t table) (table, error) {
-	p, ok := t["profile"]
-	if !ok {
-		return nil, nil
-	}
-	var v any
-	if err := d.meta.PrimitiveDecode(p, &v); err != nil {
-		return nil, d.bad(&p, clean(err.Error()), "")
-	}
-	if _, section := v.(map[string]any); !section {
-		return nil, nil // the setting of that name
-	}
-	delete(t, "profile")
-	return d.table(name+".profile", p, "")
+	return profiles
 }
 
 // settings reads the settings of a section, all of which must be good.
-func (d *document) settings(name string, t table) (map[string][]string, error) {
+func (d *document) settings(name string, p place, t table) (map[string][]string, error) {
 	got := map[string][]string{}
 	for _, key := range slices.Sorted(maps.Keys(t)) {
-		p := t[key]
-		var v any
-		if err := d.meta.PrimitiveDecode(p, &v); err != nil {
-			return nil, d.bad(&p, clean(err.Error()), "")
-		}
+		p := p.at(key)
 		fl := d.known.Lookup(key)
 		if fl == nil || fl.Annotations == nil || key == configFlag {
-			return nil, d.bad(&p, name+": unknown setting "+quote(key), "settings have the names of flags: mcpoauth login --help")
+			return nil, d.bad(p, name+": unknown setting "+quote(key), "settings have the names of flags: mcpoauth login --help")
 		}
-		values, err := valuesFor(fl, v)
+		values, err := valuesFor(fl, t[key])
 		if err != nil {
-			return nil, d.bad(&p, name+": "+key+": "+err.Error(), "a value as for --"+key+": "+strings.ReplaceAll(fl.Usage, "`", ""))
+			return nil, d.bad(p, name+": "+key+": "+err.Error(), "a value as for --"+key+": "+strings.ReplaceAll(fl.Usage, "`", ""))
 		}
 		if d.open && slices.ContainsFunc(values, func(v string) bool { return holdsSecret(key, v) }) {
-			return nil, d.bad(&p, name+": "+key+" holds a secret, and the file is readable by other users", "run: chmod go-r "+quote(d.path)+"; or put it into an environment variable (docs/configuration.md)")
+			return nil, d.bad(p, name+": "+key+" holds a secret, and the file is readable by other users", "run: chmod go-r "+quote(d.path)+"; or put it into an environment variable (docs/configuration.md)")
 		}
 		got[key] = values
 	}
@@ -149,12 +153,16 @@ func layers(path string, must bool, server string, profile *pflag.Flag) ([]layer
 	}
 	d.known = settings()
 	var doc table
-	if d.meta, err = toml.Decode(string(b), &doc); err != nil {
-		if at, ok := errors.AsType[toml.ParseError](err); ok {
-			return nil, d.bad(nil, fmt.Sprintf("line %d: %s", at.Position.Line, clean(at.Message)), "it must be TOML")
+	b = bytes.TrimPrefix(b, []byte("\ufeff")) // as some editors of Windows write it
+	if err := toml.Unmarshal(b, &doc); err != nil {
+		text := clean(strings.TrimPrefix(err.Error(), "toml: "))
+		if at, ok := errors.AsType[*toml.DecodeError](err); ok {
+			line, _ := at.Position()
+			text = fmt.Sprintf("line %d: %s", line, text)
 		}
-		return nil, d.bad(nil, clean(err.Error()), "it must be TOML")
+		return nil, d.bad(nil, text, "it must be TOML")
 	}
+	d.lines = linesOf(b)
 	return d.sections(doc, server, profile)
 }
 
@@ -183,15 +191,17 @@ func (d *document) sections(doc table, server string, profile *pflag.Flag) ([]la
 	var defaults map[string][]string
 	var found []layer
 	for _, name := range slices.Sorted(maps.Keys(doc)) {
-		t, err := table(nil), error(nil)
-		if name == "defaults" || name == "server" {
-			t, err = d.table(name, doc[name], sections)
-		}
+		at := place{name}
+		t, section := doc[name].(table)
+		var err error
 		switch {
-		case err != nil:
+		case name != "defaults" && name != "server":
+			err = d.bad(at, "there is no section "+quote(name), sections)
+		case !section:
+			err = d.bad(at, name+" is not a section", sections)
 		case name == "defaults":
-			defaults, err = d.settings(name, t)
-		case name == "server":
+			defaults, err = d.settings(name, at, t)
+		default:
 			// Sorted by name, defaults were read before.
 			chosen := ""
 			if profile != nil && profile.Changed {
@@ -200,9 +210,6 @@ func (d *document) sections(doc table, server string, profile *pflag.Flag) ([]la
 				chosen = p[0]
 			}
 			found, err = d.server(t, server, chosen)
-		default:
-			p := doc[name]
-			err = d.bad(&p, "there is no section "+quote(name), sections)
 		}
 		if err != nil {
 			return nil, err
@@ -219,27 +226,24 @@ func (d *document) server(servers table, server, profile string) ([]layer, error
 	var best []layer
 	longest, names := -1, map[string]string{}
 	for _, raw := range slices.Sorted(maps.Keys(servers)) {
-		p, title := servers[raw], "server."+quote(raw)
-		t, err := d.table(title, p, "")
-		if err != nil {
-			return nil, err
+		at, title := place{"server", raw}, "server."+quote(raw)
+		t, ok := servers[raw].(table)
+		if !ok {
+			return nil, d.bad(at, title+" is not a section", "")
 		}
-		profiles, err := d.profiles(title, t)
-		if err != nil {
-			return nil, err
-		}
-		own, err := d.settings(title, t)
+		profiles := takeProfiles(t)
+		own, err := d.settings(title, at, t)
 		if err != nil {
 			return nil, err
 		}
 		var all []layer
 		for _, each := range slices.Sorted(maps.Keys(profiles)) {
-			inner := title + ".profile." + quote(each)
-			pt, err := d.table(inner, profiles[each], "")
-			if err != nil {
-				return nil, err
+			inner, innerAt := title+".profile."+quote(each), at.at("profile").at(each)
+			pt, ok := profiles[each].(table)
+			if !ok {
+				return nil, d.bad(innerAt, inner+" is not a section", "")
 			}
-			of, err := d.settings(inner, pt)
+			of, err := d.settings(inner, innerAt, pt)
 			if err != nil {
 				return nil, err
 			}
@@ -249,10 +253,10 @@ func (d *document) server(servers table, server, profile string) ([]layer, error
 		}
 		base, n, err := covers(raw, server)
 		if err != nil {
-			return nil, d.bad(&p, title+": "+err.Error(), "name a server by its URL")
+			return nil, d.bad(at, title+": "+err.Error(), "name a server by its URL")
 		}
 		if other := names[base]; other != "" {
-			return nil, d.bad(&p, title+" is the same server as "+other, "put both into one section")
+			return nil, d.bad(at, title+" is the same server as "+other, "put both into one section")
 		}
 		if names[base] = title; n > longest {
 			longest, best = n, append(all, layer{title, own})

@@ -14,10 +14,10 @@ import (
 	"github.com/mcpoauth/mcpoauth/authtest"
 )
 
-// maxCost is how many times a program that links net/http and does nothing may be outlasted. The aim is 1.6
-// (1.3 without the drivers of Redis and PostgreSQL); what is measured moves by a tenth and more from one
-// minute to the next on a small virtual machine, and the test is for what a change costs.
-const maxCost = 1.9
+// maxCost is how many times as long as a program that links net/http and does nothing `mcpoauth token` may take. The aim
+// is 1.3: 1.25 is what a program takes that calls the library and nothing else, the rest is what the command links besides
+// (docs/decisions/0004-a-fast-start.md). What is measured moves by a tenth from one minute to the next on a small virtual machine.
+const maxCost = 1.5
 
 // TestTokenCost holds a promise: what `mcpoauth token` with a good token takes, as a whole process.
 func TestTokenCost(t *testing.T) {
@@ -31,7 +31,7 @@ func TestTokenCost(t *testing.T) {
 		if b, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, b)
 		}
-		return out
+		return installed(t, out)
 	}
 	token, idle := build("mcpoauth", "../../cmd/mcpoauth"), build("onlyhttp", "./testdata/onlyhttp")
 
@@ -84,4 +84,19 @@ func TestTokenCost(t *testing.T) {
 		}
 	}
 	t.Errorf("%.2f times, want at most %v", ratio, maxCost)
+}
+
+// installed copies a program, as its installation does. The linker leaves a file in the page cache in single pages, which
+// makes each page fault dearer than those of a program that was downloaded, copied or read from a disk.
+func installed(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := path + ".installed"
+	if err := os.WriteFile(out, b, 0o700); err != nil { //nolint:gosec // a program
+		t.Fatal(err)
+	}
+	return out
 }

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -20,6 +22,8 @@ import (
 type flags struct {
 	u    *ui
 	args []string // of the program
+	// unmade makes the common flags, which nothing has needed yet; nil if they are made.
+	unmade func()
 
 	// config names the configuration file; clientOfFile means that it has the client.
 	config       string
@@ -81,20 +85,53 @@ func (f *flags) wanted(cmd *cobra.Command) bool {
 	return slices.ContainsFunc(f.args, func(arg string) bool { return arg == cmd.Name() || cmd.HasAlias(arg) })
 }
 
+// setDefaults sets what is not zero where no flag says otherwise.
+func (f *flags) setDefaults() {
+	f.store, f.logLevel, f.offline, f.clientKeyAudience, f.dpop = "file", "off", "auto", "issuer", "auto"
+}
+
 // addStore adds the flags of commands that only look at the store.
 func (f *flags) addStore(cmd *cobra.Command) {
 	if !f.wanted(cmd) {
 		return
 	}
+	f.setDefaults()
 	common(cmd, func(fs *pflag.FlagSet) {
 		fs.StringVar(&f.config, configFlag, "", "`FILE` with settings of servers (mcpoauth/mcpoauth.toml in the user's configuration directory by default)")
 		fs.StringVar(&f.profile, "profile", "", "`NAME` of one of several accounts on a server")
-		fs.StringVar(&f.store, "store", "file", "`WHERE` logins are kept: file, file:DIR, keyring, redis://… or postgres://…")
+		fs.StringVar(&f.store, "store", f.store, "`WHERE` logins are kept: file, file:DIR, keyring, redis://… or postgres://…")
 		fs.StringArrayVar(&f.seal, "seal", nil, "seal the stored logins with this `KEY`: file:PATH, env:NAME, passphrase-env:NAME, passphrase-file:PATH or keyring (repeatable: the first seals, all open)")
 		fs.BoolVar(&f.sealPlain, "seal-plain", false, "accept logins that are not sealed yet, and seal them")
-		fs.StringVar(&f.logLevel, "log-level", "off", "`LEVEL` of the log on stderr: debug, info, warn, error or off")
+		fs.StringVar(&f.logLevel, "log-level", f.logLevel, "`LEVEL` of the log on stderr: debug, info, warn, error or off")
 		fs.DurationVar(&f.timeout, "timeout", 0, "`TIME` limit of the wait for the person when logging in (default 5m), otherwise of the whole command")
 	})
+}
+
+// addWhenNeeded adds all common flags to a command of which scripts run many: at once if the command line has a flag,
+// else only if the environment or the configuration file sets one. Its RunE must be that of f.run.
+func (f *flags) addWhenNeeded(cmd *cobra.Command) {
+	isFlag := func(arg string) bool { return strings.HasPrefix(arg, "-") }
+	if len(f.args) == 0 || f.args[0] != cmd.Name() || slices.ContainsFunc(f.args, isFlag) {
+		f.addAll(cmd)
+		return
+	}
+	f.setDefaults()
+	f.unmade = func() { f.addAll(cmd) }
+}
+
+// isSet reports whether the environment or the configuration file may set a flag.
+func isSet() bool {
+	if slices.ContainsFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, envPrefix) && !strings.HasPrefix(v, envPrefix+"DIR=")
+	}) {
+		return true
+	}
+	path, _ := configFile("")
+	if path == "" {
+		return false
+	}
+	_, err := os.Lstat(path)
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // addAll adds all common flags.
@@ -107,14 +144,14 @@ func (f *flags) addAll(cmd *cobra.Command) {
 		fs.StringArrayVar(&f.scopes, "scope", nil, "request this `SCOPE` instead of those that the server suggests (repeatable)")
 		fs.StringArrayVar(&f.dropScopes, "drop-scope", nil, "do not request this `SCOPE` (repeatable)")
 		fs.StringVar(&f.scopeSeparator, "scope-separator", "", "`CHARACTER` between the scopes of a request: a comma for servers that require it, otherwise a space")
-		fs.StringVar(&f.offline, "offline-access", "auto", "`WHEN` to ask for offline_access: auto (where advertised), always or never")
+		fs.StringVar(&f.offline, "offline-access", f.offline, "`WHEN` to ask for offline_access: auto (where advertised), always or never")
 
 		fs.StringVar(&f.clientID, "client-id", "", "`ID` of a client registered with the server beforehand")
 		fs.StringVar(&f.clientSecretEnv, "client-secret-env", "", "environment `VARIABLE` that holds its secret")
 		fs.StringVar(&f.clientSecretFile, "client-secret-file", "", "`FILE` that holds its secret")
 		fs.StringVar(&f.clientKeyFile, "client-key-file", "", "`FILE` with its private key (PEM or JWK), instead of a secret")
 		fs.StringVar(&f.clientKeyAlg, "client-key-alg", "", "`ALGORITHM` to sign with, if not the key's usual one: PS256 for example")
-		fs.StringVar(&f.clientKeyAudience, "client-key-audience", "issuer", "`WHO` gets what the key signs: issuer, or token-endpoint for servers that insist on that")
+		fs.StringVar(&f.clientKeyAudience, "client-key-audience", f.clientKeyAudience, "`WHO` gets what the key signs: issuer, or token-endpoint for servers that insist on that")
 		fs.StringVar(&f.clientAuthMethod, "client-auth-method", "", "`HOW` it authenticates: none, client_secret_basic, client_secret_post or private_key_jwt")
 		fs.StringVar(&f.grant, "grant", "", "`HOW` tokens are obtained: client-credentials, workload-identity, enterprise-managed or device-code; by default a browser")
 		fs.StringVar(&f.idp, "idp", "", "`ISSUER` of the company's identity provider, for --grant enterprise-managed")
@@ -124,7 +161,7 @@ func (f *flags) addAll(cmd *cobra.Command) {
 		fs.StringVar(&f.assertionFile, "assertion-file", "", "`FILE` with the workload's token, read each time")
 		fs.StringVar(&f.assertionEnv, "assertion-env", "", "environment `VARIABLE` with the workload's token")
 		fs.StringArrayVar(&f.assertionCommand, "assertion-command", nil, "`WORD` of the command that prints the workload's token; {audience} is replaced (repeat for each word)")
-		fs.StringVar(&f.dpop, "dpop", "auto", "`WHEN` tokens are bound to a key (DPoP): auto (where the server asks for it), always or never")
+		fs.StringVar(&f.dpop, "dpop", f.dpop, "`WHEN` tokens are bound to a key (DPoP): auto (where the server asks for it), always or never")
 		fs.StringVar(&f.assertionURL, "assertion-url", "", "`URL` that answers with the workload's token; {audience} is replaced")
 		fs.StringArrayVar(&f.assertionHeaders, "assertion-header", nil, "`\"Name: value\"` for it; ${VAR} is replaced from the environment (repeatable)")
 		fs.StringVar(&f.assertionPlatform, "assertion-platform", "", "`NAME` of the platform to ask for the workload's token: "+"github-actions, google, azure")
@@ -179,9 +216,12 @@ func common(cmd *cobra.Command, add func(*pflag.FlagSet)) {
 	})
 }
 
+// envPrefix begins the names of the variables that stand for flags.
+const envPrefix = "MCPOAUTH_"
+
 // envName is the variable that stands for a flag.
 func envName(flag string) string {
-	return "MCPOAUTH_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
 // fromEnv sets the flags that were not given from the environment. Variables of repeatable
@@ -215,12 +255,25 @@ func fromEnv(cmd *cobra.Command) error {
 	return bad
 }
 
+// settle sets the flags that the command line leaves to the environment and to the configuration file.
+func (f *flags) settle(cmd *cobra.Command, args []string) error {
+	if f.unmade != nil {
+		if !isSet() {
+			return nil
+		}
+		f.unmade()
+		f.unmade = nil
+	}
+	if err := fromEnv(cmd); err != nil {
+		return err
+	}
+	_, err := f.fromFile(cmd, args)
+	return err
+}
+
 // options turns flags and environment into the library's options. Prompt stays nil.
 func (f *flags) options(cmd *cobra.Command, args []string) (*mcpoauth.Options, error) {
-	if err := fromEnv(cmd); err != nil {
-		return nil, err
-	}
-	if _, err := f.fromFile(cmd, args); err != nil {
+	if err := f.settle(cmd, args); err != nil {
 		return nil, err
 	}
 	o := &mcpoauth.Options{

@@ -90,8 +90,8 @@ func (f *flags) runProgram(ctx context.Context, c *mcpoauth.Client, argv []strin
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = f.u.in, f.u.out, f.u.err.Unwrap()
 	cmd.Env = append(programEnv(os.Environ()), "MCPOAUTH_URL="+g.url())
-	if f.u.watched != nil {
-		<-f.u.watched // a signal before that would end only us and leave the program behind
+	if f.u.watch != nil {
+		<-f.u.watch() // a signal before that would end only us and leave the program behind
 	}
 	if err := cmd.Start(); err != nil {
 		return &usageError{"the program cannot be started: " + trimPrefix(err), "give its name or path after --"}

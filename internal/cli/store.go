@@ -2,16 +2,13 @@ package cli
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
 	"sync"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver of --store postgres://
 	"github.com/valkey-io/valkey-go"
 
 	"github.com/mcpoauth/mcpoauth"
@@ -69,19 +66,7 @@ func (f *flags) openStore() (store.Store, error) {
 		opt.ForceSingleClient = true
 		return redisstore.New(&redisConn{opt: opt}, nil)
 	case kind == "postgres", kind == "postgresql":
-		if u, err := url.Parse(f.store); err != nil || u.Opaque != "" {
-			return nil, &usageError{"--store: the postgres URL cannot be read", "as in postgres://USER@HOST/DATABASE; MCPOAUTH_STORE or PGPASSWORD keep the password off the command line"}
-		}
-		db, err := sql.Open("pgx", f.store)
-		if err != nil {
-			return nil, &usageError{"--store: the postgres URL cannot be used", "as in postgres://USER@HOST/DATABASE"}
-		}
-		db.SetMaxOpenConns(4)
-		s, err := pgstore.New(db, nil)
-		if err != nil {
-			return nil, err
-		}
-		return &migrating{Store: s}, nil
+		return openPostgres(f.store)
 	}
 	return nil, &usageError{"unknown kind of store in --store", storeHint}
 }

@@ -23,7 +23,7 @@ a usable login the exit code is 3.`,
 		ValidArgsFunction: f.complete,
 	}
 	cmd.Flags().DurationVar(&minValidity, "min-validity", 0, "minimum `TIME` that the token must stay valid")
-	f.addAll(cmd)
+	f.addWhenNeeded(cmd)
 	cmd.RunE = f.runLimited(func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
 		return f.withToken(ctx, args[0], o, minValidity, func(t *mcpoauth.Token) error {
 			_, err := fmt.Fprintln(f.u.out, t.AccessToken())

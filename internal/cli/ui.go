@@ -35,8 +35,9 @@ type ui struct {
 	in  io.Reader
 	out io.Writer
 	err *terminal.Writer
-	// watched is closed once a signal ends the command in order; nil if nothing watches for signals.
-	watched chan struct{}
+	// watch begins to watch for signals. Its channel is closed once a signal ends the command in order. Nil if nothing
+	// watches for signals.
+	watch func() <-chan struct{}
 
 	mu   sync.Mutex
 	wait *terminal.Waiting // what the command waits for, other than the person

@@ -50,6 +50,7 @@ func areas() []area {
 		{"bridge", bridgeMutants},
 		{"cli", cliMutants},
 		{"terminal", terminalMutants},
+		{"start", startMutants},
 	}
 }
 
