@@ -17,7 +17,7 @@ const tokenTimeout = 60 * time.Second
 // oauth2Source adapts a Client to golang.org/x/oauth2.
 type oauth2Source struct {
 	c   *Client
-	ctx context.Context //nolint:containedctx // oauth2.TokenSource has no parameter for it
+	ctx context.Context // oauth2.TokenSource has no parameter for it
 }
 
 // TokenSource returns the Client as an oauth2.TokenSource. Only the values of ctx are used: its end does not end the
@@ -54,7 +54,7 @@ func (c *Client) OAuthHandler() *OAuthHandler { return &OAuthHandler{c: c} }
 func (h *OAuthHandler) TokenSource(ctx context.Context) (oauth2.TokenSource, error) {
 	tok, err := h.c.Token(ctx, nil)
 	if errors.Is(err, ErrLoginRequired) {
-		return nil, nil //nolint:nilnil // what the SDK expects for "send without"
+		return nil, nil // what the SDK expects for "send without"
 	}
 	if err != nil {
 		return nil, err

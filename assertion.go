@@ -34,7 +34,7 @@ const (
 // AssertionFile returns a source that reads the file at each call, since platforms replace it (Kubernetes does).
 func AssertionFile(path string) AssertionSource {
 	return func(context.Context, string) (string, error) {
-		f, err := os.Open(path) //nolint:gosec // the caller's choice
+		f, err := os.Open(path) // the caller's choice
 		if err != nil {
 			return "", optionError("AssertionFile", err, "name the file that the platform writes with --assertion-file (AssertionFile)")
 		}
@@ -66,7 +66,7 @@ func AssertionCommand(argv ...string) AssertionSource {
 		for i := range args {
 			args[i] = strings.ReplaceAll(args[i], "{audience}", audience)
 		}
-		cmd := exec.CommandContext(ctx, argv[0], args...) //nolint:gosec // the caller's choice
+		cmd := exec.CommandContext(ctx, argv[0], args...) // the caller's choice
 		cmd.WaitDelay = time.Second
 		out, err := cmd.Output()
 		if err != nil {

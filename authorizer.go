@@ -107,9 +107,7 @@ func (p *personLogin) authorize(ctx context.Context, plan loginPlan, try attempt
 		return nil, err
 	}
 	s := p.logins.replace(ctx, rec, plan.rev)
-	if client.reused {
-		p.registry.confirm(ctx, client)
-	}
+	p.registry.confirm(ctx, client)
 	return s, nil
 }
 

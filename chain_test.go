@@ -66,7 +66,7 @@ func TestChainsOfRefusals(t *testing.T) {
 		"403 for scopes":            {answers: []string{"mcp:read mcp:write"}, logins: 1, requests: 2},
 		"401, scopes":               {answers: []string{"401", "mcp:read mcp:write"}, refresh: 1, logins: 1, requests: 3},
 		"401, scopes, more scopes":  {answers: []string{"401", "mcp:read", "mcp:read mcp:write"}, refresh: 1, logins: 2, requests: 4},
-		"401, scopes, scopes, 403":  {answers: []string{"401", "mcp:read", "mcp:write", "403"}, body: "the answer 403", refresh: 1, logins: 2, requests: 4},
+		"401, twice scopes, 403":    {answers: []string{"401", "mcp:read", "mcp:write", "403"}, body: "the answer 403", refresh: 1, logins: 2, requests: 4},
 		"another login, then 403":   {answers: []string{"acr urn:mfa", "403"}, body: "the answer 403", logins: 1, requests: 2},
 		"401, another login":        {answers: []string{"401", "acr urn:mfa"}, refresh: 1, logins: 1, requests: 3},
 		"the same scopes twice":     {answers: []string{"mcp:write", "mcp:write"}, err: isScopeError, logins: 1, requests: 2},

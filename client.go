@@ -272,14 +272,14 @@ func (c *Client) resume(ctx context.Context, request *loginRequest) (*session, e
 	st, err := c.store.load(ctx)
 	switch {
 	case errors.Is(err, store.ErrNotFound), isCorrupt(err):
-		return nil, nil //nolint:nilnil // there is none
+		return nil, nil // there is none
 	case err != nil:
 		return nil, err
 	}
 	s := st.session
 	request.known = s.access()
 	if request.force || s.required != nil || !covers(s.token.scopes, request.scopes) || !s.usable(time.Now()) && !s.renewable() {
-		return nil, nil //nolint:nilnil // there is none that serves
+		return nil, nil // there is none that serves
 	}
 	s, err = c.refresher.ensure(ctx, 0)
 	switch {
@@ -292,7 +292,7 @@ func (c *Client) resume(ctx context.Context, request *loginRequest) (*session, e
 	case !errors.Is(err, ErrLoginRequired):
 		c.trace.note(ctx, NoteRenewal, "the stored login could not be renewed, so a new one is made: "+err.Error())
 	}
-	return nil, nil //nolint:nilnil // it is over
+	return nil, nil // it is over
 }
 
 // obtain makes a login, or obtains a token by a grant that needs none.

@@ -102,7 +102,7 @@ func copyProgram(from, to string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(to, data, 0o700) //nolint:gosec // it is to be executed
+	return os.WriteFile(to, data, 0o700) // it is to be executed
 }
 
 // buildProgram makes the command at path. Unlike go build, go run takes a program that was linked before from the build

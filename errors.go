@@ -235,6 +235,7 @@ func publicError(err error) error {
 	}
 	e := &Error{Op: OpToken, URL: f.URL, Status: f.Status, Code: f.Code, Description: f.Description, Message: f.Message, Hint: f.Hint, Err: f.Err}
 	switch f.Stage {
+	case wire.StageToken:
 	case wire.StageDiscovery:
 		e.Op = OpDiscovery
 		for _, a := range f.Tried {

@@ -80,6 +80,7 @@ func (s *settings) mismatchedMethod(reg *record.Registration) string {
 	given := s.client.ID != "" && s.client.ID == reg.ClientID
 	secret := reg.ClientSecret != "" || given && s.client.Secret != ""
 	switch s.methodFor(reg) {
+	case "", AuthMethodNone:
 	case AuthMethodBasic, AuthMethodPost:
 		if !secret {
 			return fmt.Sprintf("the client of the stored login has no secret, and --client-auth-method (Options.Client.AuthMethod) demands %s", s.client.AuthMethod)

@@ -405,7 +405,9 @@ func TestOpenBrowser(t *testing.T) {
 	ended(t, done)
 
 	declined := fmt.Errorf("%w: not now", mcpoauth.ErrAccessDenied)
-	_, err := mcpoauth.TerminalPrompt(nil, &out, &mcpoauth.TerminalOptions{OpenBrowser: func(context.Context, string) error { return declined }})(t.Context(), loginOf("two"))
+	short, cancelShort := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancelShort()
+	_, err := mcpoauth.TerminalPrompt(nil, &out, &mcpoauth.TerminalOptions{OpenBrowser: func(context.Context, string) error { return declined }})(short, loginOf("two"))
 	if !errors.Is(err, mcpoauth.ErrAccessDenied) {
 		t.Errorf("a login that was declined goes on: %v", err)
 	}

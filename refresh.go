@@ -120,7 +120,7 @@ func (r *refresher) previous(ctx context.Context) (*stored, error) {
 	case isCorrupt(err) && r.source.standsAlone():
 		return nil, r.logins.setAside(ctx, err)
 	case errors.Is(err, store.ErrNotFound) && r.source.standsAlone():
-		return nil, nil //nolint:nilnil // see above
+		return nil, nil // see above
 	case errors.Is(err, store.ErrNotFound):
 		return nil, r.logins.loginRequired("not logged in", nil)
 	}

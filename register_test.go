@@ -45,7 +45,7 @@ func TestTheDocumentsPort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := l.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // a TCP listener's
+	port := l.Addr().(*net.TCPAddr).Port // a TCP listener's
 	_ = l.Close()
 	o := mcpoauth.Options{Client: mcpoauth.ClientOptions{MetadataURL: url}, Callback: mcpoauth.CallbackOptions{Port: port}}
 	m, err := mcpoauth.NewClientMetadata(&o)

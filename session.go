@@ -81,7 +81,7 @@ func newSession(rec *record.Login, rev store.Revision, set *settings) *session {
 	s.until = rec.Expiry.Add(-min(maxSkew, lifetime/skewPart))
 	if early := min(maxEarly, lifetime/earlyPart); early > 0 {
 		// Jitter spreads the refreshes of processes that share a login.
-		s.renewAt = rec.Expiry.Add(-early - time.Duration(rand.Int64N(int64(early/5)+1))) //nolint:gosec // not a secret
+		s.renewAt = rec.Expiry.Add(-early - time.Duration(rand.Int64N(int64(early/5)+1))) // not a secret
 	}
 	if used := rec.IssuedAt.Add(minUse); !rec.IssuedAt.IsZero() && s.until.Before(used) {
 		s.until = used

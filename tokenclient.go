@@ -80,7 +80,7 @@ func (t *tokenClient) auth(rec *record.Login) (grant.ClientAuth, error) {
 // bindingKey makes the key for a new login's tokens, nil if they are not to be bound. previous is the login before.
 func (t *tokenClient) bindingKey(f *discovered, previous *record.Login) (*dpop.Key, error) {
 	if t.set.dpop == Never {
-		return nil, nil //nolint:nilnil // no key is an answer
+		return nil, nil // no key is an answer
 	}
 	needed := t.set.dpop == Always || f.challenge.dpop
 	lists := [][]string{f.Server.DPoPSigningAlgValuesSupported, f.challenge.dpopAlgs}
@@ -91,7 +91,7 @@ func (t *tokenClient) bindingKey(f *discovered, previous *record.Login) (*dpop.K
 	// Never downgrade: an attacker who suppresses the demand could use a token that leaked.
 	needed = needed || previous != nil && previous.DPoPKey != "" && previous.Issuer == f.Issuer
 	if !needed {
-		return nil, nil //nolint:nilnil // see above
+		return nil, nil // see above
 	}
 	key, err := dpop.NewKey(lists...)
 	if errors.Is(err, dpop.ErrAlgorithms) {

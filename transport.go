@@ -2,6 +2,7 @@ package mcpoauth
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -136,6 +137,14 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return trip.run(s, "")
 }
 
+// ended returns the error of a request that failed with err: errClosed if Close has ended it, and not its own context.
+func (t *trip) ended(err error) error {
+	if t.closed.Load() && t.req.Context().Err() == nil && errors.Is(err, context.Canceled) {
+		return errClosed
+	}
+	return err
+}
+
 // errClosed is the error of a closed Client.
 var errClosed = fmt.Errorf("mcpoauth: %w", ErrClosed)
 
@@ -183,7 +192,7 @@ func (t *trip) run(s *session, reason string) (*http.Response, error) {
 			if err == nil && sends > 1 {
 				t.accepted()
 			}
-			return resp, err
+			return resp, t.ended(err)
 		}
 		if sends == maxSends {
 			return resp, nil
@@ -193,7 +202,7 @@ func (t *trip) run(s *session, reason string) (*http.Response, error) {
 		})
 		if err != nil {
 			discard(resp.Body)
-			return nil, err
+			return nil, t.ended(err)
 		}
 		if o.next == nil || !t.repeatable() {
 			return resp, nil
@@ -342,7 +351,7 @@ func (t *trip) sendBound(s *session) (*http.Response, error) {
 			// Other requests use up each nonce: wait until they have passed, for a random time so that not all
 			// continue at once.
 			select {
-			case <-time.After(rand.N(nonceWait)): //nolint:gosec // not a secret
+			case <-time.After(rand.N(nonceWait)): // not a secret
 			case <-t.out.Context().Done():
 				closeBody(t.out)
 				return nil, t.out.Context().Err()

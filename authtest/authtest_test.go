@@ -53,7 +53,7 @@ func (c *client) str(member string) string { s, _ := c.md[member].(string); retu
 
 func (c *client) get(target string) map[string]any {
 	c.t.Helper()
-	resp, err := http.Get(target) //nolint:gosec // loopback
+	resp, err := http.Get(target) // loopback
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func (c *client) read(resp *http.Response) map[string]any {
 
 func (c *client) post(target, contentType, body string) (int, map[string]any) {
 	c.t.Helper()
-	resp, err := http.Post(target, contentType, strings.NewReader(body)) //nolint:gosec // loopback
+	resp, err := http.Post(target, contentType, strings.NewReader(body)) // loopback
 	if err != nil {
 		return 0, map[string]any{"error": err.Error()}
 	}

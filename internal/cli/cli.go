@@ -70,6 +70,7 @@ func watchSignals(ctx context.Context, cancel context.CancelCauseFunc, watched c
 	close(watched)
 	select {
 	case <-c:
+		signal.Stop(c) // before the first has any effect that a person could answer with the second
 		cancel(errInterrupted)
 	case <-ctx.Done():
 	}

@@ -111,7 +111,7 @@ var errUnreadable = errors.New("the configuration directory cannot be read; cont
 
 // readConfig returns a file's text, and whose it is.
 func readConfig(path string) ([]byte, fs.FileInfo, error) {
-	f, err := os.Open(path) //nolint:gosec // the user's own
+	f, err := os.Open(path) // the user's own
 	if err != nil {
 		return nil, nil, err
 	}

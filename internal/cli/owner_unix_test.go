@@ -20,7 +20,7 @@ func (o owned) Sys() any { return &syscall.Stat_t{Uid: o.uid} }
 
 // TestWhoseAFileIs: the person's own and the administrator's count, and nobody else's.
 func TestWhoseAFileIs(t *testing.T) {
-	me := uint32(os.Geteuid()) //nolint:gosec // a user ID
+	me := uint32(os.Geteuid()) // a user ID
 	for uid, want := range map[uint32]string{0: "", me: "", me + 1: "another user"} {
 		if got := foreign(owned{uid: uid}); got != want && (want == "" || !strings.Contains(got, want)) {
 			t.Errorf("user %d for %d: %q", uid, me, got)

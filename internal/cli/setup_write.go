@@ -224,7 +224,7 @@ func members(text []byte) (all []span, brace int, err error) {
 			return nil, 0, err
 		}
 		end := int(dec.InputOffset())
-		all = append(all, span{key.(string), start, end - len(raw), end}) //nolint:forcetypeassert // a key is
+		all = append(all, span{key.(string), start, end - len(raw), end}) // a key is
 	}
 	brace = int(dec.InputOffset())
 	for text[brace] != '}' {

@@ -46,7 +46,7 @@ func TestSetupWritesIntoAHostsFile(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "mcp.json")
-			if err := os.WriteFile(file, []byte(tc.before), 0o640); err != nil { //nolint:gosec // its mode must stay
+			if err := os.WriteFile(file, []byte(tc.before), 0o640); err != nil { // its mode must stay
 				t.Fatal(err)
 			}
 			code, out, errs := setupWrite(t, file)

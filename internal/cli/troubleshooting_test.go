@@ -267,7 +267,7 @@ var troubles = []trouble{
 				d.t.Fatal(err)
 			}
 			d.t.Cleanup(func() { _ = l.Close() })
-			d.t.Setenv("PORT", fmt.Sprint(l.Addr().(*net.TCPAddr).Port)) //nolint:forcetypeassert // a TCP listener's
+			d.t.Setenv("PORT", fmt.Sprint(l.Addr().(*net.TCPAddr).Port)) // a TCP listener's
 			return d.srv.MCPURL()
 		},
 		means: "Another program, or another login with the same port, uses it.", do: "Wait until it ends, or choose another port that the client's registration allows.",
@@ -489,7 +489,7 @@ func TestTroubleshooting(t *testing.T) {
 	switch {
 	case t.Failed():
 	case *update:
-		if err := os.WriteFile(troubleshooting, []byte(b.String()), 0o644); err != nil { //nolint:gosec // a public document
+		if err := os.WriteFile(troubleshooting, []byte(b.String()), 0o644); err != nil { // a public document
 			t.Fatal(err)
 		}
 	case string(have) != b.String():

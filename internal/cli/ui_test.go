@@ -337,7 +337,7 @@ func TestFlagsAndEnvironment(t *testing.T) {
 func TestNoBrowserMeansNone(t *testing.T) {
 	started := filepath.Join(t.TempDir(), "started")
 	script := filepath.Join(t.TempDir(), "browser")
-	if err := os.WriteFile(script, []byte("#!/bin/sh\n: > "+started+"\n"), 0o700); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(script, []byte("#!/bin/sh\n: > "+started+"\n"), 0o700); err != nil { // a program
 		t.Fatal(err)
 	}
 	t.Setenv("BROWSER", script)

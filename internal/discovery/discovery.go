@@ -92,7 +92,7 @@ type Result struct {
 
 // run is one discovery.
 type run struct {
-	ctx    context.Context //nolint:containedctx // lives as long as one Discover
+	ctx    context.Context // lives as long as one Discover
 	c      *netguard.Client
 	r      Request
 	server *url.URL

@@ -38,7 +38,7 @@ func TestManyCallersShareOneFlight(t *testing.T) {
 }
 
 // join starts a caller of key in a goroutine and returns once it waits. Its result arrives on the channel.
-func join(t *testing.T, g *Group[string], ctx context.Context, key string, fn func(context.Context) (string, error)) <-chan result {
+func join(ctx context.Context, t *testing.T, g *Group[string], key string, fn func(context.Context) (string, error)) <-chan result {
 	t.Helper()
 	out := make(chan result, 1)
 	go func() {
@@ -76,7 +76,7 @@ func TestEachCallerLeavesByItsOwnContext(t *testing.T) {
 				if leader {
 					first, second = leaving, t.Context()
 				}
-				a, b := join(t, &g, first, "k", lands), join(t, &g, second, "k", never)
+				a, b := join(first, t, &g, "k", lands), join(second, t, &g, "k", never)
 				if leader {
 					a, b = b, a
 				}
@@ -106,8 +106,8 @@ func TestTheLastOneToLeaveCancelsTheCall(t *testing.T) {
 		}
 		one, cancelOne := context.WithCancel(t.Context())
 		two, cancelTwo := context.WithCancel(t.Context())
-		join(t, &g, one, "k", stubborn)
-		join(t, &g, two, "k", stubborn)
+		join(one, t, &g, "k", stubborn)
+		join(two, t, &g, "k", stubborn)
 		cancelOne()
 		synctest.Wait()
 		if ended {
@@ -147,7 +147,7 @@ func TestAStartedCallNeedsNoCaller(t *testing.T) {
 			got <- err
 			return "", err
 		})
-		joined := join(t, &g, ctx, "k", never)
+		joined := join(ctx, t, &g, "k", never)
 		cancel()
 		if r := <-joined; !errors.Is(r.err, context.Canceled) {
 			t.Errorf("the caller got %+v", r)
@@ -161,7 +161,7 @@ func TestAStartedCallNeedsNoCaller(t *testing.T) {
 func TestAnEmptyKeyIsNotShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Group[string]
-		a, b := join(t, &g, t.Context(), "", lands), join(t, &g, t.Context(), "", never)
+		a, b := join(t.Context(), t, &g, "", lands), join(t.Context(), t, &g, "", never)
 		if r := <-b; r.v != "another call" {
 			t.Errorf("got %+v", r)
 		}
@@ -187,7 +187,7 @@ func TestAClosedGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g Group[string]
 		over := errors.New("over")
-		running := join(t, &g, t.Context(), "k", lands)
+		running := join(t.Context(), t, &g, "k", lands)
 		g.Close(over)
 		g.Close(errors.New("closed twice"))
 		if r := <-running; r.err != over { //nolint:errorlint // the very error

@@ -82,7 +82,7 @@ func Lock(ctx context.Context, e Entry, d time.Duration) (held context.Context, 
 		if ok {
 			break
 		}
-		t := time.NewTimer(pause/2 + mathrand.N(pause)) //nolint:gosec // jitter
+		t := time.NewTimer(pause/2 + mathrand.N(pause)) // jitter
 		select {
 		case <-ctx.Done():
 			t.Stop()
@@ -103,7 +103,7 @@ type holder struct {
 	owner string
 	lease time.Duration
 	// held ends when lose is called: with the cause ErrLost if the lease may have ended.
-	held context.Context //nolint:containedctx // the lock is handed out as this context
+	held context.Context // the lock is handed out as this context
 	lose context.CancelCauseFunc
 	// stop ends the renewals, and done waits for their end.
 	stop chan struct{}

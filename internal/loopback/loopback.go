@@ -117,7 +117,7 @@ func (l *Listener) bind() error {
 		if err != nil {
 			return err
 		}
-		l.port = first.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // a TCP listener's
+		l.port = first.Addr().(*net.TCPAddr).Port // a TCP listener's
 		l.listeners = []net.Listener{first}
 		if len(hosts) == 1 {
 			return nil

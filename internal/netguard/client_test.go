@@ -100,7 +100,7 @@ func (n *names) serve(c net.Conn) {
 		}
 	}
 	if b, err := m.Pack(); err == nil {
-		_, _ = c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...)) //nolint:gosec // a small message
+		_, _ = c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...)) // a small message
 	}
 }
 
@@ -626,10 +626,10 @@ func TestTLS(t *testing.T) {
 		{"another authority", &tls.Config{Certificates: []tls.Certificate{theirs.issue(t, time.Now().Add(time.Hour), "127.0.0.1")}}, ours.pool, false, "--ca-file"},
 		{"expired", &tls.Config{Certificates: []tls.Certificate{ours.issue(t, time.Now().Add(-time.Hour), "127.0.0.1")}}, ours.pool, false, "this machine's clock"},
 		{"another name", &tls.Config{Certificates: []tls.Certificate{ours.issue(t, time.Now().Add(time.Hour), "as.example")}}, ours.pool, false, "check the host"},
-		{"TLS 1.1", &tls.Config{Certificates: []tls.Certificate{good}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, ours.pool, false, "has to update it"},                                           //nolint:gosec // the point
-		{"no common cipher", &tls.Config{Certificates: []tls.Certificate{good}, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA}}, ours.pool, false, "a cipher that is safe"}, //nolint:gosec // the point
+		{"TLS 1.1", &tls.Config{Certificates: []tls.Certificate{good}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, ours.pool, false, "has to update it"},                                           // the point
+		{"no common cipher", &tls.Config{Certificates: []tls.Certificate{good}, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA}}, ours.pool, false, "a cipher that is safe"}, // the point
 		{"a name that the server does not know", &tls.Config{Certificates: []tls.Certificate{good}, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return &tls.Config{MinVersion: tls.VersionTLS12}, nil }}, ours.pool, false, "does not know this name"},
-		{"a certificate of the client's, TLS 1.2", &tls.Config{Certificates: []tls.Certificate{good}, MaxVersion: tls.VersionTLS12, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ours.pool}, ours.pool, false, "--client-cert"}, //nolint:gosec // the point
+		{"a certificate of the client's, TLS 1.2", &tls.Config{Certificates: []tls.Certificate{good}, MaxVersion: tls.VersionTLS12, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ours.pool}, ours.pool, false, "--client-cert"}, // the point
 	} {
 		// A transport of our own and one of a caller's are the same here.
 		for name, hc := range map[string]*http.Client{"own": nil, "caller's": {Transport: &http.Transport{}}} {

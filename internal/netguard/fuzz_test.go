@@ -37,7 +37,7 @@ func loose(host string) (netip.Addr, bool) {
 			n = n*base + d
 		}
 		if i == len(parts)-1 {
-			v |= uint32(n) & (1<<(32-8*i) - 1) //nolint:gosec // wrapping round is the point
+			v |= uint32(n) & (1<<(32-8*i) - 1) // wrapping round is the point
 		} else {
 			v |= uint32(n&0xff) << (24 - 8*i)
 		}

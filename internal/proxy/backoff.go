@@ -13,7 +13,7 @@ func backoff(fails int) time.Duration {
 	}
 	d := 100 * time.Millisecond << min(fails-1, 8)
 	d = min(d, 20*time.Second)
-	return time.Duration(float64(d) * (0.5 + rand.Float64())) //nolint:gosec // jitter
+	return time.Duration(float64(d) * (0.5 + rand.Float64())) // jitter
 }
 
 // atLeast is the pause before a stream is opened again after so many in a row that brought nothing, even if the

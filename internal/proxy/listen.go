@@ -136,6 +136,6 @@ func (l *listener) read(resp *http.Response) time.Duration {
 	if ev.retry >= 0 {
 		return max(ev.retry, backoff(l.fails)/2, atLeast(l.idle))
 	}
-	jitter := time.Duration(float64(time.Second) * (0.9 + 0.2*rand.Float64())) //nolint:gosec // jitter
+	jitter := time.Duration(float64(time.Second) * (0.9 + 0.2*rand.Float64())) // jitter
 	return max(backoff(l.fails), jitter)
 }

@@ -55,7 +55,7 @@ func newPipeMCP(t *testing.T, version string) (*mcp, *http.Client) {
 	p := &pipeNet{conns: make(chan net.Conn), closed: make(chan struct{})}
 	c := &http.Client{Transport: &http.Transport{DialContext: p.dial}}
 	s := &mcp{t: t, sessions: true, version: version}
-	s.Server = &httptest.Server{Listener: p, Config: &http.Server{Handler: s}} //nolint:gosec // no timeouts in a test
+	s.Server = &httptest.Server{Listener: p, Config: &http.Server{Handler: s}} // no timeouts in a test
 	s.Start()
 	t.Cleanup(func() {
 		c.CloseIdleConnections()

@@ -155,7 +155,7 @@ func Survey(places []Place) (found []Summary, problems []error) {
 
 // readJSON reads a file into v. Without a file it reports false.
 func readJSON(program, path string, v any) (written time.Time, ok bool, err error) {
-	f, err := os.Open(path) //nolint:gosec // where the other program keeps it
+	f, err := os.Open(path) // where the other program keeps it
 	if errors.Is(err, os.ErrNotExist) {
 		return written, false, nil
 	}

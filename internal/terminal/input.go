@@ -110,8 +110,9 @@ func (r *reader) run() {
 		ready, err := readable(r.r, pollEvery)
 		var line string
 		if err != nil || ready && r.wanted() {
-			line, err = readLine(r.r)
-			r.deliver(strings.TrimSpace(line))
+			if line, err = readLine(r.r); line != "" || err == nil {
+				r.deliver(strings.TrimSpace(line))
+			}
 		}
 		if r.over(err) {
 			return

@@ -23,7 +23,7 @@ func Desktop(tb TB, home, begin, program string, args ...string) *exec.Cmd {
 			Missing(tb, pkg)
 		}
 	}
-	//nolint:gosec // the caller's own program; the caller waits for it
+	// the caller's own program; the caller waits for it
 	cmd := exec.Command("dbus-run-session", append([]string{"--", "sh", "-c", begin + "\nexec \"$@\"", "sh", program}, args...)...)
 	cmd.Env = append(os.Environ(), "HOME="+home, "XDG_RUNTIME_DIR="+home, "XDG_DATA_HOME="+home+"/data", "XDG_CACHE_HOME="+home+"/cache")
 	cmd.WaitDelay = time.Second

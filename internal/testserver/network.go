@@ -103,11 +103,11 @@ func (n *Network) pass(to, from net.Conn) {
 		k, err := from.Read(buf)
 		if k > 0 {
 			if d := n.delay.Load(); d > 0 {
-				time.Sleep(time.Duration(rand.Int64N(d))) //nolint:gosec // a test
+				time.Sleep(time.Duration(rand.Int64N(d))) // a test
 			}
 			cut := n.cut.Load()
-			if cut > 0 && rand.Int64N(cut) == 0 { //nolint:gosec // a test
-				if rand.IntN(2) == 0 { //nolint:gosec // a test
+			if cut > 0 && rand.Int64N(cut) == 0 { // a test
+				if rand.IntN(2) == 0 { // a test
 					_, _ = to.Write(buf[:k])
 				}
 				return

@@ -109,11 +109,11 @@ func unprivileged(tb TB, dir string) *syscall.SysProcAttr {
 	}
 	// The directories above are the test's own, and closed to others.
 	for d := filepath.Dir(dir); d != "/" && strings.HasPrefix(d, os.TempDir()+string(filepath.Separator)); d = filepath.Dir(d) {
-		if err := os.Chmod(d, 0o711); err != nil { //nolint:gosec // it holds nothing but this
+		if err := os.Chmod(d, 0o711); err != nil { // it holds nothing but this
 			tb.Fatal(err)
 		}
 	}
-	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}} //nolint:gosec // a user's number
+	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}} // a user's number
 }
 
 // find returns the first program that is installed, the newest where a pattern has several.

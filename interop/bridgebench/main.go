@@ -160,7 +160,7 @@ func program(with, given, usual string) (string, string, string) {
 }
 
 func startServer() (url string, stop func(), err error) {
-	cmd := exec.Command(os.Args[0]) //nolint:gosec // this program; it ends with its input
+	cmd := exec.Command(os.Args[0]) // this program; it ends with its input
 	cmd.Env = append(os.Environ(), serveEnv+"=1")
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()

@@ -24,7 +24,7 @@ const newest = "2026-07-28"
 
 func main() {
 	if filepath.Base(os.Args[0]) == "browser" {
-		if resp, err := http.Get(os.Args[len(os.Args)-1]); err == nil { //nolint:gosec // the person's choice
+		if resp, err := http.Get(os.Args[len(os.Args)-1]); err == nil { // the person's choice
 			_ = resp.Body.Close()
 		}
 		return
@@ -75,7 +75,7 @@ func run(ctx context.Context, url string) error {
 	if s.ClientID != "" {
 		args = append(args, "--client-id", s.ClientID)
 	}
-	cmd := exec.CommandContext(ctx, os.Getenv("MCPOAUTH"), args...) //nolint:gosec // the test's choice
+	cmd := exec.CommandContext(ctx, os.Getenv("MCPOAUTH"), args...) // the test's choice
 	cmd.Env = append(os.Environ(), "BROWSER="+browser, "HOME="+dir, "MCPOAUTH_DIR="+filepath.Join(dir, "logins"), "MCPOAUTH_CLIENT_SECRET="+s.ClientSecret)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()

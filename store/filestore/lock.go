@@ -50,7 +50,7 @@ func (s *Store) Lock(ctx context.Context, key store.Key, name string) (context.C
 			}, nil
 		}
 		// A context cannot end a system call that waits for a lock, so this polls.
-		pause := time.NewTimer(10*time.Millisecond + rand.N(20*time.Millisecond)) //nolint:gosec // not a secret
+		pause := time.NewTimer(10*time.Millisecond + rand.N(20*time.Millisecond)) // not a secret
 		select {
 		case <-ctx.Done():
 			pause.Stop()
@@ -114,7 +114,7 @@ func (s *Store) tryLock(path string) (*lockFile, error) {
 	// process as well.
 	f, err := s.disk.openLock(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil //nolint:nilnil // the directory was removed: the caller tries again
+		return nil, nil // the directory was removed: the caller tries again
 	}
 	if err != nil {
 		return nil, explain(path, err)

@@ -228,7 +228,7 @@ func (s *Store) Load(ctx context.Context, key store.Key) ([]byte, store.Revision
 	if data == nil {
 		data = []byte{}
 	}
-	return data, store.Revision(rev), nil //nolint:gosec // the sequence begins at 1
+	return data, store.Revision(rev), nil // the sequence begins at 1
 }
 
 // Save implements store.Store. Pending records (store.KindPending) are kept for a quarter of an hour,
@@ -257,7 +257,7 @@ func (s *Store) Save(ctx context.Context, key store.Key, data []byte, rev store.
 	} else {
 		ok, err = s.row(ctx, []any{&next}, `UPDATE mcpoauth_records
 			SET revision = nextval('mcpoauth_revision'), data = $3, saved_at = clock_timestamp(), expires_at = clock_timestamp() + $4::float8 * interval '1 second'
-			WHERE key = $1 AND revision = $2 RETURNING revision`, key.Digest(), int64(rev), data, life) //nolint:gosec // a revision of the sequence
+			WHERE key = $1 AND revision = $2 RETURNING revision`, key.Digest(), int64(rev), data, life) // a revision of the sequence
 	}
 	if err != nil {
 		return s.perhapsSaved(ctx, key, data, rev, err)
@@ -265,7 +265,7 @@ func (s *Store) Save(ctx context.Context, key store.Key, data []byte, rev store.
 	if !ok {
 		return 0, fmt.Errorf("%v: %w", key, store.ErrConflict)
 	}
-	return store.Revision(next), nil //nolint:gosec // the sequence begins at 1
+	return store.Revision(next), nil // the sequence begins at 1
 }
 
 // perhapsSaved finds out whether a save whose answer was lost took place: the caller must not mistake its own
@@ -302,7 +302,7 @@ func (s *Store) Delete(ctx context.Context, key store.Key, rev store.Revision) e
 		return s.exec(ctx, `DELETE FROM mcpoauth_records WHERE key = $1`, key.Digest())
 	}
 	var gone int64
-	ok, err := s.row(ctx, []any{&gone}, `DELETE FROM mcpoauth_records WHERE key = $1 AND revision = $2 RETURNING revision`, key.Digest(), int64(rev)) //nolint:gosec // a revision of the sequence
+	ok, err := s.row(ctx, []any{&gone}, `DELETE FROM mcpoauth_records WHERE key = $1 AND revision = $2 RETURNING revision`, key.Digest(), int64(rev)) // a revision of the sequence
 	if err == nil && !ok {
 		err = fmt.Errorf("%v: %w", key, store.ErrConflict)
 	}

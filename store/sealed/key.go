@@ -166,7 +166,7 @@ func KeyFile(path string) ([]Key, error) {
 // survives the machine; if it fails there is none. An existing file is left as it is and is an error: it
 // is the only thing that opens what was sealed with it.
 func CreateKeyFile(path string) (err error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the caller's choice
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // the caller's choice
 	if err != nil {
 		return fmt.Errorf("sealed: the key file: %w", err)
 	}

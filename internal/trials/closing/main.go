@@ -104,7 +104,7 @@ func (t *trial) silent(c *mcpoauth.Client) error {
 	before := len(t.srv.Requests())
 	for _, use := range t.uses(context.Background(), c) {
 		if err := use(); !errors.Is(err, mcpoauth.ErrClosed) {
-			return fmt.Errorf("a closed Client: %v", err)
+			return fmt.Errorf("a closed Client returned another error: %w", err)
 		}
 	}
 	if n := len(t.srv.Requests()) - before; n != 0 {

@@ -121,7 +121,7 @@ func live(duration time.Duration, rate int, seed uint64) error {
 	ctx, stop := context.WithTimeout(context.Background(), duration)
 	defer stop()
 	var work sync.WaitGroup
-	work.Go(func() { d.trouble(ctx, srv, network, rand.New(rand.NewPCG(seed, 0))) }) //nolint:gosec // not for secrets
+	work.Go(func() { d.trouble(ctx, srv, network, rand.New(rand.NewPCG(seed, 0))) }) // not for secrets
 	var memory []int64
 	work.Go(func() { memory = d.watch(ctx) })
 	sent := d.call(ctx, rate)

@@ -149,7 +149,7 @@ func start(n int, env []string) (failed int, err error) {
 	}
 	var all []*process
 	for range n {
-		p := &process{cmd: exec.Command(os.Args[0])} //nolint:gosec // this program; it ends by itself
+		p := &process{cmd: exec.Command(os.Args[0])} // this program; it ends by itself
 		p.cmd.Env = append(os.Environ(), env...)
 		if p.gate, err = p.cmd.StdinPipe(); err != nil {
 			return 0, err
@@ -310,7 +310,7 @@ func client(url, name, where string) (*http.Client, func() error, error) {
 
 // common is a program that reads a token from a file, lets x/oauth2 refresh it, and writes it back.
 func common(path string) (*http.Client, func() error, error) {
-	b, err := os.ReadFile(path) //nolint:gosec // the trial's own
+	b, err := os.ReadFile(path) // the trial's own
 	if err != nil {
 		return nil, nil, err
 	}

@@ -35,7 +35,7 @@ type Program struct {
 
 // Start starts argv with what env adds to the environment, in a process group of its own.
 func Start(argv, env []string) (*Program, error) {
-	p := &Program{cmd: exec.Command(argv[0], argv[1:]...), over: make(chan struct{})} //nolint:gosec // the trials choose it; it is ended by End
+	p := &Program{cmd: exec.Command(argv[0], argv[1:]...), over: make(chan struct{})} // the trials choose it; it is ended by End
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stderr = &p.errs
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -166,7 +166,7 @@ func (p *Program) status(name string) (int64, error) {
 	}
 	parent, peak := map[int]int{}, map[int]int64{}
 	for _, file := range statuses {
-		b, err := os.ReadFile(file) //nolint:gosec // a process's status
+		b, err := os.ReadFile(file) // a process's status
 		if err != nil {
 			continue // it ended
 		}
@@ -248,7 +248,7 @@ func (t *tail) String() string {
 // module lies.
 func Build(module, dir string) (string, error) {
 	path := filepath.Join(dir, "mcpoauth")
-	cmd := exec.Command("go", "build", "-o", path, "./cmd/mcpoauth") //nolint:gosec // it ends by itself
+	cmd := exec.Command("go", "build", "-o", path, "./cmd/mcpoauth") // it ends by itself
 	cmd.Dir = module
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)

@@ -126,7 +126,7 @@ func measure(srv *authtest.Server, work, dir string) (time.Duration, error) {
 }
 
 func begin(srv *authtest.Server, work, dir string) *exec.Cmd {
-	cmd := exec.Command(os.Args[0]) //nolint:gosec // this program; it is killed or ends
+	cmd := exec.Command(os.Args[0]) // this program; it is killed or ends
 	cmd.Env = append(os.Environ(), urlEnv+"="+srv.MCPURL(), workEnv+"="+work, dirEnv+"="+dir)
 	return cmd
 }
@@ -157,7 +157,7 @@ func round(srv *authtest.Server, work, dir string, length time.Duration, t *tota
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	time.Sleep(time.Duration(rand.Int64N(int64(length) * 5 / 4))) //nolint:gosec // an instant
+	time.Sleep(time.Duration(rand.Int64N(int64(length) * 5 / 4))) // an instant
 	_ = cmd.Process.Signal(syscall.SIGKILL)
 	_ = cmd.Wait()
 	// What the server began for the dead it may still be finishing.

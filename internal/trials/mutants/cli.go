@@ -79,7 +79,7 @@ var cliMutants = []mutant{
 		why: "a program is not told that trying again may help",
 	},
 	{
-		file: "internal/cli/cli.go", old: "case errors.As(err, &usage), errors.As(err, &option):", new: "case errors.As(err, &usage), false && errors.As(err, &option):", tests: "./internal/cli",
+		file: "internal/cli/cli.go", old: "case is[*usageError](err), is[*mcpoauth.OptionError](err):", new: "case is[*usageError](err):", tests: "./internal/cli",
 		why: "a wrong option looks like a failure of the server to a script",
 	},
 	{
@@ -95,7 +95,7 @@ var cliMutants = []mutant{
 		why: "a second interrupt does not end a command that takes long to end",
 	},
 	{
-		file: "internal/cli/cli.go", old: "if limit && f.timeout > 0 {", new: "if limit && f.timeout < 0 {", tests: "./internal/cli",
+		file: "internal/cli/cli.go", old: "if f.timeout > 0 {", new: "if f.timeout < 0 {", tests: "./internal/cli",
 		why: "a script that gave --timeout waits for a server that does not answer",
 	},
 	{
@@ -111,55 +111,55 @@ var cliMutants = []mutant{
 		why: "the environment overrides what the command line says",
 	},
 	{
-		file: "internal/cli/flags.go", old: `case f.clientID != "" && !f.clientOfFile:`, new: `case f.clientID != "":`, tests: "./internal/cli",
+		file: "internal/cli/settings.go", old: `case f.clientID != "" && !f.clientOfFile:`, new: `case f.clientID != "":`, tests: "./internal/cli",
 		why: "the secret of one client is sent to the server of another",
 	},
 	{
-		file: "internal/cli/flags.go", old: `case f.clientSecretEnv != "" && f.clientSecretFile != "":`, new: "case false:", tests: "./internal/cli",
+		file: "internal/cli/settings.go", old: `case f.clientSecretEnv != "" && f.clientSecretFile != "":`, new: "case false:", tests: "./internal/cli",
 		why: "of two secrets one is silently ignored",
 	},
 	{
-		file: "internal/cli/flags.go", old: `if err == nil && o.Client.Secret != "" && f.clientID == "" {`, new: `if err == nil && o.Client.Secret != "" && f.clientID == "-" {`, tests: "./internal/cli",
+		file: "internal/cli/settings.go", old: `if err == nil && o.Client.Secret != "" && f.clientID == "" {`, new: `if err == nil && o.Client.Secret != "" && f.clientID == "-" {`, tests: "./internal/cli",
 		why: "a secret without its client is silently ignored",
 	},
 	{
-		file: "internal/cli/flags.go", old: "if err == nil && len(b) > maxFile {", new: "if err == nil && len(b) > 2*maxFile {", tests: "./internal/cli",
+		file: "internal/cli/settings.go", old: "if err == nil && len(b) > maxFile {", new: "if err == nil && len(b) > 2*maxFile {", tests: "./internal/cli",
 		why: "a file that is too long is cut and used",
 	},
 	{
-		file: "internal/cli/flags.go", old: `s == "" || strings.ContainsAny(s, "\r\n\x00")`, new: `s == ""`, tests: "./internal/cli",
+		file: "internal/cli/settings.go", old: `s == "" || strings.ContainsAny(s, "\r\n\x00")`, new: `s == ""`, tests: "./internal/cli",
 		why: "a file with more than the secret is sent as the secret",
 	},
 	{
-		file: "internal/cli/flags.go", old: `s := strings.TrimRight(string(b), "\r\n")`, new: `s := strings.TrimSuffix(string(b), "\n")`, tests: "./internal/cli",
+		file: "internal/cli/settings.go", old: `s := strings.TrimRight(string(b), "\r\n")`, new: `s := strings.TrimSuffix(string(b), "\n")`, tests: "./internal/cli",
 		why: "a secret file made on Windows does not work",
 	},
 	{
-		file: "internal/cli/flags.go", old: `strings.ContainsAny(name, " \t\r\n")`, new: `strings.ContainsAny(name, "\r\n")`, tests: "./internal/cli",
+		file: "internal/cli/settings.go", old: `strings.ContainsAny(name, " \t\r\n")`, new: `strings.ContainsAny(name, "\r\n")`, tests: "./internal/cli",
 		why: "a header that cannot be sent fails at the first request instead of at once",
 	},
 	{
-		file: "internal/cli/flags.go", old: `if !ok || value == "" {`, new: `if value == "" {`, tests: "./internal/cli",
+		file: "internal/cli/settings.go", old: `if !ok || value == "" {`, new: `if value == "" {`, tests: "./internal/cli",
 		why: "a header with ${NAME and no closing brace is sent with a secret and without its rest",
 	},
 	{
-		file: "internal/cli/flags.go", old: `if !ok || value == "" {`, new: "if !ok {", tests: "./internal/cli",
+		file: "internal/cli/settings.go", old: `if !ok || value == "" {`, new: "if !ok {", tests: "./internal/cli",
 		why: "a header is sent empty where its variable is not set",
 	},
 	{
-		file: "internal/cli/flags.go", old: "if !pool.AppendCertsFromPEM(b) {", new: "if pool.AppendCertsFromPEM(b) && false {", tests: "./internal/cli",
+		file: "internal/cli/settings.go", old: "if !pool.AppendCertsFromPEM(b) {", new: "if pool.AppendCertsFromPEM(b) && false {", tests: "./internal/cli",
 		why: "a file without certificates is accepted, and every connection fails later",
 	},
 	{
-		file: "internal/cli/flags.go", old: "case len(sources) > 1:", new: "case len(sources) > 2:", tests: "./internal/cli",
+		file: "internal/cli/grant.go", old: "\tcase 1:\n\t\treturn sources[0], nil", new: "\tcase 1, 2:\n\t\treturn sources[0], nil", tests: "./internal/cli",
 		why: "of two sources of assertions one is silently ignored",
 	},
 	{
-		file: "internal/cli/flags.go", old: `if f.clientID == "" && f.clientMetadataURL == "" {`, new: `if f.clientID == "-" {`, tests: "./internal/cli",
+		file: "internal/cli/grant.go", old: `if f.clientID == "" && f.clientMetadataURL == "" {`, new: `if f.clientID == "-" {`, tests: "./internal/cli",
 		why: "a client key without its client is silently ignored",
 	},
 	{
-		file: "internal/cli/flags.go", old: `case len(sources) == 1 && (f.grant == "" || f.grant == "workload-identity"):`, new: "case len(sources) == 1:", tests: "./internal/cli",
+		file: "internal/cli/grant.go", old: `case f.grant == "workload-identity", f.grant == "" && source != nil:`, new: `case f.grant == "workload-identity", source != nil:`, tests: "./internal/cli",
 		why: "another grant than the one asked for is used",
 	},
 	{
@@ -171,15 +171,15 @@ var cliMutants = []mutant{
 		why: "a negative --timeout means no limit",
 	},
 	{
-		file: "internal/cli/config.go", old: "info.Mode().Perm()&0o022 != 0", new: "info.Mode().Perm()&0o002 != 0", tests: "./internal/cli",
+		file: "internal/cli/configfile.go", old: "info.Mode().Perm()&0o022 != 0", new: "info.Mode().Perm()&0o002 != 0", tests: "./internal/cli",
 		why: "the group can turn a person's logins to another server",
 	},
 	{
-		file: "internal/cli/config.go", old: "at.Mode().Perm()&0o002 != 0 && at.Mode()&fs.ModeSticky == 0", new: "at.Mode().Perm()&0o002 != 0 && at.Mode()&fs.ModeSticky != 0", tests: "./internal/cli",
+		file: "internal/cli/configfile.go", old: "at.Mode().Perm()&0o002 != 0 && at.Mode()&fs.ModeSticky == 0", new: "at.Mode().Perm()&0o002 != 0 && at.Mode()&fs.ModeSticky != 0", tests: "./internal/cli",
 		why: "others can put another configuration file in place of the person's",
 	},
 	{
-		file: "internal/cli/config.go", old: "d.open = info.Mode().Perm()&0o044 != 0", new: "d.open = info.Mode().Perm()&0o004 != 0", tests: "./internal/cli",
+		file: "internal/cli/configfile.go", old: "d.open = info.Mode().Perm()&0o044 != 0", new: "d.open = info.Mode().Perm()&0o004 != 0", tests: "./internal/cli",
 		why: "a secret in a file that the group reads is accepted",
 	},
 	{
@@ -207,11 +207,11 @@ var cliMutants = []mutant{
 		why: "the settings of the first server are used for all others that are imported",
 	},
 	{
-		file: "internal/cli/config.go", old: `strings.HasPrefix(got, base+"/")`, new: "strings.HasPrefix(got, base)", tests: "./internal/cli",
+		file: "internal/cli/configfile.go", old: `strings.HasPrefix(got, base+"/")`, new: "strings.HasPrefix(got, base)", tests: "./internal/cli",
 		why: "a section's client and headers go to another server whose name begins alike",
 	},
 	{
-		file: "internal/cli/config.go", old: "if each == profile {", new: "if each >= profile {", tests: "./internal/cli",
+		file: "internal/cli/configfile.go", old: "if each == profile {", new: "if each >= profile {", tests: "./internal/cli",
 		why: "a profile's settings are used for another profile",
 	},
 	{
@@ -219,19 +219,19 @@ var cliMutants = []mutant{
 		why: "the secret of one client goes with the ID of another",
 	},
 	{
-		file: "internal/cli/config.go", old: "if fl == nil || fl.Annotations == nil || key == configFlag {", new: "if fl == nil || fl.Annotations == nil {", tests: "./internal/cli",
+		file: "internal/cli/configfile.go", old: "if fl == nil || fl.Annotations == nil || key == configFlag {", new: "if fl == nil || fl.Annotations == nil {", tests: "./internal/cli",
 		why: "a configuration file may name another one, which is not read",
 	},
 	{
-		file: "internal/cli/config.go", old: `if other := names[base]; other != "" {`, new: `if other := names[base]; other == "-" {`, tests: "./internal/cli",
+		file: "internal/cli/configfile.go", old: `if other := names[base]; other != "" {`, new: `if other := names[base]; other == "-" {`, tests: "./internal/cli",
 		why: "of two sections of one server one is silently ignored",
 	},
 	{
-		file: "internal/cli/config.go", old: "if err == nil && len(b) > maxConfig {", new: "if err == nil && len(b) > 2*maxConfig {", tests: "./internal/cli",
+		file: "internal/cli/configfile.go", old: "if err == nil && len(b) > maxConfig {", new: "if err == nil && len(b) > 2*maxConfig {", tests: "./internal/cli",
 		why: "a file that is too long is cut, and the settings after the cut do not count",
 	},
 	{
-		file: "internal/cli/config.go", old: "case errors.Is(err, fs.ErrNotExist):\n\t\t\treturn nil, nil", new: "case err == nil, errors.Is(err, fs.ErrNotExist):\n\t\t\treturn nil, nil", tests: "./internal/cli",
+		file: "internal/cli/configfile.go", old: "case errors.Is(err, fs.ErrNotExist):\n\t\t\treturn nil, nil", new: "case err == nil, errors.Is(err, fs.ErrNotExist):\n\t\t\treturn nil, nil", tests: "./internal/cli",
 		why: "a configuration file that cannot be read is ignored, and its safeguards with it",
 	},
 	{
@@ -255,34 +255,6 @@ var cliMutants = []mutant{
 		why: "a command that is printed to be copied runs what a URL has in it",
 	},
 	{
-		file: "internal/cli/ui.go", old: `os.Getenv("NO_COLOR") != "" ||`, new: "false ||", tests: "./internal/cli",
-		why: "colours are printed where NO_COLOR forbids them",
-	},
-	{
-		file: "internal/cli/prompt.go", old: "paste := p.noBrowser || isTerminal(u.in)", new: "paste := isTerminal(u.in)", tests: "./internal/cli",
-		why: "an address that is pasted into a pipe with --no-browser is not read",
-	},
-	{
-		file: "internal/cli/prompt.go", old: "if p.noBrowser {\n\t\twhy", new: "if false {\n\t\twhy", tests: "./internal/cli",
-		why: "--no-browser opens a browser",
-	},
-	{
-		file: "internal/cli/prompt.go", old: "clean(lp.UserCode))", new: "lp.UserCode)", tests: "./internal/cli",
-		why: "a server moves the terminal by its user code",
-	},
-	{
-		file: "internal/cli/prompt.go", old: `if lp.TokenHost != "" && lp.TokenHost`, new: `if lp.TokenHost == "-" && lp.TokenHost`, tests: "./internal/cli",
-		why: "a person is not told that the code goes to another host",
-	},
-	{
-		file: "internal/cli/prompt.go", old: "clean(trimPrefix(err)))\n\t\t\t\t\tcontinue", new: "trimPrefix(err))\n\t\t\t\t\tcontinue", tests: "./internal/cli",
-		why: "a pasted line moves the terminal",
-	},
-	{
-		file: "internal/cli/prompt.go", old: "return shellWord(target) + port", new: "return target + port", tests: "./internal/cli",
-		why: "a command that is printed to be copied runs what USER has in it",
-	},
-	{
 		file: "internal/cli/token.go", old: `if t.Type() == "DPoP" {`, new: `if t.Type() == "dpop-" {`, tests: "./internal/cli",
 		why: "a token that is bound to a key is printed as if it worked alone",
 	},
@@ -303,11 +275,11 @@ var cliMutants = []mutant{
 		why: "a login is taken over without asking",
 	},
 	{
-		file: "internal/cli/import.go", old: "if !isTerminal(u.in) {", new: "if isTerminal(u.in) {", tests: "./internal/cli",
+		file: "internal/cli/import.go", old: "if !terminal.IsTerminal(u.in) {", new: "if terminal.IsTerminal(u.in) {", tests: "./internal/cli",
 		why: "import waits for an answer where nobody can give one",
 	},
 	{
-		file: "internal/cli/import.go", old: `if a == "y" || a == "yes" {`, new: `if a != "n" {`, tests: "./internal/cli",
+		file: "internal/cli/import.go", old: `a == "y" || a == "yes" {`, new: `a != "n" {`, tests: "./internal/cli",
 		why: "a login is taken over although the person only pressed Enter",
 	},
 	{
@@ -355,7 +327,7 @@ var cliMutants = []mutant{
 		why: "a login that was declined in the host goes on",
 	},
 	{
-		file: "internal/cli/proxy.go", old: "if b.noBrowser {\n\t\treturn nil, nil", new: "if false {\n\t\treturn nil, nil", tests: "./internal/cli",
+		file: "internal/cli/proxy.go", old: "if b.noBrowser {\n\t\treturn nil", new: "if false {\n\t\treturn nil", tests: "./internal/cli",
 		why: "--no-browser opens a browser",
 	},
 	{
@@ -367,7 +339,7 @@ var cliMutants = []mutant{
 		why: "--transport sse-only tries another transport",
 	},
 	{
-		file: "internal/cli/proxy.go", old: "errors.As(err, &scope) && scope.Asked:\n\t\tf.Kind", new: "errors.As(err, &scope) && !scope.Asked:\n\t\tf.Kind", tests: "./internal/cli",
+		file: "internal/cli/proxy.go", old: "missing && scope.Asked:\n\t\tf.Kind", new: "missing && !scope.Asked:\n\t\tf.Kind", tests: "./internal/cli",
 		why: "a person who refused a scope is asked for it again and again",
 	},
 	{
@@ -473,9 +445,5 @@ var cliMutants = []mutant{
 	{
 		file: "internal/cli/clear.go", old: "case all && len(args) > 0:", new: "case false:", tests: "./internal/cli",
 		why: "every login is forgotten where one was named",
-	},
-	{
-		file: "internal/cli/qr.go", old: `case when == "never":`, new: "case false:", tests: "./internal/cli",
-		why: "--qr never shows a code",
 	},
 }

@@ -49,6 +49,7 @@ func areas() []area {
 		{"stores", storesMutants},
 		{"bridge", bridgeMutants},
 		{"cli", cliMutants},
+		{"terminal", terminalMutants},
 	}
 }
 
@@ -166,7 +167,7 @@ func (s settings) choose(all []planted) ([]planted, error) {
 	if s.sample == 0 || s.sample >= len(all) {
 		return all, nil
 	}
-	order := rand.New(rand.NewPCG(s.seed, 0)).Perm(len(all))[:s.sample] //nolint:gosec // a sample that can be repeated
+	order := rand.New(rand.NewPCG(s.seed, 0)).Perm(len(all))[:s.sample] // a sample that can be repeated
 	slices.Sort(order)
 	var some []planted
 	for _, i := range order {

@@ -116,7 +116,7 @@ func encoded(i int) ([]byte, error) {
 func token(n int) string {
 	b := make([]byte, n)
 	for i := range b {
-		b[i] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"[rand.IntN(64)] //nolint:gosec // it only has to be as long
+		b[i] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"[rand.IntN(64)] // it only has to be as long
 	}
 	return string(b)
 }
@@ -162,14 +162,14 @@ func measure(ctx context.Context, s *pgstore.Store, of size) (f figures, err err
 	}
 	f.bytes = total / int64(n)
 	if f.load, err = median(1000, func() error {
-		_, _, err := s.Load(ctx, key(rand.IntN(n))) //nolint:gosec // any of them
+		_, _, err := s.Load(ctx, key(rand.IntN(n))) // any of them
 		return err
 	}); err != nil {
 		return f, err
 	}
 	if f.list, err = median(300, func() error {
 		found := 0
-		for _, err := range s.List(ctx, store.Filter{Profiles: []string{key(rand.IntN(n)).Profile}}) { //nolint:gosec // any of them
+		for _, err := range s.List(ctx, store.Filter{Profiles: []string{key(rand.IntN(n)).Profile}}) { // any of them
 			if err != nil {
 				return err
 			}
@@ -208,7 +208,7 @@ func refreshes(ctx context.Context, s *pgstore.Store, n int, span time.Duration)
 	for range workers {
 		wg.Go(func() {
 			for time.Now().Before(end) && failed.Load() == nil {
-				if err := refresh(ctx, s, rand.IntN(n)); err != nil { //nolint:gosec // any of them
+				if err := refresh(ctx, s, rand.IntN(n)); err != nil { // any of them
 					failed.Store(&err)
 					return
 				}
@@ -263,7 +263,7 @@ func idle(n int) error {
 		}
 		clients[i] = c
 	}
-	each := (heap() - before) / uint64(n) //nolint:gosec // positive
+	each := (heap() - before) / uint64(n) // positive
 	fmt.Printf("%-38s %14d\n", "bytes of memory an idle Client", each)
 	fmt.Printf("%-38s %14d\n", "goroutines of all of them", runtime.NumGoroutine()-goroutines)
 	runtime.KeepAlive(clients)
