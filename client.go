@@ -205,8 +205,8 @@ func OpenDefaultStore(dir string) (store.Store, error) {
 }
 
 // Token returns a valid access token, refreshing it if need be. It never asks a person: without a usable login the
-// error is [ErrLoginRequired]. A fault that may pass is [ErrTemporary]. Nil opts are the zero value. Any number of
-// callers, in any number of processes, cause one refresh.
+// error is [ErrLoginRequired]. A fault that may pass is [ErrTemporary]. Any number of callers, in any number of
+// processes, cause one refresh. Nil opts are the zero value.
 func (c *Client) Token(ctx context.Context, opts *TokenOptions) (*Token, error) {
 	if opts == nil {
 		opts = &TokenOptions{}

@@ -93,7 +93,7 @@ func (s *settings) mismatchedMethod(reg *record.Registration) string {
 	return ""
 }
 
-// lacking returns the scopes that the settings request and that the stored login neither has nor asked for.
+// lacking returns the scopes that the settings request and that the stored login neither has nor has requested.
 func (s *settings) lacking(rec *record.Login) []string {
 	var wanted []string
 	for _, scope := range slices.Concat(s.scopes.Request, s.scopes.Add) {
