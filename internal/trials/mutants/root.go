@@ -23,7 +23,7 @@ var rootMutants = append(requestMutants, []mutant{
 	{
 		file: "register.go", tests: ".",
 		old: `(resource.SameOriginOf(reg.ClientURI, reg.Endpoint) || resource.SameOriginOf(reg.ClientURI, reg.Issuer))`,
-		new: `reg.ClientURI != reg.AccessToken`,
+		new: `resource.SameOriginOf(reg.ClientURI, reg.ClientURI)`,
 		why: "the registration access token goes to any host that the server named",
 	},
 	{
@@ -59,7 +59,7 @@ var rootMutants = append(requestMutants, []mutant{
 	{
 		file: "login.go", tests: ".",
 		old: `	case !errors.Is(err, store.ErrNotFound) && !isCorrupt(err):`,
-		new: `	case false:`,
+		new: `	case errors.Is(err, store.ErrConflict) && isCorrupt(err):`,
 		why: "a record that another key sealed is replaced by a login",
 	},
 	{
