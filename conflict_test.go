@@ -166,7 +166,7 @@ func TestAStoreThatCannotBeRead(t *testing.T) {
 				t.Errorf("a good token: %v", err)
 			}
 			_, got := w.open(mcpoauth.Options{}).Token(t.Context(), nil)
-			if !errors.Is(got, err) || errors.Is(got, mcpoauth.ErrTemporary) != (err == error(away)) || errors.Is(got, mcpoauth.ErrLoginRequired) {
+			if !errors.Is(got, err) || errors.Is(got, mcpoauth.ErrTemporary) != errors.Is(err, away) || errors.Is(got, mcpoauth.ErrLoginRequired) {
 				t.Errorf("another process: %v", got)
 			}
 			if _, err := w.open(mcpoauth.Options{Prompt: nobody(t)}).Login(t.Context(), nil); err == nil {
