@@ -397,3 +397,20 @@ func TestManyReadersAndOneWriter(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// TestARecordThatItsStoreFindsDamaged is set aside for the login that replaces it.
+func TestARecordThatItsStoreFindsDamaged(t *testing.T) {
+	t.Parallel()
+	inWorld(t, authtest.Options{}, func(t *testing.T, w *world) {
+		w.loggedIn(mcpoauth.Options{})
+		w.st.set(func(s *loose) {
+			s.loadErr = &store.CorruptError{Err: errors.New("it ends too early")}
+			s.onDelete = func() error { w.st.set(func(s *loose) { s.loadErr = nil }); return nil }
+		})
+		c := w.open(mcpoauth.Options{Prompt: w.net.person(t, &w.asked)})
+		tok, err := c.Login(t.Context(), nil)
+		if err != nil || stored(t, w.st, c).AccessToken != tok.AccessToken() {
+			t.Errorf("the login was not saved: %v", err)
+		}
+	})
+}

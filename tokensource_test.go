@@ -286,3 +286,26 @@ func retryAfter(err error) time.Duration {
 	}
 	return e.RetryAfter
 }
+
+// TestLostAnswersOfAnotherRefreshToken do not count: a login that was finished elsewhere brought another.
+func TestLostAnswersOfAnotherRefreshToken(t *testing.T) {
+	t.Parallel()
+	inWorld(t, authtest.Options{}, func(t *testing.T, w *world) {
+		_, tok := w.loggedIn(mcpoauth.Options{})
+		w.srv.Set(func(f *authtest.Faults) { f.Drop = map[string]int{"refresh": 2} })
+		for range 2 {
+			if _, err := w.open(mcpoauth.Options{}).TokenRejected(t.Context(), tok); !errors.Is(err, mcpoauth.ErrTemporary) {
+				t.Errorf("got %v", err)
+			}
+		}
+		c := w.open(mcpoauth.Options{})
+		login := w.begin(c, webCallback)
+		tok, err := c.FinishLogin(t.Context(), login.id, login.callback)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.open(mcpoauth.Options{}).TokenRejected(t.Context(), tok); err != nil || w.srv.Count("refresh") != 3 {
+			t.Errorf("%v, %d posts", err, w.srv.Count("refresh"))
+		}
+	})
+}
