@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -361,6 +362,10 @@ func TestOtherRequestsPass(t *testing.T) {
 		var seen []http.Header
 		other := w.net.serve(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			seen = append(seen, r.Header)
+			if to := r.URL.Query().Get("to"); to != "" {
+				http.Redirect(rw, r, to, http.StatusFound)
+				return
+			}
 			rw.WriteHeader(http.StatusUnauthorized)
 		}))
 		w.loggedIn(mcpoauth.Options{})
@@ -372,6 +377,14 @@ func TestOtherRequestsPass(t *testing.T) {
 			t.Errorf("another server: %v, %v, %v", resp, err, seen)
 		}
 		_ = resp.Body.Close()
+		// Nor does it lead a request to ours.
+		for _, to := range []string{w.srv.MCPURL(), "https://third.example/"} {
+			resp, err = c.HTTPClient().Get(other.URL + "/?to=" + url.QueryEscape(to))
+			if err != nil || resp.StatusCode != http.StatusFound {
+				t.Fatal(resp, err)
+			}
+			_ = resp.Body.Close()
+		}
 		req := request(t, w.srv.MCPURL())
 		req.Header.Set("Authorization", "Bearer mine")
 		before := len(w.srv.Requests())
