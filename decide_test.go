@@ -99,7 +99,8 @@ func TestDecide(t *testing.T) {
 		"401, the scope code":            {refusal{status: unauthorized, challenge: forbiddenScope, sent: sent}, person, decision{kind: renewToken, rejected: "sent"}},
 		"401, another token is stored":   {refusal{status: unauthorized, challenge: bearer, sent: sent, stored: other}, person, decision{kind: useStored}},
 		"401, an expired one is stored": {
-			refusal{status: unauthorized, challenge: bearer, sent: sent, stored: heldSession("other", func(r *record.Login) { r.Expiry = now.Add(-time.Second) })}, person,
+			refusal{status: unauthorized, challenge: bearer, sent: sent, stored: heldSession("other", func(r *record.Login) { r.Expiry = now.Add(-time.Second) })},
+			person,
 			decision{kind: renewToken, rejected: "sent"},
 		},
 		"401 for a new token":            {refusal{status: unauthorized, challenge: bearer, sent: sent, stored: sent, obtained: true}, person, decision{kind: suspectServer}},

@@ -84,7 +84,9 @@ func TestWhatIsAppliedToALogin(t *testing.T) {
 			t.Errorf("%s: the stored login was changed", name)
 		}
 	}
-	public := givenLogin(func(r *record.Login) { r.Registration.AuthMethod, r.Registration.ClientSecret = string(AuthMethodNone), "" })
+	public := givenLogin(func(r *record.Login) {
+		r.Registration.AuthMethod, r.Registration.ClientSecret = string(AuthMethodNone), ""
+	})
 	if got := setOf(t, Options{Client: ClientOptions{ID: "c", Secret: "new"}}).apply(public); got.Registration.AuthMethod != string(AuthMethodBasic) {
 		t.Errorf("a public client got a secret: %q", got.Registration.AuthMethod)
 	}
@@ -107,7 +109,9 @@ func sameRecord(t *testing.T, a, b *record.Login) bool {
 func TestWhichLoginIsAnother(t *testing.T) {
 	t.Parallel()
 	key := newTestKey(t)
-	public := func(r *record.Login) { r.Registration.ClientSecret, r.Registration.AuthMethod = "", string(AuthMethodNone) }
+	public := func(r *record.Login) {
+		r.Registration.ClientSecret, r.Registration.AuthMethod = "", string(AuthMethodNone)
+	}
 	same := func(*record.Login) {}
 	for name, tc := range map[string]struct {
 		o    Options
