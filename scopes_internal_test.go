@@ -1,0 +1,88 @@
+package mcpoauth
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/mcpoauth/mcpoauth/internal/discovery"
+	"github.com/mcpoauth/mcpoauth/internal/record"
+	"github.com/mcpoauth/mcpoauth/internal/wire"
+)
+
+// resultOf is what discovery finds at an issuer that says little.
+func resultOf(issuer string) *discovery.Result {
+	return &discovery.Result{Issuer: issuer, Resource: "https://mcp.example.com/mcp", Server: &wire.ServerMetadata{Issuer: issuer}}
+}
+
+// TestScopeSelection is every rule of it.
+func TestScopeSelection(t *testing.T) {
+	t.Parallel()
+	const issuer = "https://as.example.com"
+	previous := &record.Login{Issuer: issuer, Scopes: []string{"before"}, RequestedScopes: []string{"asked"}}
+	elsewhere := &record.Login{Issuer: "https://b.example.com", Scopes: []string{"before"}}
+	listed, offline := []string{"l1", "l2"}, []string{"offline_access"}
+	given := &challenge{scopes: []string{"c1"}, scopeGiven: true}
+	for name, tc := range map[string]struct {
+		o         ScopeOptions
+		challenge *challenge
+		listed    []string
+		supported []string
+		further   []string
+		previous  *record.Login
+		want      string
+	}{
+		"nothing":                         {want: ""},
+		"the list":                        {listed: listed, want: "l1 l2"},
+		"the challenge":                   {challenge: given, listed: listed, want: "c1"},
+		"the settings":                    {o: ScopeOptions{Request: []string{"s"}}, challenge: given, listed: listed, want: "s"},
+		"the settings, none":              {o: ScopeOptions{Request: []string{}}, challenge: given, listed: listed, want: ""},
+		"further":                         {listed: listed, further: []string{"more"}, previous: previous, want: "l1 l2 before asked more"},
+		"further, another issuer":         {listed: listed, further: []string{"more"}, previous: elsewhere, want: "l1 l2 more"},
+		"further, no login":               {further: []string{"more"}, want: "more"},
+		"no further":                      {listed: listed, previous: previous, want: "l1 l2"},
+		"added and dropped":               {o: ScopeOptions{Add: []string{"add"}, Drop: []string{"l1"}}, listed: listed, want: "l2 add"},
+		"twice":                           {o: ScopeOptions{Add: []string{"l1"}}, listed: listed, want: "l1 l2"},
+		"offline":                         {listed: listed, supported: offline, want: "l1 l2 offline_access"},
+		"offline, not alone":              {supported: offline, want: ""},
+		"offline, not known":              {listed: listed, want: "l1 l2"},
+		"offline, not with the settings":  {o: ScopeOptions{Request: []string{"s"}}, supported: offline, want: "s"},
+		"offline always":                  {o: ScopeOptions{OfflineAccess: Always}, want: "offline_access"},
+		"offline never":                   {o: ScopeOptions{OfflineAccess: Never}, listed: []string{"l1", "offline_access"}, supported: offline, want: "l1"},
+		"offline never, but requested":    {o: ScopeOptions{OfflineAccess: Never, Request: offline}, want: "offline_access"},
+		"offline never, the drops remain": {o: ScopeOptions{OfflineAccess: Never, Drop: []string{"l1"}}, listed: listed, supported: offline, want: "l2"},
+	} {
+		f := &discovered{Result: resultOf(issuer), challenge: tc.challenge}
+		if f.challenge == nil {
+			f.challenge = &challenge{}
+		}
+		f.Server.ScopesSupported = tc.supported
+		if tc.listed != nil {
+			f.ResourceMetadata = &wire.ResourceMetadata{ScopesSupported: tc.listed}
+		}
+		if got := strings.Join(setOf(t, Options{Scopes: tc.o}).scopesFor(f, tc.further, tc.previous), " "); got != tc.want {
+			t.Errorf("%s: %q, want %q", name, got, tc.want)
+		}
+	}
+}
+
+// TestWhichScopesAreRegistered: those requested and those that the server lists, unless it lists too many.
+func TestWhichScopesAreRegistered(t *testing.T) {
+	t.Parallel()
+	f := &discovered{Result: resultOf("https://as.example.com")}
+	f.Server.ScopesSupported = []string{"a", "b", `no"scope`, "b"}
+	if got := registeredScope(f, []string{"z", "a"}); got != "z a b" {
+		t.Errorf("got %q", got)
+	}
+	f.Server.ScopesSupported = nil
+	for i := range maxRegisteredScopes {
+		f.Server.ScopesSupported = append(f.Server.ScopesSupported, fmt.Sprint("s", i))
+	}
+	if got := registeredScope(f, nil); len(strings.Fields(got)) != maxRegisteredScopes {
+		t.Errorf("got %q", got)
+	}
+	f.Server.ScopesSupported = append(f.Server.ScopesSupported, "more")
+	if got := registeredScope(f, []string{"z"}); got != "z" {
+		t.Errorf("got %q", got)
+	}
+}
