@@ -334,7 +334,7 @@ func testAnExpiredClientSecret(t *testing.T) {
 func TestALoginWithoutAPerson(t *testing.T) {
 	t.Parallel()
 	inWorld(t, authtest.Options{}, func(t *testing.T, w *world) {
-		person, tok := w.loggedIn(mcpoauth.Options{})
+		person, _ := w.loggedIn(mcpoauth.Options{})
 		quiet := w.open(mcpoauth.Options{})
 		time.Sleep(2 * time.Hour)
 		w.srv.Set(func(f *authtest.Faults) { f.Fail = map[string]int{"refresh": 503} })
