@@ -69,6 +69,7 @@ func (h *OAuthHandler) TokenSource(ctx context.Context) (oauth2.TokenSource, err
 // a token, and the server's response leads to Authorize.
 type sdkSource struct{ oauth2Source }
 
+// Token implements oauth2.TokenSource.
 func (s *sdkSource) Token() (*oauth2.Token, error) {
 	tok, err := s.oauth2Source.Token()
 	if errors.Is(err, ErrLoginRequired) {
