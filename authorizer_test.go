@@ -116,7 +116,7 @@ func TestACodeIsSentOnce(t *testing.T) {
 	}
 }
 
-// TestInvalidGrantIsNoDeadEnd: whoever may ask a person asks one, by the same client.
+// TestInvalidGrantIsNoDeadEnd: a Client with a Prompt asks a person, with the same registration.
 //
 // It has a row in docs/compatibility.md.
 func TestInvalidGrantIsNoDeadEnd(t *testing.T) {
@@ -171,7 +171,7 @@ func TestTheAuthorizationPageIsThePersonsAlone(t *testing.T) {
 	}
 }
 
-// The authorization server takes no resource parameter. The error names the setting, and with it no request has one.
+// The authorization server refuses the resource parameter. The error names the setting that leaves it out of every request.
 //
 // It has a row in docs/compatibility.md.
 func TestTheResourceIsRefused(t *testing.T) {

@@ -53,7 +53,7 @@ func within[T any](t *testing.T, d time.Duration, what string, c <-chan T) T {
 	}
 }
 
-// TestALoginOutlivesACallerThatLeaves: who began it leaves, who joined it leaves; whoever stays has the login.
+// TestALoginOutlivesACallerThatLeaves: the caller that began it or one that joined it leaves, and the other one gets the login.
 func TestALoginOutlivesACallerThatLeaves(t *testing.T) {
 	t.Parallel()
 	for name, leaver := range map[string]int{"the first leaves": 0, "the second leaves": 1} {

@@ -122,7 +122,7 @@ func unauthorized() *http.Response {
 	return &http.Response{StatusCode: http.StatusUnauthorized, Header: http.Header{"Www-Authenticate": {`Bearer error="invalid_token"`}}, Body: http.NoBody}
 }
 
-// TestCloseEndsWhatWaits: a login that waits for a person, and whoever waits for it.
+// TestCloseEndsWhatWaits: a login that waits for a person, and a request that waits for that login.
 func TestCloseEndsWhatWaits(t *testing.T) {
 	t.Parallel()
 	srv := authtest.New(t, nil)

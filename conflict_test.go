@@ -345,7 +345,7 @@ func TestWhatTheNextLoginNeedsIsOfOneToken(t *testing.T) {
 	})
 }
 
-// TestManyReadersAndOneWriter: whoever asks while tokens are renewed gets one that is not older than the last.
+// TestManyReadersAndOneWriter: a reader that calls Token during renewals never gets an older token than before.
 func TestManyReadersAndOneWriter(t *testing.T) {
 	t.Parallel()
 	inWorld(t, authtest.Options{}, func(t *testing.T, w *world) {

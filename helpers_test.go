@@ -151,7 +151,7 @@ func (p *person) asked() int {
 	return p.n
 }
 
-// nobody is a Prompt that must not be called.
+// nobody returns a Prompt that fails the test if it is called.
 func nobody(t *testing.T) mcpoauth.Prompt {
 	return func(context.Context, *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
 		t.Error("somebody was asked to log in")
