@@ -127,17 +127,17 @@ type loginKind struct {
 
 // wire connects the parts of a Client whose login is made by a person, or by a grant that needs no identity provider.
 func (c *Client) wire(kind loginKind) {
-	set, trace := c.set, c.trace
+	set := c.set
 	c.logins, c.refresh, c.gate.login, c.discover, c.nonces = &c.store, &c.refresher, &c.login, &c.discoverer, &c.nonce
 	c.rejections.pauses, c.unprotected.pauses, c.refresher.pause.pauses = &rejectionPauses, &unprotectedPauses, &refreshPauses
 	c.tokens = tokenClient{&c.net, &c.nonce}
 	c.discoverer = discoverer{network: &c.net, probe: prober{&c.net, c.checkRedirect}, provider: kind.provider}
 	c.registrar = registrar{&c.net, c.store.store}
 	journal := refreshJournal{&c.store}
-	c.refresher.logins, c.refresher.tokens, c.refresher.trace = &c.store, &c.tokens, trace
+	c.refresher.logins, c.refresher.tokens = &c.store, &c.tokens
 	person := personLogin{network: &c.net, discover: &c.discoverer, registry: &c.registrar, tokens: &c.tokens, logins: &c.store, accept: kind.accept}
 	c.browser = browserAuthorizer{person}
-	c.login.logins, c.login.set, c.login.trace, c.login.refresh, c.login.journal = &c.store, set, trace, &c.refresher, journal
+	c.login.logins, c.login.refresh, c.login.journal = &c.store, &c.refresher, journal
 	c.login.flights.Linger = loginLinger
 	c.login.authorizer = &c.browser
 	if set.device() {

@@ -14,8 +14,6 @@ import (
 // coordinator makes one login at a time, in this process and across all that share the store.
 type coordinator struct {
 	logins     *loginStore
-	set        *settings
-	trace      *tracer
 	authorizer authorizer
 	// A login makes earlier failures irrelevant: it resets the pause of refresh and clears the journal.
 	refresh *refresher
@@ -26,7 +24,7 @@ type coordinator struct {
 // login runs the login of this process, or joins it. Each caller leaves when its own context ends; when the last one
 // has left, the login is cancelled.
 func (c *coordinator) login(ctx context.Context, request loginRequest) (*session, error) {
-	if c.set.prompt == nil {
+	if c.logins.set.prompt == nil {
 		return nil, c.logins.loginRequired("no person can be asked: no prompt is configured", nil)
 	}
 	s, err := c.flights.Do(ctx, request.key(), func(ctx context.Context) (*session, error) { return c.once(ctx, request) })
@@ -42,7 +40,7 @@ func (c *coordinator) once(ctx context.Context, request loginRequest) (*session,
 	if err := c.logins.probe(ctx); err != nil {
 		return nil, err
 	}
-	deadline := time.Now().Add(c.set.loginTimeout)
+	deadline := time.Now().Add(c.logins.set.loginTimeout)
 	ctx, cancel := context.WithDeadlineCause(ctx, deadline, errLoginTimeout)
 	defer cancel()
 	var s *session
@@ -80,6 +78,6 @@ func (c *coordinator) underLock(ctx context.Context, request loginRequest, deadl
 	}
 	c.refresh.pause.Reset()
 	c.journal.clear(ctx)
-	c.trace.loggedIn(ctx, &record.Login{Issuer: s.issuer, Expiry: s.token.expiry, Scopes: s.token.scopes})
+	c.logins.trace.loggedIn(ctx, &record.Login{Issuer: s.issuer, Expiry: s.token.expiry, Scopes: s.token.scopes})
 	return s, nil
 }

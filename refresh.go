@@ -15,7 +15,6 @@ type refresher struct {
 	logins  *loginStore
 	tokens  *tokenClient
 	source  tokenSource
-	trace   *tracer
 	pause   cooldown
 	flights flight.Group[*session]
 }
@@ -40,7 +39,7 @@ func (r *refresher) ensure(ctx context.Context, d time.Duration) (*session, erro
 		fresh, err := r.request(ctx, tokenRequest{rejected: s.access()})
 		if err != nil && s.usable(time.Now()) && ctx.Err() == nil {
 			// The caller wanted a longer validity; the current token is still usable.
-			r.trace.note(ctx, NoteRenewal, "the token could not be renewed early: "+err.Error())
+			r.logins.trace.note(ctx, NoteRenewal, "the token could not be renewed early: "+err.Error())
 			return s, nil
 		}
 		return fresh, err
@@ -93,7 +92,7 @@ func (r *refresher) underLock(ctx, held context.Context, request tokenRequest) (
 		return r.failed(ctx, previous, err)
 	}
 	if held.Err() != nil {
-		r.trace.note(ctx, NoteStore, "the refresh lock was lost while the response was on its way")
+		r.logins.trace.note(ctx, NoteStore, "the refresh lock was lost while the response was on its way")
 	}
 	s, err := r.logins.adopt(ctx, rec, rev)
 	if errors.Is(err, errForgotten) {
@@ -106,7 +105,7 @@ func (r *refresher) underLock(ctx, held context.Context, request tokenRequest) (
 	r.source.saved(ctx)
 	r.pause.Reset()
 	if !r.source.standsAlone() {
-		r.trace.refreshed(ctx, rec, nil)
+		r.logins.trace.refreshed(ctx, rec, nil)
 	}
 	return s, nil
 }
@@ -135,14 +134,14 @@ func (r *refresher) failed(ctx context.Context, previous *stored, err error) (*s
 		return nil, r.logins.loginRequired(err.Error(), nil)
 	case !ok:
 		if previous != nil && !r.source.standsAlone() {
-			r.trace.refreshed(ctx, previous.rec, err)
+			r.logins.trace.refreshed(ctx, previous.rec, err)
 		}
 		return nil, err
 	}
 	if ended.cause != nil {
 		ctx, cancel := detached(ctx, storeTimeout)
 		defer cancel()
-		r.trace.refreshed(ctx, previous.rec, ended.cause)
+		r.logins.trace.refreshed(ctx, previous.rec, ended.cause)
 		if now, err := r.logins.load(ctx); err == nil && now.rec.RefreshToken != previous.rec.RefreshToken && now.session.usable(time.Now()) {
 			return now.session, nil
 		}

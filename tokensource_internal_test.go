@@ -188,7 +188,7 @@ func TestWhatARefresherTells(t *testing.T) {
 		r, source := newFakeRefresher(t)
 		var events []error
 		var notes []NoteCode
-		r.trace.hooks = &Trace{
+		r.logins.trace.hooks = &Trace{
 			Refreshed: func(_ context.Context, ev LoginEvent, err error) {
 				if ev.Issuer != testIssuer {
 					t.Errorf("the event is of %q", ev.Issuer)
@@ -232,7 +232,7 @@ func TestTheEndThatARefreshFinds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, source := newFakeRefresher(t)
 		var events []error
-		r.trace.hooks = &Trace{Refreshed: func(_ context.Context, _ LoginEvent, err error) { events = append(events, err) }}
+		r.logins.trace.hooks = &Trace{Refreshed: func(_ context.Context, _ LoginEvent, err error) { events = append(events, err) }}
 		refused := &endedError{reason: "refused", cause: errDisk}
 		meanwhile := func(change func(*record.Login)) {
 			source.answer = func(p *stored) (*record.Login, error) {
