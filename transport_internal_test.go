@@ -298,7 +298,9 @@ func TestWhatEndsARequest(t *testing.T) {
 	}
 	trip := &trip{gate: &c.gate, req: r, base: s}
 	trip.prepare()
-	if _, err := trip.send(nil); !errors.Is(err, ErrClosed) || len(s.got) != 0 {
+	again := &closing{Reader: strings.NewReader("x")}
+	trip.out.Body = again
+	if _, err := trip.send(nil); !errors.Is(err, ErrClosed) || len(s.got) != 0 || !again.closed {
 		t.Errorf("closed between two sends: %v", err)
 	}
 	c.closed.Store(false)
