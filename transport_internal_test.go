@@ -163,6 +163,13 @@ func TestRedirectsThatKeepTheToken(t *testing.T) {
 	if err := c.checkRedirect(requestTo(t, mcp), via[:9]); err != nil {
 		t.Errorf("the tenth: %v", err)
 	}
+	// A chain that has left the path and comes back to it is refused.
+	beside, back := requestTo(t, "https://mcp.example.com/other"), requestTo(t, mcp)
+	beside.Response = &http.Response{Request: requestTo(t, mcp)}
+	back.Response = &http.Response{Request: beside}
+	if _, err := (&Transport{Client: c, Base: &server{answer: ok200}}).RoundTrip(back); err == nil {
+		t.Error("back from another path")
+	}
 	// A chain that has left the origin is refused wherever it leads.
 	last := requestTo(t, mcp)
 	middle := requestTo(t, "https://evil.example/")
@@ -172,6 +179,17 @@ func TestRedirectsThatKeepTheToken(t *testing.T) {
 	if _, err := (&Transport{Client: c, Base: s}).RoundTrip(last); err == nil || len(s.got) != 0 {
 		t.Errorf("back from another origin: %v", err)
 	}
+}
+
+// breaking fails once and ends then.
+type breaking struct{ err error }
+
+func (b *breaking) Read([]byte) (int, error) {
+	err := b.err
+	if b.err = io.EOF; err == nil {
+		err = io.EOF
+	}
+	return 0, err
 }
 
 // TestWhichBodiesAreSentAgain: those that the request can produce, and small ones; all others once, whole.
@@ -212,7 +230,7 @@ func TestWhichBodiesAreSentAgain(t *testing.T) {
 			r := requestTo(t, c.ServerURL())
 			body := &closing{Reader: strings.NewReader(text)}
 			if tc.fails != nil {
-				body.Reader = io.MultiReader(body.Reader, errReader{tc.fails})
+				body.Reader = io.MultiReader(body.Reader, &breaking{tc.fails})
 			}
 			switch {
 			case tc.length == -2:
