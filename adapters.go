@@ -41,15 +41,16 @@ func (t *oauth2Source) Token() (*oauth2.Token, error) {
 	return &oauth2.Token{AccessToken: tok.AccessToken(), TokenType: tok.Type(), Expiry: tok.Expiry()}, nil
 }
 
-// OAuthHandler plugs a Client into the official Go SDK of MCP: it has the methods of its auth.OAuthHandler. Where there is
-// a choice, [Client.HTTPClient] is better: it renews tokens without holding up the SDK's connection and on every kind of
-// request.
+// OAuthHandler plugs a Client into the official Go SDK of MCP: it implements the SDK's auth.OAuthHandler and is safe
+// for concurrent use. Prefer [Client.HTTPClient] where both are possible: it renews tokens for every kind of request,
+// and does not block the SDK's connection meanwhile.
 type OAuthHandler struct{ c *Client }
 
 // OAuthHandler returns the Client as a handler for the official Go SDK.
 func (c *Client) OAuthHandler() *OAuthHandler { return &OAuthHandler{c: c} }
 
-// TokenSource returns the source of the tokens to send, nil while there is no login.
+// TokenSource returns the source of the tokens to send, nil while there is no login. The errors are those of
+// [Client.Token], and a [BoundTokenError] for a token that is bound to a key.
 func (h *OAuthHandler) TokenSource(ctx context.Context) (oauth2.TokenSource, error) {
 	tok, err := h.c.Token(ctx, nil)
 	if errors.Is(err, ErrLoginRequired) {
@@ -64,8 +65,8 @@ func (h *OAuthHandler) TokenSource(ctx context.Context) (oauth2.TokenSource, err
 	return &sdkSource{oauth2Source{c: h.c, ctx: context.WithoutCancel(ctx)}}, nil
 }
 
-// sdkSource says "login required" in the way that the SDK's transport understands: it then sends the request without a
-// token, and the server's response leads to Authorize.
+// sdkSource reports a required login as the SDK's transport expects it: the transport then sends the request without
+// a token, and the server's response leads to Authorize.
 type sdkSource struct{ oauth2Source }
 
 func (s *sdkSource) Token() (*oauth2.Token, error) {
@@ -76,8 +77,8 @@ func (s *sdkSource) Token() (*oauth2.Token, error) {
 	return tok, err
 }
 
-// Authorize makes the Client ready for a retry of req after resp, a 401 or 403: by a renewed token, or by a login if
-// [Options.Prompt] allows one. It closes resp.Body.
+// Authorize prepares a retry of req after resp, a 401 or 403: it renews the token, or logs in if [Options.Prompt]
+// allows it. It closes resp.Body. The error is [ErrNoOAuth] if the response offers no way to authorize the request.
 func (h *OAuthHandler) Authorize(ctx context.Context, req *http.Request, resp *http.Response) error {
 	g := &h.c.gate
 	s := g.logins.current.Load()

@@ -19,18 +19,19 @@ import (
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
-// AssertionSource returns a JWT for an audience, the authorization server's issuer unless another is
-// configured. Sources that cannot choose the audience ignore it.
+// AssertionSource returns a JWT for an audience, which is the authorization server's issuer unless another is
+// configured. A source that cannot choose the audience ignores it. It is called for each token request. An error that
+// is [ErrTemporary] may pass.
 type AssertionSource func(ctx context.Context, audience string) (string, error)
 
 const (
-	// maxAssertion bounds a platform's token, bytes.
+	// maxAssertion limits a platform's token, in bytes.
 	maxAssertion = 64 << 10
-	// assertionTimeout bounds a question to a platform.
+	// assertionTimeout limits a request to a platform.
 	assertionTimeout = 10 * time.Second
 )
 
-// AssertionFile reads the assertion from a file each time: platforms replace it (Kubernetes).
+// AssertionFile returns a source that reads the file at each call, since platforms replace it (Kubernetes does).
 func AssertionFile(path string) AssertionSource {
 	return func(context.Context, string) (string, error) {
 		f, err := os.Open(path) // the caller's choice
@@ -43,7 +44,7 @@ func AssertionFile(path string) AssertionSource {
 	}
 }
 
-// AssertionEnv takes the assertion from an environment variable.
+// AssertionEnv returns a source that reads an environment variable.
 func AssertionEnv(name string) AssertionSource {
 	return func(context.Context, string) (string, error) {
 		v := os.Getenv(name)
@@ -54,8 +55,8 @@ func AssertionEnv(name string) AssertionSource {
 	}
 }
 
-// AssertionCommand runs a program and takes what it prints. The word {audience} in an argument is
-// replaced by the audience.
+// AssertionCommand returns a source that runs a program, without a shell, and reads its standard output. The word
+// {audience} in an argument is replaced by the audience.
 func AssertionCommand(argv ...string) AssertionSource {
 	return func(ctx context.Context, audience string) (string, error) {
 		if len(argv) == 0 {
@@ -75,10 +76,10 @@ func AssertionCommand(argv ...string) AssertionSource {
 	}
 }
 
-// AssertionURL requests an address of the platform with GET, and takes the JWT of the response, or the one in the
-// member value, access_token, id_token or token of a JSON object. The word {audience} in the address is
-// replaced by the audience, escaped. Plain http goes through no proxy: such addresses are the machine's own.
-// Redirects are not followed. header may be nil.
+// AssertionURL returns a source that requests the address with GET. The response is the JWT, or a JSON object with it
+// in the member value, access_token, id_token or token. The word {audience} in the address is replaced by the
+// audience, escaped. A request over plain http uses no proxy, since such addresses are the machine's own. Redirects
+// are not followed. header may be nil.
 func AssertionURL(address string, header http.Header) AssertionSource {
 	header = header.Clone()
 	return func(ctx context.Context, audience string) (string, error) {
@@ -117,7 +118,7 @@ func AssertionURL(address string, header http.Header) AssertionSource {
 	}
 }
 
-// assertionIn takes the JWT out of a platform's answer.
+// assertionIn returns the JWT of a platform's response.
 func assertionIn(h http.Header, body []byte) string {
 	text := strings.TrimSpace(string(body))
 	if kind, _, _ := mime.ParseMediaType(h.Get("Content-Type")); kind != "application/json" && !strings.HasPrefix(text, "{") {
@@ -148,7 +149,7 @@ const (
 	PlatformAzure Platform = "azure"
 )
 
-// request returns where the platform's tokens come from, each by its own documentation; both parts may name environment
+// request returns where the platform's tokens come from, by its documentation; both parts may name environment
 // variables. The address is "" for a platform that is not known.
 func (p Platform) request() (address string, header [2]string) {
 	switch p {
@@ -162,7 +163,8 @@ func (p Platform) request() (address string, header [2]string) {
 	return "", [2]string{}
 }
 
-// AssertionPlatform requests the token of a platform. The error is an [OptionError] for one that is not known.
+// AssertionPlatform returns a source that requests the token of a platform. The error is an [OptionError] for an
+// unknown platform.
 func AssertionPlatform(p Platform) (AssertionSource, error) {
 	template, line := p.request()
 	if template == "" {

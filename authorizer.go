@@ -26,7 +26,7 @@ type loginRequest struct {
 	scopes []string
 	// rejected is a token that the server rejects, "" if none was.
 	rejected string
-	// known is the token that the caller knew, "" if none: a login with another one has been made since.
+	// known is the token that the caller knew, "" if none. If another one is stored, a login was made since.
 	known string
 	// challenge is the server's demand, nil where none is at hand.
 	challenge *challenge
@@ -44,7 +44,8 @@ func (r loginRequest) key() string {
 	return key
 }
 
-// settledBy reports whether the stored login serves the request, because it was made since or is good anyway.
+// settledBy reports whether the stored login satisfies the request, because it was made since or because it is valid
+// and nothing more is demanded.
 func (r loginRequest) settledBy(s *session) bool {
 	switch {
 	case r.force, !s.usable(time.Now()), s.access() == r.rejected, !covers(s.token.scopes, r.scopes):
@@ -57,10 +58,10 @@ func (r loginRequest) settledBy(s *session) bool {
 	return s.required == nil && r.rejected == "" && len(r.scopes) == 0
 }
 
-// loginPlan is a login that has its turn.
+// loginPlan is a login that holds the login lock.
 type loginPlan struct {
 	request loginRequest
-	// previous is the stored login, nil if there is none that can be read; rev is its revision.
+	// previous is the stored login, nil if there is no readable one; rev is its revision.
 	previous *record.Login
 	rev      store.Revision
 	// deadline is when the wait for the person ends.
@@ -110,13 +111,13 @@ func (p *personLogin) authorize(ctx context.Context, plan loginPlan, try attempt
 	return s, nil
 }
 
-// scopes are what a login requests.
+// scopes returns the scopes that a login requests.
 func (p *personLogin) scopes(f *discovered, plan loginPlan) []string {
 	return p.set.scopesFor(f, plan.request.scopes, plan.previous)
 }
 
-// begin makes the pending login and the authorization URL. From here on the login uses what discovery found before,
-// whatever the server says later.
+// begin makes the pending login and the authorization URL. From here on the login uses only the metadata that
+// discovery found, even if the server's changes.
 func (p *personLogin) begin(ctx context.Context, f *discovered, reg *record.Registration, need clientNeed, plan loginPlan) (*record.Pending, string, error) {
 	verifier, codeChallenge := grant.NewVerifier()
 	pending := &record.Pending{
@@ -156,7 +157,7 @@ func (p *personLogin) begin(ctx context.Context, f *discovered, reg *record.Regi
 	return pending, target, nil
 }
 
-// extra are the parameters of the authorization request that are not the protocol's.
+// extra returns the parameters of the authorization request that are not OAuth's own.
 func (p *personLogin) extra(f *discovered, pending *record.Pending) url.Values {
 	if p.discover.provider {
 		return url.Values{"nonce": {nonceOf(pending.Verifier)}}
@@ -173,8 +174,8 @@ func (p *personLogin) extra(f *discovered, pending *record.Pending) url.Values {
 	return extra
 }
 
-// requirementFor is what a login must demand of the person's authentication: what the challenge says, or what was
-// noted before.
+// requirementFor returns the demand on the person's authentication: the challenge's, or the one that was recorded
+// before.
 func requirementFor(f *discovered, previous *record.Login) *record.Authentication {
 	if f.challenge.required != nil {
 		return f.challenge.required
@@ -209,7 +210,7 @@ func (p *personLogin) finish(ctx context.Context, pending *record.Pending, value
 	if err != nil {
 		return nil, err
 	}
-	// The code is good for one use: a caller that leaves now must not cost the login.
+	// The code can be used once: the exchange is finished even if the caller leaves.
 	ctx, cancel := detached(ctx, exchangeTimeout)
 	defer cancel()
 	tok, auth, err := grant.ExchangeCode(ctx, p.guard(), grant.CodeRequest{
@@ -224,7 +225,7 @@ func (p *personLogin) finish(ctx context.Context, pending *record.Pending, value
 	return p.received(ctx, &rec, tok, nonceOf(pending.Verifier))
 }
 
-// received takes the token response of a login into its record.
+// received copies the token response of a login into its record.
 func (p *personLogin) received(ctx context.Context, rec *record.Login, tok *wire.Token, nonce string) (*record.Login, error) {
 	p.trace.notes(ctx, NoteTokenResponse, tok.Notes)
 	applyToken(rec, tok)
@@ -246,7 +247,7 @@ func sameState(got, want string) bool {
 	return want != "" && subtle.ConstantTimeCompare([]byte(got), []byte(want)) == 1
 }
 
-// authorizationRefused makes an error of an error response (RFC 6749 section 4.1.2.1).
+// authorizationRefused returns the error for an error response (RFC 6749 section 4.1.2.1).
 func authorizationRefused(p *record.Pending, cb grant.Callback) error {
 	e := &Error{Op: OpAuthorization, URL: p.Login.Issuer, Code: cb.Error, Description: cb.ErrorDescription, Message: "the authorization server refused"}
 	switch cb.Error {
@@ -279,7 +280,7 @@ func timedOut(ctx context.Context, err error) error {
 	return fmt.Errorf("mcpoauth: login: %w", ctx.Err())
 }
 
-// promptGrace is how long a Prompt may take to return after the login was settled.
+// promptGrace is how long a login waits for its Prompt to return after the login has completed.
 const promptGrace = time.Second
 
 // prompting is a Prompt that was called.
@@ -305,8 +306,8 @@ func (p *personLogin) show(ctx context.Context, lp *LoginPrompt) *prompting {
 	return shown
 }
 
-// end tells the Prompt that the login is settled, and waits a moment for it: what it shows should be gone when the login
-// returns, but one that ignores its context must not hold the login.
+// end cancels the Prompt's context and waits a moment for it to return, so that it can remove what it shows. A Prompt
+// that ignores its context does not hold the login.
 func (s *prompting) end() {
 	s.cancel()
 	if s.result == nil {

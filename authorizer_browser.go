@@ -48,13 +48,13 @@ func (a *browserAuthorizer) attempt(ctx context.Context, f *discovered, plan log
 	return rec, client, err
 }
 
-// redirectBase is the redirect URI without a port.
+// redirectBase returns the redirect URI without a port.
 func (s *settings) redirectBase() string {
 	return "http://" + resource.HostPort(s.callback.Host, "") + s.callback.Path
 }
 
-// listen opens the listener, on the port of the stored registration if there is one, and returns it with the client to
-// use. It listens first: a port is named only once it is held.
+// listen opens the listener, on the port of the stored registration if there is one, and returns it with the client
+// to use. It listens before it registers, so that the port in the redirect URI is one that it holds.
 func (a *browserAuthorizer) listen(ctx context.Context, f *discovered, plan loginPlan) (*clientRegistration, *loopback.Listener, error) {
 	need := clientNeed{redirectURI: a.set.redirectBase(), scopes: a.scopes(f, plan), fresh: plan.request.newClient}
 	client := a.registry.fixed(f)
@@ -67,7 +67,7 @@ func (a *browserAuthorizer) listen(ctx context.Context, f *discovered, plan logi
 	}
 	l, err := loopback.Listen(cfg)
 	if _, busy := errors.AsType[*loopback.PortBusyError](err); busy && a.set.callback.Port == 0 {
-		cfg.Port = 0 // another program has the port of the registration
+		cfg.Port = 0 // another program uses the port of the registration
 		l, err = loopback.Listen(cfg)
 	}
 	if err != nil {
@@ -87,7 +87,7 @@ func (a *browserAuthorizer) listen(ctx context.Context, f *discovered, plan logi
 	return client, l, nil
 }
 
-// prompt is what the person is shown.
+// prompt returns what the person is shown.
 func (a *browserAuthorizer) prompt(p *record.Pending, target string, deadline time.Time) *LoginPrompt {
 	return &LoginPrompt{
 		URL: target, ServerURL: a.trace.server, Profile: a.trace.profile, Issuer: p.Login.Issuer, TokenHost: resource.Host(p.Login.TokenEndpoint),
@@ -130,7 +130,7 @@ func (a *browserAuthorizer) ask(ctx context.Context, l *loopback.Listener, p *re
 			case r.reply != nil && r.reply.RedirectURL != "":
 				return readReply(r.reply, p)
 			}
-			// It is shown; the callback may still come.
+			// The URL was shown; the callback may still come.
 		}
 	}
 }

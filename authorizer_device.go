@@ -20,7 +20,7 @@ type deviceAuthorizer struct{ personLogin }
 // client without one.
 const deviceRedirect = "http://127.0.0.1/device"
 
-// deviceLogin is one login by a code: what the server answered, and the record that its tokens go into.
+// deviceLogin is one login by a code: the device authorization response, and the record for its tokens.
 type deviceLogin struct {
 	code *grant.Device
 	auth grant.ClientAuth
@@ -86,7 +86,7 @@ func (a *deviceAuthorizer) await(ctx context.Context, d deviceLogin, deadline ti
 	return a.poll(ctx, d, shown)
 }
 
-// prompt is what the person is shown.
+// prompt returns what the person is shown.
 func (a *deviceAuthorizer) prompt(d deviceLogin, deadline time.Time) (*LoginPrompt, error) {
 	target := d.code.Complete
 	if target == "" {
@@ -116,7 +116,7 @@ func (a *deviceAuthorizer) poll(ctx context.Context, d deviceLogin, shown *promp
 			if r.err != nil {
 				return nil, r.err
 			}
-			continue // it is shown; go on waiting
+			continue // the code was shown; go on waiting
 		case <-ctx.Done():
 			t.Stop()
 			return nil, timedOut(ctx, &Error{

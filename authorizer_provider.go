@@ -21,8 +21,9 @@ type providerLogin struct {
 	discover *discoverer
 }
 
-// providerSettings are those of a login at an identity provider. What is named here is the person's or the machine's.
-// All else is said of an MCP server and its authorization server, and must not lead there.
+// providerSettings returns the options of a login at an identity provider. The options named here concern the person
+// or this machine. All others describe the MCP server and its authorization server, and must not be sent to the
+// provider.
 func providerSettings(issuer string, o *Options) *Options {
 	if o == nil {
 		o = &Options{}
@@ -40,13 +41,13 @@ func providerSettings(issuer string, o *Options) *Options {
 		Allow: Allow{
 			PrivateNetwork: o.Allow.PrivateNetwork, InsecureHTTP: o.Allow.InsecureHTTP,
 			GuessedEndpoints: o.Allow.GuessedEndpoints, ForeignEndpoints: o.Allow.ForeignEndpoints,
-			// Few identity providers announce PKCE; it is used all the same, and MCP's rule is not for them.
+			// Few identity providers announce PKCE. It is used all the same, and MCP's rule does not apply to them.
 			MissingPKCE: true,
 		},
 	}
 }
 
-// providerAuthorizer logs in at the identity provider, and obtains a token with that.
+// providerAuthorizer logs in at the identity provider and obtains a token with that login.
 type providerAuthorizer struct {
 	provider *providerLogin
 	refresh  *refresher
@@ -73,7 +74,7 @@ func (p loginPlan) rejected() string {
 	return p.request.rejected
 }
 
-// absent makes a login that is required at the identity provider one that is required at the MCP server.
+// absent wraps the identity provider's ErrLoginRequired, so that the error names the MCP server.
 func (p *providerLogin) absent(err error) error {
 	if !errors.Is(err, ErrLoginRequired) {
 		return err
@@ -118,7 +119,7 @@ func (p *providerLogin) subject(ctx context.Context, e EnterpriseManaged, r *gra
 	return nil
 }
 
-// stored takes the ID token of the stored login, renewed if need be.
+// stored fills in the ID token of the stored login, renewed if need be.
 func (p *providerLogin) stored(ctx context.Context, r *grant.IDJAGRequest) error {
 	if _, err := p.refresh.ensure(ctx, 0); err != nil {
 		return p.absent(err)

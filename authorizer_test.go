@@ -264,7 +264,7 @@ func TestWhatTheAuthorizationServerAnswers(t *testing.T) {
 				if !errorAt(err, mcpoauth.OpAuthorization, &e) || e.Code != code || want.err != nil && !errors.Is(err, want.err) || !strings.Contains(mcpoauth.Hint(err), want.hint) {
 					t.Errorf("got %v (%s)", err, mcpoauth.Hint(err))
 				}
-				if want.err != mcpoauth.ErrTemporary && errors.Is(err, mcpoauth.ErrTemporary) || w.asked.Load() != 1 || w.srv.Count("registration") != 1 {
+				if !errors.Is(want.err, mcpoauth.ErrTemporary) && errors.Is(err, mcpoauth.ErrTemporary) || w.asked.Load() != 1 || w.srv.Count("registration") != 1 {
 					t.Errorf("%v; asked %d times, %d registrations", err, w.asked.Load(), w.srv.Count("registration"))
 				}
 			})

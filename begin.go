@@ -10,10 +10,10 @@ import (
 	"github.com/mcpoauth/mcpoauth/store"
 )
 
-// pendingLife is how long a login that has begun can be finished.
+// pendingLife is how long a pending login can be finished.
 const pendingLife = 10 * time.Minute
 
-// PendingLogin is a login that has begun: see [Client.BeginLogin]. It prints without the ID.
+// PendingLogin is a login that was begun by [Client.BeginLogin] and is not finished. It prints without the ID.
 type PendingLogin struct {
 	// URL is where to send the person's browser.
 	URL string
@@ -21,9 +21,9 @@ type PendingLogin struct {
 	ID string
 }
 
-// BeginLogin begins a login whose second half is [FinishLogin], possibly in another process or on another machine that
-// shares the store. redirectURI is where the authorization server sends the browser back to. What is needed to finish is
-// kept in the store for ten minutes. No lock is held.
+// BeginLogin begins a login that [FinishLogin] finishes, in this process or in another one that shares the store.
+// redirectURI is where the authorization server redirects the browser to. The pending login is kept in the store for
+// ten minutes. No lock is held. The error is an [OptionError] for a redirect URI that cannot be used.
 func (c *Client) BeginLogin(ctx context.Context, redirectURI string) (*PendingLogin, error) {
 	if c.closed.Load() {
 		return nil, errClosed
@@ -99,8 +99,8 @@ func FinishLogin(ctx context.Context, id string, callback url.Values, opts *Opti
 	return c, nil
 }
 
-// FinishLogin finishes a login to this Client's server that [Client.BeginLogin] began under id: see the function of the
-// same name, for programs that have no Client at hand.
+// FinishLogin finishes a login to this Client's server that [Client.BeginLogin] began under id. The function
+// [FinishLogin] does so for programs that have no Client yet.
 func (c *Client) FinishLogin(ctx context.Context, id string, callback url.Values) (*Token, error) {
 	if c.closed.Load() {
 		return nil, errClosed

@@ -22,7 +22,7 @@ const (
 	maxRequirement = 2 << 10
 )
 
-// challenge is what an MCP server's refusal says (RFC 9110 section 11.6.1, RFC 6750 section 3).
+// challenge is the content of an MCP server's refusal (RFC 9110 section 11.6.1, RFC 6750 section 3).
 type challenge struct {
 	metadataURL string
 	scopes      []string
@@ -33,7 +33,7 @@ type challenge struct {
 	// other, dpopAlgs which algorithms it lists.
 	bearer, dpop bool
 	dpopAlgs     []string
-	// required is what is demanded of the person's login, nil if nothing.
+	// required is the demand on the person's authentication (RFC 9470), nil if there is none.
 	required *record.Authentication
 	// open means that the server answered a request without a token.
 	open bool
@@ -57,8 +57,8 @@ func readChallenge(h http.Header, sent *session) *challenge {
 	return c
 }
 
-// requirementOf reads what a challenge demands of the person's login, nil if it is nothing, or nothing that can
-// be requested.
+// requirementOf returns a challenge's demand on the person's authentication, nil if there is none that can be
+// requested.
 func requirementOf(b *wwwauth.Bearer) *record.Authentication {
 	if b.Error != needsAuthentication && b.Error != needsClaims {
 		return nil
@@ -76,7 +76,7 @@ func requirementOf(b *wwwauth.Bearer) *record.Authentication {
 	return a
 }
 
-// claimsJSON returns the claims of a challenge as JSON: they come as that, or in base64. "" if they are neither.
+// claimsJSON returns the claims of a challenge, which are JSON or base64 of it, as JSON. "" if they are neither.
 func claimsJSON(s string) string {
 	if len(s) > maxRequirement {
 		return ""
@@ -100,7 +100,7 @@ func claimsJSON(s string) string {
 	return string(clean)
 }
 
-// describe says what is demanded, for a person.
+// describe describes a demand to a person.
 func describe(a *record.Authentication) string {
 	var parts []string
 	if a.ACRValues != "" {

@@ -14,7 +14,7 @@ import (
 	"github.com/mcpoauth/mcpoauth/store/filestore"
 )
 
-// How long failures of each kind are left alone. They are never written.
+// The pauses after failures of each kind. They are never modified.
 var (
 	refreshPauses     = pauses{time.Second, 30 * time.Second}
 	rejectionPauses   = pauses{5 * time.Second, time.Minute}
@@ -62,7 +62,7 @@ func New(serverURL string, opts *Options) (*Client, error) {
 	return c, nil
 }
 
-// newClient makes what all Clients have: the parts that hold the settings and reach the store and the network.
+// newClient makes the parts that all Clients have: settings, store and network.
 func newClient(serverURL string, opts *Options, kind store.Kind) (*Client, error) {
 	u, err := resource.ParseServer(serverURL)
 	if err != nil {
@@ -111,15 +111,15 @@ func newTracer(opts *Options, server string) *tracer {
 	return t
 }
 
-// The logger and the hooks of Clients that have none. They are never written.
+// The logger and the hooks of Clients that have none. They are never modified.
 var (
 	discardLog = slog.New(slog.DiscardHandler)
 	noTrace    = &Trace{}
 )
 
-// loginKind is the kind of login that a Client keeps.
+// loginKind distinguishes logins at an MCP server from those at an identity provider.
 type loginKind struct {
-	// provider means that it is one at an identity provider.
+	// provider means that the login is at an identity provider.
 	provider bool
 	// accept checks token responses beyond what all have in common.
 	accept acceptance
@@ -159,7 +159,7 @@ func (c *Client) machine(a assertions) *machineSource {
 	return &machineSource{tokens: &c.tokens, pause: &c.refresher.pause, discover: &c.discoverer, registry: &c.registrar, assertion: a}
 }
 
-// openProvider makes the login at the identity provider that enterprise-managed authorization needs.
+// openProvider makes the Client of the login at the identity provider that enterprise-managed authorization needs.
 func (c *Client) openProvider(e EnterpriseManaged, opts *Options) error {
 	p := &providerLogin{issuer: e.Issuer, owner: &c.store}
 	if e.Issuer != "" {
@@ -204,9 +204,9 @@ func OpenDefaultStore(dir string) (store.Store, error) {
 	return s, nil
 }
 
-// Token returns a valid access token, refreshing it if need be. It never prompts: without a usable login the error is
-// [ErrLoginRequired], and a fault that may pass is [ErrTemporary]. Any number of callers, in any number of processes,
-// cause one refresh.
+// Token returns a valid access token, refreshing it if need be. It never asks a person: without a usable login the
+// error is [ErrLoginRequired]. A fault that may pass is [ErrTemporary]. Any number of callers, in any number of
+// processes, cause one refresh. Nil opts are the zero value.
 func (c *Client) Token(ctx context.Context, opts *TokenOptions) (*Token, error) {
 	if opts == nil {
 		opts = &TokenOptions{}
@@ -221,10 +221,10 @@ func (c *Client) Token(ctx context.Context, opts *TokenOptions) (*Token, error) 
 	return &s.token, nil
 }
 
-// TokenRejected reports that the MCP server rejected a token with 401, for programs that send requests themselves, and
-// returns another one: from the store if another process has renewed it, else by a refresh. It never prompts. If no
-// other token can be had the error is [ErrLoginRequired], and the next [Client.Login] asks a person even if the token
-// has not expired.
+// TokenRejected reports that the MCP server rejected a token with 401, for programs that send requests themselves,
+// and returns another one: from the store if another process has renewed it, else by a refresh. It never asks a
+// person. If there is no other token the error is [ErrLoginRequired], and the next [Client.Login] asks a person even
+// if the token has not expired.
 func (c *Client) TokenRejected(ctx context.Context, t *Token) (*Token, error) {
 	if c.closed.Load() {
 		return nil, errClosed
@@ -242,10 +242,12 @@ func (c *Client) TokenRejected(ctx context.Context, t *Token) (*Token, error) {
 	return &s.token, nil
 }
 
-// Login logs in with the help of [Options.Prompt], unless a usable login is stored. Concurrent calls for the same, in this
-// process and others, share one login. A refresh that the server refuses does not stop it: the person is asked. Each
-// call ends with its own ctx; when the last one has ended, the login is cancelled and leaves nothing behind but the
-// registration.
+// Login asks a person to log in, by [Options.Prompt], unless a usable login is stored. Concurrent calls with the same
+// options, in this process and others, share one login. If the stored login can no longer be refreshed the person is
+// asked. Each call ends with its own ctx; with the last one the login is cancelled, and only the client's
+// registration remains. The error is [ErrAccessDenied] if the person or the server refuses, [ErrTemporary] if the
+// person does not answer within [Options.LoginTimeout], and [ErrLoginRequired] without a Prompt. Nil opts are the
+// zero value.
 func (c *Client) Login(ctx context.Context, opts *LoginOptions) (*Token, error) {
 	if opts == nil {
 		opts = &LoginOptions{}
@@ -264,8 +266,8 @@ func (c *Client) Login(ctx context.Context, opts *LoginOptions) (*Token, error) 
 	return &s.token, nil
 }
 
-// resume returns the stored login if it serves a request, and nil if there is none that does. It fills in which token the
-// caller knew.
+// resume returns the stored login if it satisfies the request, nil otherwise. It fills in the token that the caller
+// knew.
 func (c *Client) resume(ctx context.Context, request *loginRequest) (*session, error) {
 	st, err := c.store.load(ctx)
 	switch {
@@ -305,7 +307,7 @@ func (c *Client) obtain(ctx context.Context, request loginRequest) (*session, er
 	return c.login.login(ctx, request)
 }
 
-// during runs one operation of a caller's, which ends with ctx or with the Client.
+// during runs an operation for one caller. The operation ends with ctx or with the Client.
 func during[T any](ctx context.Context, c *Client, fn func(context.Context) (T, error)) (T, error) {
 	out := make(chan T, 1)
 	_, err := c.login.flights.Do(ctx, "", func(ctx context.Context) (*session, error) {
@@ -321,8 +323,8 @@ func during[T any](ctx context.Context, c *Client, fn func(context.Context) (T, 
 	return v, err
 }
 
-// Close ends the Client: whatever waits fails with [ErrClosed], and nothing is sent any more. A token request that was
-// sent is finished and saved; a failed save is tried once more, and its error is returned. ctx bounds the wait.
+// Close ends the Client: calls that wait fail with [ErrClosed], and nothing more is sent. A token request that was
+// sent is finished and saved; a failed save is tried once more, and its error is returned. ctx limits the wait.
 func (c *Client) Close(ctx context.Context) error {
 	c.closed.Store(true)
 	c.login.flights.Close(errClosed)

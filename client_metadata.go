@@ -16,8 +16,8 @@ import (
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
-// ClientMetadata is a Client ID Metadata Document: what a client says of itself, at the https URL that is its
-// ID (OAuth Client ID Metadata Document draft; MCP authorization, client registration).
+// ClientMetadata is a Client ID Metadata Document: the description of a client, served at the https URL that is the
+// client's ID (OAuth Client ID Metadata Document draft; MCP authorization, client registration).
 type ClientMetadata struct {
 	// ClientID is the document's own URL, byte for byte.
 	ClientID   string   `json:"client_id"`
@@ -25,8 +25,8 @@ type ClientMetadata struct {
 	ClientURI  string   `json:"client_uri,omitempty"`
 	LogoURI    string   `json:"logo_uri,omitempty"`
 	Contacts   []string `json:"contacts,omitempty"`
-	// RedirectURIs of loopback hosts have no port unless one is fixed: authorization servers take any there
-	// (RFC 8252 section 7.3).
+	// RedirectURIs of loopback hosts have no port unless one is configured: authorization servers accept any port
+	// there (RFC 8252 section 7.3).
 	RedirectURIs            []string `json:"redirect_uris"`
 	GrantTypes              []string `json:"grant_types"`
 	ResponseTypes           []string `json:"response_types"`
@@ -37,12 +37,13 @@ type ClientMetadata struct {
 	Keys json.RawMessage `json:"jwks,omitempty"`
 }
 
-// maxClientMetadata is what authorization servers read of such a document at least, bytes.
+// maxClientMetadata is the size, in bytes, up to which authorization servers are expected to read a document.
 const maxClientMetadata = 5 << 10
 
-// NewClientMetadata returns the document for clients with these options: ClientMetadataURL, which must be set,
-// ClientName, the callback, ClientKey's public half, and the members client_uri, logo_uri and contacts of
-// ClientMetadata. Serve it as JSON at that URL.
+// NewClientMetadata returns the document for clients with these options: it uses [ClientOptions.MetadataURL], which
+// must be set, [ClientOptions.Name], [Options.Callback], the public half of [ClientOptions.Key], and the members
+// client_uri, logo_uri and contacts of [ClientOptions.Metadata]. Serve it as JSON at that URL. The error is an
+// [OptionError].
 func NewClientMetadata(opts *Options) (*ClientMetadata, error) {
 	if opts == nil {
 		opts = &Options{}
@@ -91,19 +92,19 @@ func (s *settings) callbacks() []string {
 	return uris
 }
 
-// ClientMetadataFault is something wrong with a Client ID Metadata Document.
+// ClientMetadataFault is a problem of a Client ID Metadata Document.
 type ClientMetadataFault struct {
-	// Member of the document, or "" where it is about the whole.
+	// Member is the document's member, "" if the problem concerns the whole.
 	Member string `json:"member"`
-	// Grave means that logins with it fail; otherwise that some may.
+	// Grave means that logins with the document fail; otherwise some may.
 	Grave bool `json:"grave"`
-	// Message says what is wrong, and Fix what to do.
+	// Message is what is wrong, and Fix what to do about it.
 	Message string `json:"message"`
 	Fix     string `json:"fix"`
 }
 
-// CheckClientMetadata fetches the document at [ClientOptions.MetadataURL] as an authorization server would, and
-// says what is wrong with it for clients with these options. A fault that may pass is [ErrTemporary].
+// CheckClientMetadata fetches the document at [ClientOptions.MetadataURL] as an authorization server does, and
+// returns its problems for clients with these options. A fault that may pass is [ErrTemporary].
 func CheckClientMetadata(ctx context.Context, opts *Options) ([]ClientMetadataFault, error) {
 	want, err := NewClientMetadata(opts)
 	if err != nil {
@@ -136,7 +137,7 @@ func CheckClientMetadata(ctx context.Context, opts *Options) ([]ClientMetadataFa
 	return faults, nil
 }
 
-// Check says what is wrong with a document that is to stand in the place of m.
+// Check returns the problems of a document that is served in place of m.
 func (m *ClientMetadata) Check(document []byte) []ClientMetadataFault {
 	var faults []ClientMetadataFault
 	add := func(member string, grave bool, message, fix string) {
@@ -187,8 +188,8 @@ func (m *ClientMetadata) Check(document []byte) []ClientMetadataFault {
 	return faults
 }
 
-// sameCallback reports whether a redirect URI of the document lets a login use want. The port of a loopback
-// host does not count where the document has none.
+// sameCallback reports whether a redirect URI of the document permits a login to use want. If the document's has no
+// port, ports are not compared.
 func sameCallback(documented, want string) bool {
 	d, err := url.Parse(documented)
 	if err != nil {

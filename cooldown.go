@@ -18,7 +18,7 @@ type cooldown struct {
 // pauses are the first and the longest pause of a series.
 type pauses struct{ base, limit time.Duration }
 
-// Wait returns how long to leave it alone, 0 if an attempt may be made.
+// Wait returns the rest of the pause, 0 if an attempt may be made.
 func (c *cooldown) Wait() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -27,16 +27,16 @@ type refusal struct {
 // abilities are what the Client may do about a refusal.
 type abilities struct {
 	server, profile string
-	// person means that somebody can be asked to log in.
+	// person means that a person can be asked to log in.
 	person bool
-	// nonInteractive means that tokens are obtained without a person; provider, that there is one at an identity
-	// provider behind them.
+	// nonInteractive means that tokens are obtained without a person at the authorization server; provider, that they
+	// need a person's login at an identity provider.
 	nonInteractive, provider bool
 	// bind means that tokens may be bound to a key.
 	bind bool
 	// fixedClient means that the client was registered by hand, so that no login replaces it.
 	fixedClient bool
-	// cooling is how long the server is left alone because it rejects every token.
+	// cooling is how long to wait because the server rejects every token.
 	cooling time.Duration
 }
 
@@ -49,7 +49,7 @@ const (
 	fail
 	// useStored sends the stored token.
 	useStored
-	// renewToken obtains a token without a person, and logs in if that is what it takes.
+	// renewToken obtains a token without a person, and asks a person if that fails.
 	renewToken
 	// logIn asks a person.
 	logIn
@@ -63,10 +63,10 @@ type action struct {
 	err   error
 	token tokenRequest
 	login loginRequest
-	// once names what may be tried once only; exhausted is the error where it was.
+	// once names what may be tried once only; exhausted is the error if it was tried already.
 	once      string
 	exhausted error
-	// require is noted for the next login, nil if nothing is.
+	// require is recorded as a demand on the next login, nil if there is none.
 	require *record.Authentication
 	// ifOffered means that the response is the caller's if the server turns out to offer no OAuth.
 	ifOffered bool
@@ -117,7 +117,7 @@ func (r refusal) elsewhere() bool {
 	return r.stored.usable(r.now) && r.stored.access() != r.sent.access()
 }
 
-// loginFor asks a person, or says that a login is required.
+// loginFor asks a person, or fails because a login is required.
 func (r refusal) loginFor(can abilities, reason string) action {
 	rejected := r.sent.access()
 	a := action{kind: logIn, ifOffered: !r.challenge.bearer && rejected == "", login: loginRequest{rejected: rejected, known: rejected, challenge: r.challenge}}
@@ -126,7 +126,7 @@ func (r refusal) loginFor(can abilities, reason string) action {
 	case !can.person:
 		a.kind, a.err = fail, required
 		if rejected != "" && !can.nonInteractive && (r.stored == nil || r.stored.required == nil) {
-			// The token may look good for long: the next login must not be content with it.
+			// The token may not expire for a long time: the next login must not reuse it.
 			a.require = noRequirement
 		}
 	case can.cooling > 0:
@@ -135,8 +135,8 @@ func (r refusal) loginFor(can abilities, reason string) action {
 	return a
 }
 
-// authenticateAgain logs in as the server demands of the person (RFC 9470 section 4): a refresh would bring the same
-// again. Without a person it is noted for the next login.
+// authenticateAgain logs in as the server demands of the person (RFC 9470 section 4): a refresh cannot satisfy that.
+// Without a person the demand is recorded for the next login.
 func (r refusal) authenticateAgain(can abilities) action {
 	required, e := r.challenge.required, Error{Op: OpAuthorization, URL: can.server, Code: r.challenge.code, Description: r.challenge.description}
 	switch {
@@ -157,8 +157,8 @@ func (r refusal) authenticateAgain(can abilities) action {
 	}
 }
 
-// stepUp obtains the scopes that a 403 demands (MCP authorization, step-up authorization flow). A refresh would bring
-// the same scopes again.
+// stepUp obtains the scopes that a 403 demands (MCP authorization, step-up authorization flow). A refresh returns the
+// same scopes.
 func (r refusal) stepUp(can abilities) action {
 	demanded, rejected := r.challenge.scopes, r.sent.access()
 	switch {
@@ -193,7 +193,7 @@ func (r refusal) afterRenewal(can abilities, required *LoginRequiredError) actio
 	return a
 }
 
-// noRequirement demands a login of any kind. It is never written.
+// noRequirement demands a login of any kind. It is never modified.
 var noRequirement = &record.Authentication{}
 
 func coolingError(can abilities) error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -165,4 +166,38 @@ func testHowALoginByACodeEnds(t *testing.T) {
 	if _, err := c.Login(t.Context(), nil); !errors.Is(err, mcpoauth.ErrTemporary) {
 		t.Errorf("nobody entered it: %v", err)
 	}
+}
+
+// TestACodeThatEnds before the login's own limit ends the login, and the person is told when. A Prompt that fails ends it
+// too.
+func TestACodeThatEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newMemoryNetwork()
+		pending := slices.Repeat([]string{"authorization_pending"}, 100)
+		srv := startTelevision(t, n, pending...)
+		srv.response["expires_in"], srv.response["interval"] = 30, 4
+		broken := errors.New("no display")
+		for _, failure := range []error{nil, broken} {
+			srv.polls = nil
+			start := time.Now()
+			c := newClient(t, srv.URL+"/mcp", mcpoauth.Options{
+				Grant: mcpoauth.DeviceCode{}, Network: mcpoauth.NetworkOptions{HTTPClient: n.client(t)}, LoginTimeout: time.Hour,
+				Prompt: func(_ context.Context, p *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
+					if !p.Deadline.Equal(start.Add(30*time.Second)) || p.Check(&mcpoauth.LoginReply{RedirectURL: "http://127.0.0.1/"}) == nil {
+						t.Errorf("shown until %v", p.Deadline)
+					}
+					return nil, failure
+				},
+			})
+			_, err := c.Login(t.Context(), nil)
+			took := time.Since(start)
+			if failure == nil && (!errors.Is(err, mcpoauth.ErrTemporary) || took != 30*time.Second || len(srv.polls) != 7) {
+				t.Errorf("after %v and %d polls: %v", took, len(srv.polls), err)
+			}
+			if failure != nil && (!errors.Is(err, broken) || took > 4*time.Second || len(srv.polls) > 0) {
+				t.Errorf("after %v and %d polls: %v", took, len(srv.polls), err)
+			}
+		}
+	})
 }

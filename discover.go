@@ -17,7 +17,7 @@ type discovered struct {
 	challenge *challenge
 }
 
-// parameters are those that the provider's authorization requests need.
+// parameters returns those that the provider's authorization requests need.
 func (f *discovered) parameters() map[string]string {
 	if f.Provider == nil {
 		return nil
@@ -68,8 +68,8 @@ func (d *discoverer) discover(ctx context.Context, c *challenge, previous *recor
 }
 
 // checkClient keeps a client that was registered by hand, and its secret, at its own issuer: the one that the
-// settings name, else the one of the first login (SEP-2352), since a server that names another one later may not be
-// the one it was.
+// settings name, else the one of the first login (SEP-2352), since a server that names another one later may be under
+// another's control.
 func (d *discoverer) checkClient(issuer string, previous *record.Login) error {
 	o := d.set
 	if own := o.client.Issuer; own != "" {
@@ -100,7 +100,7 @@ func (d *discoverer) again(ctx context.Context, issuer string) (*discovery.Resul
 	return discovery.Discover(ctx, d.guard(), d.request("", issuer))
 }
 
-// offered reports whether a bare 401 stands for OAuth.
+// offered reports whether a server that sent a 401 without a challenge offers OAuth.
 func (d *discoverer) offered(ctx context.Context, c *challenge) bool {
 	_, err := d.discover(ctx, c, nil)
 	return !errors.Is(err, ErrNoOAuth)

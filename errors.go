@@ -11,11 +11,11 @@ import (
 
 // Decisions that a caller makes with errors.Is.
 var (
-	// ErrLoginRequired means that there is no usable login and no person may be asked.
+	// ErrLoginRequired means that there is no usable login and that no person may be asked. See [LoginRequiredError].
 	ErrLoginRequired = errors.New("login required")
-	// ErrAccessDenied means that the person or the authorization server refused.
+	// ErrAccessDenied means that the person or the authorization server denied access.
 	ErrAccessDenied = errors.New("access denied")
-	// ErrTemporary means that trying again later may help. See [TemporaryError].
+	// ErrTemporary means that trying again later may help, and that no login has ended. See [TemporaryError].
 	ErrTemporary = errors.New("temporary failure")
 	// ErrNoOAuth means that no OAuth could be found at the server.
 	ErrNoOAuth = errors.New("the server offers no OAuth")
@@ -41,8 +41,8 @@ const (
 	OpRevocation Op = "revocation"
 )
 
-// Error is a failure in one step of the protocol: a fact, beside the decisions above, which errors.Is
-// finds in it or around it.
+// Error is a failure in one step of the protocol. errors.Is finds the decision in it ([ErrAccessDenied],
+// [ErrNoOAuth]) or around it ([ErrTemporary]).
 type Error struct {
 	// Op is the step.
 	Op Op
@@ -50,9 +50,9 @@ type Error struct {
 	URL string
 	// Status is the HTTP status, 0 without a response.
 	Status int
-	// Code is the error code of RFC 6749 section 5.2 and its relatives, if the server sent one.
+	// Code is the server's error code (RFC 6749 sections 4.1.2.1 and 5.2, RFC 6750 section 3.1), empty without one.
 	Code string
-	// Description is the server's own text: one line, cleaned and cut.
+	// Description is the server's error_description: one line without control characters, cut to a limit.
 	Description string
 	// Message is what happened.
 	Message string
@@ -66,15 +66,15 @@ type Error struct {
 
 // Attempt is one URL that discovery requested.
 type Attempt struct {
-	// URL that was requested.
+	// URL is what was requested.
 	URL string
-	// Status of the response, 0 without one.
+	// Status is the response's HTTP status, 0 without one.
 	Status int
-	// ContentType of the response.
+	// ContentType is the response's.
 	ContentType string
-	// Outcome says what became of it.
+	// Outcome is how the response was used, or why it was not.
 	Outcome string
-	// Duration of the exchange.
+	// Duration is how long the exchange took.
 	Duration time.Duration
 }
 
@@ -107,7 +107,7 @@ func (e *Error) HintText() string { return e.Hint }
 // TemporaryError is a fault that may pass: the network, a rate limit, a server in trouble. It ends no
 // login. errors.Is(err, ErrTemporary) reports true.
 type TemporaryError struct {
-	// RetryAfter is how long the server asked to wait, at most a minute; 0 when it did not say.
+	// RetryAfter is how long to wait before the next attempt, at most a minute; 0 is unknown.
 	RetryAfter time.Duration
 	// Err is the fault.
 	Err error
@@ -127,12 +127,11 @@ func (e *TemporaryError) Unwrap() error { return e.Err }
 // Is reports whether target is [ErrTemporary].
 func (e *TemporaryError) Is(target error) bool { return target == ErrTemporary }
 
-// LoginRequiredError says why and for what a login is needed. errors.Is(err, ErrLoginRequired) reports
-// true.
+// LoginRequiredError is the reason why a person must log in. errors.Is(err, ErrLoginRequired) reports true.
 type LoginRequiredError struct {
 	// ServerURL and Profile identify the login.
 	ServerURL, Profile string
-	// Reason is why there is none, in a few words.
+	// Reason is why there is no usable login, in a few words.
 	Reason string
 	// Err is the cause, if there is one.
 	Err error
@@ -168,8 +167,8 @@ func (e *ScopeError) Error() string {
 	return fmt.Sprintf("%s needs the scopes %q", e.ServerURL, strings.Join(e.Missing, " "))
 }
 
-// BoundTokenError means that a token was requested by itself which is of use only together with the key
-// that it is bound to (RFC 9449).
+// BoundTokenError means that a caller asked for a token by itself that can only be used with the key that it is bound
+// to (RFC 9449).
 type BoundTokenError struct {
 	// ServerURL identifies the login.
 	ServerURL string
@@ -180,7 +179,7 @@ func (e *BoundTokenError) Error() string {
 	return "the access token for " + e.ServerURL + " is bound to a key (DPoP) and cannot be used by itself"
 }
 
-// HintText says what to use instead.
+// HintText returns what to use instead.
 func (e *BoundTokenError) HintText() string {
 	return "send requests through mcpoauth run or mcpoauth proxy (Client.HTTPClient), which prove possession of the key; --dpop never (Options.DPoP) requests a plain token at the next login, if the server allows it"
 }
@@ -189,9 +188,9 @@ func (e *BoundTokenError) HintText() string {
 type OptionError struct {
 	// Option is the option's name, as in "Client.Secret", or "server URL".
 	Option string
-	// Hint is what to do. It may be empty.
+	// Hint is what to do about it. It may be empty.
 	Hint string
-	// Err says what is wrong.
+	// Err is what is wrong with it.
 	Err error
 }
 
@@ -208,7 +207,8 @@ func optionError(option string, err error, hint string) error {
 	return &OptionError{Option: option, Err: err, Hint: hint}
 }
 
-// Hint returns what to do about err, or "". It finds the hints of this package's errors and of the stores'.
+// Hint returns what to do about err, "" if that is unknown. It finds the hints in this package's errors and in the
+// stores'.
 func Hint(err error) string {
 	if h, ok := errors.AsType[interface {
 		error

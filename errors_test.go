@@ -40,7 +40,7 @@ func TestDecisionsByErrors(t *testing.T) {
 	all := []error{ErrLoginRequired, ErrAccessDenied, ErrTemporary, ErrNoOAuth, ErrClosed, ErrLoginExists}
 	for is, err := range map[error]error{ErrLoginRequired: &LoginRequiredError{}, ErrTemporary: &TemporaryError{Err: errors.New("x")}, ErrClosed: errClosed} {
 		for _, target := range all {
-			if errors.Is(fmt.Errorf("wrapped: %w", err), target) != (target == is) {
+			if errors.Is(fmt.Errorf("wrapped: %w", err), target) != errors.Is(target, is) {
 				t.Errorf("%T is %v", err, target)
 			}
 		}
@@ -78,7 +78,7 @@ func TestFaultsAsErrors(t *testing.T) {
 		}
 	}
 	plain := errors.New("plain")
-	if publicError(plain) != plain || faultOf(plain).Err != plain || faultOf(plain).Message != "plain" {
+	if !errors.Is(publicError(plain), plain) || !errors.Is(faultOf(plain).Err, plain) || faultOf(plain).Message != "plain" {
 		t.Error("an error that is no fault changes")
 	}
 	if f := (&wire.Fault{Code: "x"}); faultOf(fmt.Errorf("wrapped: %w", f)) != f {

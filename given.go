@@ -14,10 +14,10 @@ import (
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
-// What a caller sets now is stronger than what the record of an earlier login says. Either the login can be
-// continued with it (apply), or it is another login and the error says so (mismatch).
+// Options that a caller sets now override the record of an earlier login. Either the login can go on with them
+// (apply), or they are for another login and the error says so (mismatch).
 
-// apply returns a copy of rec with what the settings say. It is stored once the server has accepted it.
+// apply returns a copy of rec with the settings applied. It is stored once the server has accepted it.
 func (s *settings) apply(rec *record.Login) *record.Login {
 	r := *rec
 	if s.server.NoResource {
@@ -93,7 +93,7 @@ func (s *settings) mismatchedMethod(reg *record.Registration) string {
 	return ""
 }
 
-// lacking returns the scopes that the settings request and that the stored login neither has nor asked for.
+// lacking returns the scopes that the settings request and that the stored login neither has nor has requested.
 func (s *settings) lacking(rec *record.Login) []string {
 	var wanted []string
 	for _, scope := range slices.Concat(s.scopes.Request, s.scopes.Add) {
@@ -120,8 +120,8 @@ func (s *settings) authFor(reg *record.Registration) grant.ClientAuth {
 	return a
 }
 
-// refusalDigest identifies a refresh token together with the client authentication that it is presented with:
-// what a server refused for good is not presented again, but it may accept the same with another secret.
+// refusalDigest identifies a refresh token together with the client authentication that it is presented with: a final
+// refusal is not tried again, but the server may accept the same refresh token with another secret.
 func (s *settings) refusalDigest(rec *record.Login) string {
 	r := s.apply(rec)
 	auth := s.authFor(&r.Registration)

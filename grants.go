@@ -15,9 +15,9 @@ import (
 	"github.com/mcpoauth/mcpoauth/internal/grant"
 )
 
-// Grant is another way to obtain tokens than the authorization code grant. [ClientCredentials], [WorkloadIdentity] and
-// [EnterpriseManaged] need no person at the MCP server's authorization server: [Client.Token] and the requests obtain a
-// token, keep it like any other, and obtain the next when it ends. [DeviceCode] is a login without a browser on this
+// Grant is a way to obtain tokens other than the authorization code grant. [ClientCredentials], [WorkloadIdentity]
+// and [EnterpriseManaged] need no person at the MCP server's authorization server: [Client.Token] and requests obtain
+// a token, store it, and obtain the next one when it expires. [DeviceCode] is a login without a browser on this
 // machine.
 type Grant interface {
 	// grantType is the grant_type of the token request; records keep it.
@@ -31,35 +31,35 @@ type ClientCredentials struct{}
 
 func (ClientCredentials) grantType() string { return grant.TypeClientCredentials }
 
-// WorkloadIdentity is the JWT bearer grant (RFC 7523 section 2.1, SEP-1933): a token that the platform issues to the
-// program stands for it. [ClientOptions.ID] may be empty.
+// WorkloadIdentity is the JWT bearer grant (RFC 7523 section 2.1, SEP-1933): the program presents a token that its
+// platform issued to it. [ClientOptions.ID] may be empty.
 type WorkloadIdentity struct {
 	// Assertion returns the platform's token. It is called for each token request. It must not be nil.
 	Assertion AssertionSource
-	// Audience is what the token must be for. Empty is the authorization server: its issuer, or its token
-	// endpoint. A token for another audience is not sent: it could be used there.
+	// Audience is the audience that the token must have. Empty is the authorization server's issuer or its token
+	// endpoint. A token for another audience is not sent, since its receiver could use it there.
 	Audience string
 }
 
 func (WorkloadIdentity) grantType() string { return grant.TypeJWTBearer }
 
-// EnterpriseManaged is enterprise-managed authorization (SEP-990): a company's identity provider says which MCP servers
-// its people may use. The person's ID token is exchanged there for a grant (ID-JAG, RFC 8693), which the MCP server's
-// authorization server accepts for a token (RFC 7523). [ClientOptions.ID] and its secret or key are the client at the
-// latter. It prints without its secret.
+// EnterpriseManaged is enterprise-managed authorization (SEP-990): a company's identity provider says which MCP
+// servers its people may use. The person's ID token is exchanged there for a grant (ID-JAG, RFC 8693), which the MCP
+// server's authorization server accepts for a token (RFC 7523). [ClientOptions.ID] and its secret or key are the
+// client at that server. It prints without its secret.
 //
-// The person logs in at the identity provider once, by [Options.Prompt]: that login is kept in the store, renewed, and
-// shared by all MCP servers whose logins name the same Issuer. No person is asked for any of these.
+// The person logs in at the identity provider once, by [Options.Prompt]: that login is stored, renewed, and shared by
+// all MCP servers whose logins name the same Issuer, so that none of them needs a login of its own.
 type EnterpriseManaged struct {
 	// Issuer is the identity provider's (OpenID Connect). It may be empty if IDToken and TokenEndpoint are given.
 	Issuer string
 	// ClientID and ClientSecret are the client there. Without a secret it is a public client.
 	ClientID     string
 	ClientSecret string
-	// IDToken returns the person's ID token, whose audience is ClientID, where something else logs in at the
-	// identity provider. It is called for each token request. Nil: this Client logs in there.
+	// IDToken returns the person's ID token, with ClientID as its audience, if another program logs in at the
+	// identity provider. It is called for each token request. If it is nil, this Client logs in there.
 	IDToken AssertionSource
-	// TokenEndpoint is the identity provider's, for IDToken. Empty: its metadata says where it is.
+	// TokenEndpoint is the identity provider's, for IDToken. Empty reads it from the provider's metadata.
 	TokenEndpoint string
 }
 
@@ -72,11 +72,11 @@ type DeviceCode struct{}
 
 func (DeviceCode) grantType() string { return grant.TypeDeviceCode }
 
-// ClientKey is a private key by which a client authenticates (private_key_jwt, RFC 7523 section 2.2). It prints without
-// the key.
+// ClientKey is a private key that a client authenticates with (private_key_jwt, RFC 7523 section 2.2). It prints
+// without the key.
 type ClientKey struct {
 	signer *grant.Signer
-	// chosen means that the algorithm was given.
+	// chosen means that the caller has chosen the algorithm.
 	chosen bool
 	// AudienceTokenEndpoint names the token endpoint as the audience of assertions instead of the issuer, for
 	// servers that insist on it.
@@ -97,10 +97,10 @@ func (k *ClientKey) GoString() string { return k.String() }
 // Format prints the same for every verb.
 func (k *ClientKey) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, k.String()) }
 
-// NewClientKey returns the key that signer signs with; it may lie in a KMS or a TPM. id is its kid, "" for none. An
-// empty algorithm is the key's usual one: ES256 (384, 512), RS256, EdDSA; RSA keys can PS256 and its relatives too. A
-// server whose metadata lists others than the usual one gets no request; an algorithm that is given here is used in any
-// case.
+// NewClientKey returns the key that signer signs with; it may be in a KMS or a TPM. id is its kid, "" for none. An
+// empty algorithm is the usual one for the key: ES256 (ES384, ES512), RS256 or EdDSA; an RSA key can sign with PS256,
+// PS384 and PS512 too. If a server's metadata lists algorithms without the usual one, nothing is sent and the error
+// is an [OptionError]; an algorithm that is given here is used in any case.
 func NewClientKey(signer crypto.Signer, id, algorithm string) (*ClientKey, error) {
 	s, err := grant.NewSigner(signer, id, algorithm)
 	if err != nil {
@@ -109,8 +109,8 @@ func NewClientKey(signer crypto.Signer, id, algorithm string) (*ClientKey, error
 	return &ClientKey{signer: s, chosen: algorithm != ""}, nil
 }
 
-// ParseClientKey reads a private key in PEM (PKCS #8, PKCS #1 or SEC 1) or a JWK (RFC 7517), whose kid and alg it takes
-// where id and algorithm are empty.
+// ParseClientKey reads a private key in PEM (PKCS #8, PKCS #1 or SEC 1) or a JWK (RFC 7517), whose kid and alg are
+// used if id and algorithm are empty. The key must not be encrypted.
 func ParseClientKey(data []byte, id, algorithm string) (*ClientKey, error) {
 	if strings.HasPrefix(strings.TrimSpace(string(data)), "{") {
 		return parseJWK(data, id, algorithm)

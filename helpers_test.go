@@ -314,3 +314,8 @@ func newRecorded(t *testing.T, mcp string, rec record.Login) *memstore.Store {
 	}
 	return st
 }
+
+// loginKey is where the login of c lies.
+func loginKey(c *mcpoauth.Client, profile string) store.Key {
+	return store.Key{Kind: store.KindLogin, ID: c.ServerURL(), Profile: profile}
+}

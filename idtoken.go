@@ -18,8 +18,8 @@ func nonceOf(verifier string) string {
 }
 
 // acceptIDToken checks the ID token of an identity provider's response (OpenID Connect Core 1.0 sections 3.1.3.7 and
-// 12.2) and lets the login last as long as that. It came from the token endpoint over TLS, which stands for its
-// signature. nonce is "" after a refresh.
+// 12.2) and sets the login's expiry to the ID token's. The token came from the token endpoint over TLS, so its
+// signature need not be checked. nonce is "" after a refresh.
 func acceptIDToken(rec *record.Login, tok *wire.Token, nonce string) error {
 	bad := func(message string) error {
 		return &Error{Op: OpToken, URL: rec.TokenEndpoint, Message: "the identity provider's ID token cannot be used: " + message, Hint: "ask its administrator; the client there needs the scope openid"}

@@ -72,7 +72,7 @@ func TestWhichIDTokensAreTaken(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		if nonceOf("a") == nonceOf("b") || nonceOf("a") != nonceOf("a") || strings.Contains(nonceOf("a"), "a ") {
+		if nonceOf("a") == nonceOf("b") || strings.Contains(nonceOf("a"), "a ") {
 			t.Error("the nonce is not the login's own")
 		}
 	})

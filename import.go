@@ -14,20 +14,21 @@ import (
 	"github.com/mcpoauth/mcpoauth/store"
 )
 
-// ImportedLogin is a login that another program has made: its tokens, and the client they were issued to.
-// It holds secrets and prints redacted.
+// ImportedLogin is a login that another program has made: its tokens, and the client that they were issued to. It
+// prints without its secrets.
 type ImportedLogin struct {
-	// AccessToken, RefreshToken and TokenType as the token endpoint gave them. The refresh token may be
-	// missing, the access token not. An empty type is Bearer.
+	// AccessToken, RefreshToken and TokenType are those of the token response. AccessToken is required. An empty
+	// TokenType is Bearer.
 	AccessToken, RefreshToken, TokenType string
-	// Expiry of the access token. The zero time means that it is not known.
+	// Expiry is when the access token expires. The zero time is unknown.
 	Expiry time.Time
-	// Scopes that were granted.
+	// Scopes are those granted.
 	Scopes []string
-	// Issuer that the client is registered with. Empty means that it is not known; otherwise the
-	// server must still name this one.
+	// Issuer is the one that the client is registered with. Empty is unknown; otherwise the server's metadata must
+	// still name it.
 	Issuer string
-	// ClientID, ClientSecret and ClientSecretExpiry (the zero time for never) are the client.
+	// ClientID, which is required, and ClientSecret are the client's. ClientSecretExpiry is when the secret expires,
+	// the zero time for never.
 	ClientID, ClientSecret string
 	ClientSecretExpiry     time.Time
 	// ClientAuthMethod is how the client authenticates. Empty chooses by the secret and the server's metadata.
@@ -36,19 +37,19 @@ type ImportedLogin struct {
 
 // ImportOptions configure [Client.Import]. Nil is the zero value.
 type ImportOptions struct {
-	// Force replaces a login that there is.
+	// Force replaces a stored login.
 	Force bool
-	// DryRun asks the server and decides, and stores nothing.
+	// DryRun makes all checks and stores nothing.
 	DryRun bool
 }
 
-// Import takes over a login of another program, without a new login. It asks the server where its
-// authorization server is, and compares the issuer before anything is kept: no token is sent during the
-// import. With rotating refresh tokens there can be one owner afterwards: the first refresh by either
-// program ends the other's login, and at servers that detect reuse both.
+// Import stores a login that another program has made, so that no new login is needed. It discovers the server's
+// authorization server and compares the issuer first; no token is sent during the import. Where the server rotates
+// refresh tokens only one program can go on using the login: the first refresh by either one ends the other's login,
+// and both at a server that detects reuse.
 //
-// The error is ErrLoginExists, ErrLoginRequired if the login has ended and cannot be refreshed, an
-// [Error] if the server names another issuer, and whatever discovery may find.
+// The error is [ErrLoginExists] if a login is stored, [ErrLoginRequired] if the imported login has expired and cannot
+// be refreshed, or an [Error] of discovery or for another issuer.
 func (c *Client) Import(ctx context.Context, l *ImportedLogin, opts *ImportOptions) (*Token, error) {
 	var o ImportOptions
 	if opts != nil {
@@ -73,7 +74,7 @@ func (c *Client) Import(ctx context.Context, l *ImportedLogin, opts *ImportOptio
 	return during(ctx, c, func(ctx context.Context) (*Token, error) { return c.takeOver(ctx, l, o) })
 }
 
-// takeOver asks the server and stores the login.
+// takeOver discovers the server and stores the login.
 func (c *Client) takeOver(ctx context.Context, l *ImportedLogin, o ImportOptions) (*Token, error) {
 	if err := c.store.probe(ctx); err != nil {
 		return nil, err
@@ -114,7 +115,7 @@ func (c *Client) takeOver(ctx context.Context, l *ImportedLogin, o ImportOptions
 	return tok, nil
 }
 
-// vacant reports a login that must not be replaced.
+// vacant returns an error if there is a login that must not be replaced.
 func (c *Client) vacant(ctx context.Context, o ImportOptions) error {
 	if o.Force {
 		return nil

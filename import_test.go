@@ -3,6 +3,7 @@ package mcpoauth_test
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -112,4 +113,62 @@ func TestWhatIsNotTakenOver(t *testing.T) {
 	if strings.Contains(out, good.AccessToken) || strings.Contains(out, good.RefreshToken) {
 		t.Errorf("a secret was printed: %s", out)
 	}
+}
+
+// TestAnImportAndALogin: one that was made while the server was asked is not replaced, unless that is wanted; one that
+// could not be saved is no success.
+func TestAnImportAndALogin(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		opts  mcpoauth.ImportOptions
+		there bool // already before
+		err   error
+	}{
+		"made meanwhile":                {err: mcpoauth.ErrLoginExists},
+		"made meanwhile, by force":      {opts: mcpoauth.ImportOptions{Force: true}},
+		"there already":                 {there: true, err: mcpoauth.ErrLoginExists},
+		"there already, by force":       {opts: mcpoauth.ImportOptions{Force: true}, there: true},
+		"there already, and a dry run":  {opts: mcpoauth.ImportOptions{DryRun: true}, there: true, err: mcpoauth.ErrLoginExists},
+		"by force, and a dry run":       {opts: mcpoauth.ImportOptions{DryRun: true, Force: true}, there: true},
+		"made meanwhile, and a dry run": {opts: mcpoauth.ImportOptions{DryRun: true}, err: mcpoauth.ErrLoginExists},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, authtest.Options{}, func(t *testing.T, w *world) {
+				l := &mcpoauth.ImportedLogin{AccessToken: "imported", ClientID: "theirs", RefreshToken: "r"}
+				if tc.there {
+					w.loggedIn(mcpoauth.Options{})
+				} else {
+					done := false
+					w.answer("resource-metadata", func(http.ResponseWriter, *http.Request) bool {
+						if !done {
+							done = true
+							w.loggedIn(mcpoauth.Options{})
+						}
+						return false
+					})
+				}
+				c := w.open(mcpoauth.Options{})
+				tok, err := c.Import(t.Context(), l, &tc.opts)
+				if tc.err == nil && (err != nil || tok.AccessToken() != "imported") || tc.err != nil && !errors.Is(err, tc.err) {
+					t.Errorf("got %v", err)
+				}
+				if replaced := stored(t, w.st, c).AccessToken == "imported"; replaced != (tc.err == nil && !tc.opts.DryRun) {
+					t.Errorf("replaced: %t", replaced)
+				}
+			})
+		})
+	}
+	t.Run("not saved", func(t *testing.T) {
+		t.Parallel()
+		inWorld(t, authtest.Options{}, func(t *testing.T, w *world) {
+			full := errors.New("no space left")
+			w.st.set(func(s *loose) { s.saveErr = full })
+			c := w.open(mcpoauth.Options{})
+			if _, err := c.Import(t.Context(), &mcpoauth.ImportedLogin{AccessToken: "imported", ClientID: "theirs"}, nil); !errors.Is(err, full) {
+				t.Errorf("got %v", err)
+			}
+			w.st.set(func(s *loose) { s.saveErr = nil })
+		})
+	})
 }

@@ -14,58 +14,60 @@ import (
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
-// Inspection is how a server does OAuth, as a client sees it. Its JSON form is that of mcpoauth inspect
-// --json. It holds no secrets; texts of the server are cleaned.
+// Inspection is how a server does OAuth, as a client sees it. Its JSON form is that of mcpoauth inspect --json. It
+// holds no secrets; texts of the server have no control characters.
 type Inspection struct {
-	// Version of this form.
+	// Version is the version of this form, 1.
 	Version int `json:"version"`
-	// URL is the server; Resource what a login would send as the resource indicator.
+	// URL is the server's. Resource is the resource indicator (RFC 8707) that a login would send.
 	URL      string `json:"url"`
 	Resource string `json:"resource"`
-	// Requests are the metadata addresses that were asked, in order.
+	// Requests are the requests for metadata, in order.
 	Requests []InspectedRequest `json:"requests"`
-	// Challenge is what the server answers without a token. Nil: it could not be asked.
+	// Challenge is the response to a request without a token, nil if there was none.
 	Challenge *InspectedChallenge `json:"challenge"`
-	// ProtectedResource and AuthorizationServer are the documents, nil where there is none that can be used.
+	// ProtectedResource and AuthorizationServer are the metadata documents (RFC 9728, RFC 8414), nil without a usable
+	// one.
 	ProtectedResource   json.RawMessage `json:"protected_resource"`
 	AuthorizationServer json.RawMessage `json:"authorization_server"`
-	// Issuer is the authorization server's.
+	// Issuer is the authorization server's, empty if none was found.
 	Issuer string `json:"issuer"`
 	// Findings, the gravest first.
 	Findings []Finding `json:"findings"`
 	// Login is what a login would do.
 	Login InspectedLogin `json:"login"`
-	// Temporary means that something that may pass hides the answer.
+	// Temporary means that a fault that may pass, a network error for example, stopped the inspection.
 	Temporary bool `json:"temporary"`
 }
 
-// InspectedRequest is a metadata address that was asked.
+// InspectedRequest is one request for metadata: its URL, the status of the response (0 without one), and what came of
+// it.
 type InspectedRequest struct {
 	URL         string `json:"url"`
 	Status      int    `json:"status"`
 	ContentType string `json:"content_type"`
 	Outcome     string `json:"outcome"`
-	// Milliseconds that it took.
+	// Milliseconds is how long it took.
 	Milliseconds int64 `json:"milliseconds"`
 }
 
-// InspectedChallenge is the answer to a request without a token.
+// InspectedChallenge is the response to a request without a token.
 type InspectedChallenge struct {
-	// Status of the answer; Headers are its WWW-Authenticate lines.
+	// Status is the response's. Headers are its WWW-Authenticate header lines.
 	Status  int      `json:"status"`
 	Headers []string `json:"headers"`
-	// ResourceMetadata and Scopes are what it says.
+	// ResourceMetadata and Scopes are the challenge's (RFC 9728 section 5.1, RFC 6750 section 3).
 	ResourceMetadata string   `json:"resource_metadata"`
 	Scopes           []string `json:"scopes"`
 }
 
 // InspectedLogin is what a login would do with the same options.
 type InspectedLogin struct {
-	// Possible reports whether it could proceed; Blockers say why not.
+	// Possible reports whether a login could proceed. Blockers are the reasons why not.
 	Possible bool     `json:"possible"`
 	Blockers []string `json:"blockers"`
-	// Registration is how this client would be known: pre-registered, metadata-document, dynamic, stored or
-	// none. Grant is the grant type. Scopes are asked for.
+	// Registration is where the client would come from: pre-registered, metadata-document, dynamic, stored or none.
+	// Grant is the grant type. Scopes are those that would be requested.
 	Registration string   `json:"registration"`
 	Grant        string   `json:"grant"`
 	Scopes       []string `json:"scopes"`
@@ -85,19 +87,21 @@ const (
 	SeverityInfo Severity = "info"
 )
 
-// Finding is something about the server.
+// Finding is something that the server's owner, or its clients, should know.
 type Finding struct {
 	// ID is stable: docs/inspect.md lists them.
 	ID       string   `json:"id"`
 	Severity Severity `json:"severity"`
-	// Message is what was found; Reference the rule; Fix what the server's owner, or this client, can do.
+	// Message is what was found, Reference the specification that it concerns, and Fix what the server's owner or a
+	// client can do.
 	Message   string `json:"message"`
 	Reference string `json:"reference"`
 	Fix       string `json:"fix"`
 }
 
-// Inspect asks the server what a client would ask, and changes nothing there: no registration, no login.
-// What stops a login is a finding, not an error; errors are only those of ctx and of a closed Client.
+// Inspect sends the requests that a client sends before a login, and changes nothing at the server: it registers no
+// client and starts no login. A problem that stops a login is a finding, not an error; the only errors are that of
+// ctx and [ErrClosed].
 func (c *Client) Inspect(ctx context.Context) (*Inspection, error) {
 	return during(ctx, c, c.inspect)
 }
@@ -127,7 +131,7 @@ func (c *Client) inspect(ctx context.Context) (*Inspection, error) {
 	return in, nil
 }
 
-// stop notes what keeps a login from proceeding.
+// stop adds a finding for an error that keeps a login from proceeding.
 func (in *Inspection) stop(err error) {
 	reference := "MCP authorization"
 	if d, ok := errors.AsType[*Error](err); ok && d.Op == OpDiscovery {
@@ -173,7 +177,7 @@ func (c *Client) inspectLogin(ctx context.Context, in *Inspection, f *discovered
 	in.Login.DPoP = key != nil
 }
 
-// inspectServer fills in what discovery found, and what is remarkable about it.
+// inspectServer fills in what discovery found, and adds the findings about it.
 func (c *Client) inspectServer(in *Inspection, f *discovered) {
 	for _, a := range f.Tried {
 		in.attempts([]Attempt{Attempt(a)})
@@ -208,7 +212,7 @@ func (c *Client) inspectServer(in *Inspection, f *discovered) {
 	}
 }
 
-// inspectRegistration says how a login would be known to the authorization server.
+// inspectRegistration returns where the client of a login would come from.
 func (c *Client) inspectRegistration(ctx context.Context, f *discovered, in *Inspection) string {
 	if client := c.registrar.fixed(f); client != nil {
 		return client.reg.Source
@@ -226,8 +230,8 @@ func (c *Client) inspectRegistration(ctx context.Context, f *discovered, in *Ins
 	return string(SourceDynamic)
 }
 
-// document is a document as it was received, nil if there is none. Characters that a terminal or a reader
-// could be fooled by are escaped.
+// document returns metadata as it was received, nil if there is none. Characters that could mislead a terminal or a
+// reader are escaped.
 func document(raw map[string]json.RawMessage) json.RawMessage {
 	if raw == nil {
 		return nil

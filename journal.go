@@ -16,7 +16,7 @@ const (
 	// maxPosts is how often one refresh token is sent while no response arrives. The first post may have been
 	// processed; a second one finds out; more would only trigger a server's reuse detection.
 	maxPosts = 2
-	// journalMemory is how long posts without a response are remembered.
+	// journalMemory is how long posts without a response count.
 	journalMemory = 10 * time.Minute
 )
 
@@ -37,7 +37,7 @@ type journalEntry struct {
 	Posts int `json:"posts"`
 	// At is when the last one was made.
 	At time.Time `json:"at"`
-	// NotBefore is when the server wants the next request.
+	// NotBefore is when the server accepts the next request.
 	NotBefore time.Time `json:"not_before,omitzero"`
 
 	rev store.Revision

@@ -17,14 +17,14 @@ type coordinator struct {
 	set        *settings
 	trace      *tracer
 	authorizer authorizer
-	// refresh is told when a login makes earlier failures irrelevant; journal too.
+	// A login makes earlier failures irrelevant: it resets the pause of refresh and clears the journal.
 	refresh *refresher
 	journal refreshJournal
 	flights flight.Group[*session]
 }
 
-// login runs or joins the login of this process. Each caller leaves by its own context, and with the last one the login
-// ends.
+// login runs the login of this process, or joins it. Each caller leaves when its own context ends; when the last one
+// has left, the login is cancelled.
 func (c *coordinator) login(ctx context.Context, request loginRequest) (*session, error) {
 	if c.set.prompt == nil {
 		return nil, c.logins.loginRequired("no person can be asked: no prompt is configured", nil)

@@ -41,7 +41,7 @@ type stored struct {
 	session *session
 }
 
-// errForgotten means that the login was removed while its next record was on the way.
+// errForgotten means that the login was removed while its next token was being requested.
 var errForgotten = errors.New("logged out in the meantime")
 
 func (l *loginStore) loginRequired(reason string, err error) error {
@@ -76,7 +76,7 @@ func (l *loginStore) load(ctx context.Context) (*stored, error) {
 	return &stored{rec, rev, l.publish(rec, rev)}, nil
 }
 
-// previous returns the stored login, nil if there is none that can be read.
+// previous returns the stored login, nil if there is no readable one.
 func (l *loginStore) previous(ctx context.Context) *record.Login {
 	st, err := l.load(ctx)
 	if err != nil {
@@ -85,7 +85,7 @@ func (l *loginStore) previous(ctx context.Context) *record.Login {
 	return st.rec
 }
 
-// publish makes a record that was read or saved the current session, unless that is a newer one already.
+// publish makes a record that was read or saved the current session, unless the current one is newer.
 func (l *loginStore) publish(rec *record.Login, rev store.Revision) *session {
 	var s *session
 	for {
@@ -102,8 +102,8 @@ func (l *loginStore) publish(rec *record.Login, rev store.Revision) *session {
 	}
 }
 
-// reload returns the login that can be used or renewed. A store that cannot be read matters only if there is no
-// good token in memory.
+// reload returns the stored login if it can be used or renewed. An error of the store matters only if there is no
+// usable token in memory.
 func (l *loginStore) reload(ctx context.Context) (*session, error) {
 	st, err := l.load(ctx)
 	switch {
@@ -121,7 +121,7 @@ func (l *loginStore) reload(ctx context.Context) (*session, error) {
 	return st.session, nil
 }
 
-// save writes rec over the revision rev. A caller that gives up does not cut it short.
+// save writes rec over the revision rev. It goes on if the caller's context ends.
 func (l *loginStore) save(ctx context.Context, rec *record.Login, rev store.Revision) (store.Revision, error) {
 	rec.SavedAt = time.Now()
 	data, err := rec.Encode()
@@ -137,9 +137,9 @@ func (l *loginStore) save(ctx context.Context, rec *record.Login, rev store.Revi
 	return next, nil
 }
 
-// adopt saves a record that was just received over rev. If another process changed the stored one meanwhile,
-// that one counts; if it was removed, the error is errForgotten. If the store fails, the record is kept in memory
-// and the save is tried again.
+// adopt saves a record that was just received over rev. If another process changed the stored one meanwhile, that one
+// is returned; if it was removed, the error is errForgotten. If the store fails, the record is kept in memory and the
+// save is tried again.
 func (l *loginStore) adopt(ctx context.Context, rec *record.Login, rev store.Revision) (*session, error) {
 	next, err := l.save(ctx, rec, rev)
 	switch {
@@ -196,7 +196,7 @@ func (l *loginStore) saveUnsaved(ctx context.Context) error {
 		return nil
 	}
 	next, err := l.save(ctx, u.rec, u.rev)
-	conflict := errors.Is(err, store.ErrConflict) // somebody logged in or out meanwhile: theirs counts
+	conflict := errors.Is(err, store.ErrConflict) // another process logged in or out meanwhile: its record is kept
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.unsaved != u {
@@ -212,8 +212,8 @@ func (l *loginStore) saveUnsaved(ctx context.Context) error {
 	return nil
 }
 
-// replace saves the record of a login that was just made. previous is the revision that was stored when it began;
-// what another process has written since gives way, because a person has just decided.
+// replace saves the record of a login that was just made. previous is the revision that was stored when it began; a
+// record that another process has written since is replaced too, because a person has just logged in.
 func (l *loginStore) replace(ctx context.Context, rec *record.Login, previous store.Revision) *session {
 	l.dropUnsaved()
 	rev := previous
@@ -255,8 +255,8 @@ func (l *loginStore) setAside(ctx context.Context, damage error) error {
 	return nil
 }
 
-// end notes in the stored login, if it still is st, that a person must log in. Nothing is deleted: the registration
-// serves the next login, and the record says why. digest limits the note to what was refused, "" is for all.
+// end records in the stored login, if that is still st, that a person must log in. Nothing is deleted: the next login
+// uses the registration, and the record has the reason. digest limits the end to what was refused, "" is for all.
 func (l *loginStore) end(ctx context.Context, st *stored, reason, digest string) {
 	rec := *st.rec
 	rec.LoginRequired, rec.LoginRequiredFor, rec.LoginRequiredAt = reason, digest, time.Now()
@@ -270,8 +270,7 @@ func (l *loginStore) end(ctx context.Context, st *stored, reason, digest string)
 	l.trace.loginRequired(ctx, st.rec, reason)
 }
 
-// require notes what the server demands of the next login, in whichever process that is, if rejected is still the
-// stored token.
+// require records the server's demand on the next login, in any process, if rejected is still the stored token.
 func (l *loginStore) require(ctx context.Context, rejected string, a *record.Authentication) {
 	st, err := l.load(ctx)
 	if err != nil || st.rec.AccessToken != rejected || st.rec.Required != nil && *st.rec.Required == *a {
@@ -288,7 +287,7 @@ func (l *loginStore) require(ctx context.Context, rejected string, a *record.Aut
 }
 
 // forget removes the login and returns it, nil if there was none or a damaged one. A refresh under way finds it
-// gone. An error that readable does not excuse stops it before anything is removed.
+// removed. If the record cannot be read and excuse returns false, nothing is removed.
 func (l *loginStore) forget(ctx context.Context, excuse func(error) bool) (*record.Login, error) {
 	l.dropUnsaved()
 	data, _, err := l.store.Load(ctx, l.key)
@@ -309,15 +308,15 @@ func (l *loginStore) forget(ctx context.Context, excuse func(error) bool) (*reco
 // lockRequest is how a lock beside the login is taken.
 type lockRequest struct {
 	name string
-	// waiting is what a wait is called.
+	// waiting is the reason that is reported for a wait.
 	waiting WaitReason
-	// limit ends the wait, 0 leaves it to the context.
+	// limit ends the wait, 0 for none but the context's.
 	limit time.Duration
 }
 
 var (
-	// refreshLock is held for one token request and its save. It is apart from the login's lock, so that a
-	// person at the browser stops no refresh.
+	// refreshLock is held for one token request and its save. It is not the login's lock, so that a person at the
+	// browser stops no refresh.
 	refreshLock = lockRequest{name: "refresh", waiting: WaitRefreshElsewhere, limit: lockLimit}
 	// loginLock is held while a person logs in.
 	loginLock = lockRequest{name: "login", waiting: WaitLoginElsewhere}
@@ -326,7 +325,7 @@ var (
 // errLockTimeout means that a lock was not free within its limit.
 var errLockTimeout = errors.New("another process holds the lock of this login for too long")
 
-// locked calls fn while it holds a lock that all processes share. held ends when the lock is lost.
+// locked calls fn while it holds a lock that all processes share. The context held ends when the lock is lost.
 func (l *loginStore) locked(ctx context.Context, r lockRequest, fn func(held context.Context) error) error {
 	deadline, _ := ctx.Deadline()
 	wait := ctx
@@ -374,7 +373,7 @@ func isCorrupt(err error) bool {
 	return ok
 }
 
-// storeError is what a store's error means. A server that cannot be reached may be back soon.
+// storeError wraps an error of the store. That a server cannot be reached is temporary.
 func storeError(what string, err error) error {
 	if _, ok := errors.AsType[*store.UnreachableError](err); ok {
 		return &TemporaryError{Err: fmt.Errorf("cannot %s the login: %w", what, err)}
@@ -382,8 +381,8 @@ func storeError(what string, err error) error {
 	return fmt.Errorf("mcpoauth: cannot %s the login: %w", what, err)
 }
 
-// detached returns a context for work that must not be cut short once its request was sent: the values of ctx,
-// and a limit of its own.
+// detached returns a context for work that is finished even if its caller leaves: it has the values of ctx and a
+// limit of its own.
 func detached(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), limit)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -362,9 +363,17 @@ func TestLocks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		var mu sync.Mutex
 		waits := map[WaitReason]int{}
+		waited := func() int {
+			mu.Lock()
+			defer mu.Unlock()
+			return waits[WaitRefreshElsewhere]
+		}
 		c.trace.hooks = &Trace{Waiting: func(_ context.Context, w Waiting) {
+			mu.Lock()
 			waits[w.For]++
+			mu.Unlock()
 			if left := time.Until(w.Deadline).Round(time.Second); left != lockLimit && left != time.Second {
 				t.Errorf("it says that it waits %v", left)
 			}
@@ -379,8 +388,8 @@ func TestLocks(t *testing.T) {
 		if err := l.locked(short, refreshLock, never); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errLockTimeout) {
 			t.Errorf("the caller's limit: %v", err)
 		}
-		if waits[WaitRefreshElsewhere] != 2 {
-			t.Errorf("said to wait: %v", waits)
+		if n := waited(); n != 2 {
+			t.Errorf("said to wait: %d", n)
 		}
 		if err := unlock(); err != nil {
 			t.Fatal(err)
@@ -390,7 +399,7 @@ func TestLocks(t *testing.T) {
 			t.Errorf("%v, called %t", err, called)
 		}
 		// It is free again, and nobody was said to wait.
-		if err := l.locked(t.Context(), refreshLock, func(context.Context) error { return nil }); err != nil || waits[WaitRefreshElsewhere] != 2 {
+		if err := l.locked(t.Context(), refreshLock, func(context.Context) error { return nil }); err != nil || waited() != 2 {
 			t.Errorf("%v, %v", err, waits)
 		}
 		st.lock = always(errDisk)

@@ -9,23 +9,23 @@ import (
 	"github.com/mcpoauth/mcpoauth/store"
 )
 
-// LogoutResult says what a logout did.
+// LogoutResult is the outcome of a logout.
 type LogoutResult struct {
-	// WasLoggedIn reports whether there was a login to forget.
+	// WasLoggedIn reports whether a login was stored.
 	WasLoggedIn bool
-	// Revoked reports whether the server confirmed that the tokens are dead.
+	// Revoked reports whether the server confirmed the revocation.
 	Revoked bool
-	// Detail says in a few words why Revoked is false. It may be empty.
+	// Detail is why Revoked is false, in a few words. It may be empty.
 	Detail string
 	// ClientDeleted reports whether the client's dynamic registration was deleted at the server with the last
 	// login that used it (RFC 7592).
 	ClientDeleted bool
 }
 
-// Logout forgets the login and revokes its tokens at the server that issued them (RFC 7009), the
-// refresh token first. The login is forgotten whatever the server says; if it could not be told, the
-// error is [ErrTemporary] or says why. A dynamic registration stays while another login uses it; with the last
-// one it is deleted at the server, where that allows it (RFC 7592), and kept for the next login where not.
+// Logout removes the login from the store and revokes its tokens at the server that issued them (RFC 7009), the
+// refresh token first. The login is removed even if the revocation fails; the error is then [ErrTemporary]. A dynamic
+// registration is kept while another login uses it. With the last one it is deleted at the server if the server
+// supports that (RFC 7592), and kept for the next login if not.
 func (c *Client) Logout(ctx context.Context) (*LogoutResult, error) {
 	return during(ctx, c, c.logout)
 }
@@ -76,7 +76,7 @@ func (c *Client) revokeAll(ctx context.Context, rec *record.Login) error {
 // it.
 func keepUnreadable(error) bool { return false }
 
-// removeUnreadable removes such a record too, unless its store merely cannot be reached.
+// removeUnreadable permits the removal of such a record, unless the store cannot be reached.
 func removeUnreadable(err error) bool {
 	_, unreachable := errors.AsType[*store.UnreachableError](err)
 	return !unreachable
@@ -84,12 +84,11 @@ func removeUnreadable(err error) bool {
 
 // ClearOptions are the options of one [Client.Clear]. Nil is the zero value.
 type ClearOptions struct {
-	// Registration removes the client's dynamic registration too, at the server as well where
-	// it allows that (RFC 7592).
+	// Registration removes the client's dynamic registration too, also at the server if it supports that (RFC 7592).
 	Registration bool
 }
 
-// Clear forgets the login locally and does not revoke its tokens. nil opts are the zero value.
+// Clear removes the login from the store and does not revoke its tokens. Nil opts are the zero value.
 func (c *Client) Clear(ctx context.Context, opts *ClearOptions) error {
 	_, err := during(ctx, c, func(ctx context.Context) (struct{}, error) {
 		rec, err := c.store.forget(ctx, removeUnreadable)

@@ -219,6 +219,11 @@ func TestClear(t *testing.T) {
 				if n != tc.registrations || w.srv.Count("client-deletion") != tc.deletions || w.srv.Count("revocation") != 0 {
 					t.Errorf("%d registrations are left, %d deletions, %d revocations", n, w.srv.Count("client-deletion"), w.srv.Count("revocation"))
 				}
+				for _, r := range w.srv.Requests() {
+					if r.Leg == "client-deletion" && (r.Status == http.StatusNoContent) == tc.err {
+						t.Errorf("the deletion was answered with %d", r.Status)
+					}
+				}
 				if _, err := c.Token(t.Context(), nil); !errors.Is(err, mcpoauth.ErrLoginRequired) {
 					t.Errorf("afterwards: %v", err)
 				}

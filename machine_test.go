@@ -14,9 +14,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -334,5 +336,75 @@ func TestAGrantThatIsNotComplete(t *testing.T) {
 		if _, err := mcpoauth.New("https://mcp.example/mcp", &o); !errors.As(err, &oe) || oe.Hint == "" {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestAMachineAndAServerInTrouble: it is asked after one second, two, four.
+func TestAMachineAndAServerInTrouble(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newMemoryNetwork()
+		srv := startRobotsOn(t, n, basic("robot", "s3cret"))
+		srv.status = http.StatusServiceUnavailable
+		c := newClient(t, srv.url(), mcpoauth.Options{
+			Network: mcpoauth.NetworkOptions{HTTPClient: n.client(t)}, Client: mcpoauth.ClientOptions{ID: "robot", Secret: "s3cret"}, Grant: mcpoauth.ClientCredentials{},
+		})
+		var at []int
+		for i := range 20 {
+			before := srv.tokens
+			if _, err := c.Token(t.Context(), nil); !errors.Is(err, mcpoauth.ErrTemporary) {
+				t.Errorf("got %v", err)
+			}
+			if srv.tokens != before {
+				at = append(at, i)
+			}
+			time.Sleep(time.Second / 2)
+		}
+		if want := []int{0, 2, 6, 14}; !slices.Equal(at, want) {
+			t.Errorf("asked in the half seconds %v, want %v", at, want)
+		}
+	})
+}
+
+// TestAMachineWithOtherCredentials obtains a token by them, and not by those of the stored login.
+func TestAMachineWithOtherCredentials(t *testing.T) {
+	t.Parallel()
+	st := memstore.New()
+	var ids []string
+	srv := startRobots(t, func(_ map[string]string, r *http.Request) string {
+		id, _, _ := r.BasicAuth()
+		ids = append(ids, id)
+		return ""
+	})
+	for _, id := range []string{"one", "one", "two"} {
+		c := newClient(t, srv.url(), mcpoauth.Options{Store: st, Client: mcpoauth.ClientOptions{ID: id, Secret: "s"}, Grant: mcpoauth.ClientCredentials{}})
+		if status := ping(t, c); status != http.StatusOK {
+			t.Errorf("%s: status %d", id, status)
+		}
+	}
+	if !slices.Equal(ids, []string{"one", "two"}) {
+		t.Errorf("asked by %v", ids)
+	}
+}
+
+// TestAMachineStepsUpAfterARenewalElsewhere: a token of another process that lacks the demanded scope does not do.
+func TestAMachineStepsUpAfterARenewalElsewhere(t *testing.T) {
+	t.Parallel()
+	srv := startRobots(t, basic("robot", "s3cret"))
+	o := mcpoauth.Options{Store: memstore.New(), Client: mcpoauth.ClientOptions{ID: "robot", Secret: "s3cret"}, Grant: mcpoauth.ClientCredentials{}}
+	c, other := newClient(t, srv.url(), o), newClient(t, srv.url(), o)
+	tok, err := c.Token(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.TokenRejected(t.Context(), tok); err != nil {
+		t.Fatal(err)
+	}
+	srv.do(func() {
+		srv.valid[tok.AccessToken()] = true
+		srv.scope = "more"
+	})
+	if status := ping(t, c); status != http.StatusOK || srv.tokens != 3 || !strings.Contains(srv.form["scope"], "more") {
+		t.Errorf("status %d, %d token requests, the last for %q", status, srv.tokens, srv.form["scope"])
 	}
 }

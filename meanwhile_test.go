@@ -124,3 +124,60 @@ func TestAnExpiredClientSecretIsNotPosted(t *testing.T) {
 		t.Errorf("before its end: %v, %d refreshes", err, srv.Count("refresh"))
 	}
 }
+
+// readOnlyStore is a store that cannot be written.
+type readOnlyStore struct{ store.Store }
+
+func (readOnlyStore) Probe(context.Context) error { return errors.New("read-only file system") }
+
+// TestNobodyLogsInForAStoreThatCannotBeWritten.
+func TestNobodyLogsInForAStoreThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	srv := authtest.New(t, nil)
+	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: readOnlyStore{memstore.New()}, Prompt: nobody(t)})
+	if _, err := c.Login(t.Context(), nil); err == nil || srv.Count("registration") != 0 {
+		t.Errorf("Login: %v, %d registrations", err, srv.Count("registration"))
+	}
+	if _, err := c.BeginLogin(t.Context(), "https://app.example/callback"); err == nil {
+		t.Error("BeginLogin began")
+	}
+	if _, err := c.Import(t.Context(), &mcpoauth.ImportedLogin{AccessToken: "a", RefreshToken: "r", ClientID: "c"}, nil); err == nil {
+		t.Error("Import imported")
+	}
+}
+
+// TestALoginClearsTheNoteOfALostRefresh: what the server did with the old refresh token is nothing to the new one.
+func TestALoginClearsTheNoteOfALostRefresh(t *testing.T) {
+	t.Parallel()
+	srv := authtest.New(t, &authtest.Options{AccessTokenLifetime: time.Hour})
+	st := memstore.New()
+	notes := func() (n int) {
+		for _, err := range st.List(t.Context(), store.Filter{Kind: store.KindPending}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		return n
+	}
+	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: (&person{srv: srv}).prompt})
+	tok, err := c.Login(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Set(func(f *authtest.Faults) { f.DropTokenAnswers = 1 })
+	if _, err := c.TokenRejected(t.Context(), tok); !errors.Is(err, mcpoauth.ErrTemporary) || notes() != 1 {
+		t.Fatalf("%v, %d notes", err, notes())
+	}
+	if _, err := c.Login(t.Context(), &mcpoauth.LoginOptions{Force: true}); err != nil || notes() != 0 {
+		t.Errorf("after the login: %v, %d notes", err, notes())
+	}
+	// The pause of the failure is over too.
+	fresh, err := c.Token(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.TokenRejected(t.Context(), fresh); err != nil {
+		t.Errorf("the next refresh: %v", err)
+	}
+}

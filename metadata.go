@@ -7,10 +7,9 @@ import (
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
-// ServerMetadata is an authorization server's metadata (RFC 8414 section 2), decoded tolerantly:
-// unknown values, null, a string where a list belongs and members nobody knows are no errors, since
-// real servers have all of them. A nil list means that the member is absent, an empty one that
-// it is there and empty.
+// ServerMetadata is an authorization server's metadata (RFC 8414 section 2), decoded tolerantly: unknown values,
+// unknown members, null, and a string in place of a list are no errors, since servers send all of them. A nil list
+// means that the member is absent, an empty one that it is present and empty.
 type ServerMetadata struct {
 	// Issuer and the endpoints, as the document has them.
 	Issuer                             string
@@ -43,7 +42,7 @@ type ServerMetadata struct {
 	Raw map[string]json.RawMessage
 }
 
-// Discovery is what a server's metadata says: see [Client.Discover].
+// Discovery is the result of [Client.Discover].
 type Discovery struct {
 	// Resource is the resource indicator (RFC 8707) that a login would send, "" for none.
 	Resource string
@@ -55,8 +54,8 @@ type Discovery struct {
 	Tried []Attempt
 }
 
-// Discover reads the metadata that a login would use (RFC 9728, RFC 8414), with the same checks, and changes nothing at
-// the server. The error is an [Error] of the step OpDiscovery, [ErrNoOAuth] if the server offers none.
+// Discover reads the metadata that a login would use (RFC 9728, RFC 8414), with the same checks, and changes nothing
+// at the server. The error is an [Error] with [OpDiscovery], and [ErrNoOAuth] if the server offers no OAuth.
 func (c *Client) Discover(ctx context.Context) (*Discovery, error) {
 	return during(ctx, c, func(ctx context.Context) (*Discovery, error) {
 		f, err := c.discoverer.discover(ctx, nil, c.store.previous(ctx))
@@ -72,7 +71,7 @@ func (c *Client) Discover(ctx context.Context) (*Discovery, error) {
 	})
 }
 
-// UnmarshalJSON decodes tolerantly. Its error says which member cannot be used.
+// UnmarshalJSON decodes tolerantly. The error names the member that cannot be used.
 func (m *ServerMetadata) UnmarshalJSON(b []byte) error {
 	w, err := wire.ParseServerMetadata(b)
 	if err != nil {

@@ -23,7 +23,7 @@ type network struct {
 	making sync.Mutex
 }
 
-// policy says which addresses may be dialled.
+// policy returns which addresses may be dialled.
 func (n *network) policy() netguard.Policy {
 	return netguard.Policy{Class: netguard.ClassOf(n.server), AllowPrivateNetwork: n.set.allow.PrivateNetwork, AllowInsecureHTTP: n.set.allow.InsecureHTTP}
 }
@@ -48,7 +48,7 @@ func (n *network) guard() *netguard.Client {
 		UserAgent: agent, Header: o.Header, HeaderOrigins: append([]string{resource.Origin(n.server)}, o.HeaderOrigins...), Trace: n.trace.exchange,
 	})
 	if err != nil {
-		// newSettings has refused whatever makes it fail.
+		// newSettings has refused all that makes it fail.
 		panic("mcpoauth: " + err.Error())
 	}
 	n.client.Store(c)

@@ -27,39 +27,38 @@ type Options struct {
 	// Store is set.
 	CacheDir string
 
-	// Prompt shows a person where to log in. Nil: the Client never asks anybody, and what would need a
-	// person fails with [ErrLoginRequired]. [TerminalPrompt] is a ready-made one.
+	// Prompt shows a person where to log in; [TerminalPrompt] is a ready-made one. If it is nil no person is asked,
+	// and calls that need one fail with [ErrLoginRequired].
 	Prompt Prompt
-	// LoginTimeout limits the wait for the person. 0 is five minutes.
+	// LoginTimeout limits a login, the wait for the person included. 0 is five minutes.
 	LoginTimeout time.Duration
 
-	// Grant is another way to obtain tokens. Nil is the authorization code grant.
+	// Grant is how tokens are obtained. Nil is the authorization code grant (RFC 6749 section 4.1).
 	Grant Grant
-	// DPoP says when tokens are bound to a key of the login (RFC 9449).
+	// DPoP is when tokens are bound to a key of the login (RFC 9449).
 	DPoP Mode
 
-	// Client is who the program is at the authorization server.
+	// Client identifies the program at the authorization server.
 	Client ClientOptions
-	// Callback is where the browser returns to after a login.
+	// Callback is where the browser is redirected to after a login.
 	Callback CallbackOptions
-	// Scopes adjust what is asked for.
+	// Scopes adjust the scopes that are requested.
 	Scopes ScopeOptions
-	// Server corrects and completes what the server says of itself.
+	// Server corrects and completes the server's metadata.
 	Server ServerOptions
-	// Network is how requests are sent.
+	// Network sets how requests are sent.
 	Network NetworkOptions
 	// Allow permits what is refused by default because it weakens security.
 	Allow Allow
 
-	// Logger receives what happens, without secrets. Nil is silent.
+	// Logger receives log records, which have no secrets. Nil logs nothing.
 	Logger *slog.Logger
-	// Trace receives events. Nil, and nil fields, are skipped.
+	// Trace receives events. Nil, and nil hooks in it, are skipped.
 	Trace *Trace
 }
 
-// ClientOptions say who the program is at the authorization server. A client that was registered by hand
-// (ID) is stronger than a metadata document (MetadataURL), and that is stronger than a dynamic
-// registration, which is the zero value.
+// ClientOptions identify the program at the authorization server. A client that was registered by hand (ID) takes
+// precedence over a metadata document (MetadataURL), and that over a dynamic registration, which is the zero value.
 type ClientOptions struct {
 	// ID and Secret are a client registered with the authorization server beforehand.
 	ID     string
@@ -92,7 +91,7 @@ type CallbackOptions struct {
 	// Host is the host name in the redirect URI: 127.0.0.1 (the default), localhost or ::1. The listener
 	// binds loopback addresses only.
 	Host string
-	// Port is the port in the redirect URI. 0 takes the port of the stored registration, or a free one.
+	// Port is the port in the redirect URI. 0 uses the port of the stored registration, or a free one.
 	Port int
 	// Path is the path in the redirect URI. Empty is "/callback".
 	Path string
@@ -100,48 +99,48 @@ type CallbackOptions struct {
 
 // ScopeOptions adjust the scopes of a login (RFC 6749 section 3.3).
 type ScopeOptions struct {
-	// Request replaces what the server asks for. Nil takes the challenge's scope, then the protected
-	// resource's scopes_supported, then none; an empty, non-nil slice sends none.
+	// Request replaces what the server asks for. Nil requests the challenge's scope, else the protected resource's
+	// scopes_supported, else none; an empty, non-nil slice requests none.
 	Request []string
 	// Add and Drop adjust the chosen scopes, after everything else.
 	Add, Drop []string
-	// OfflineAccess says when offline_access is added: Auto adds it where the authorization server lists
-	// it, Never removes it unless Request names it.
+	// OfflineAccess is when offline_access is added: Auto adds it where the authorization server lists it, Never
+	// removes it unless Request names it.
 	OfflineAccess Mode
 	// Separator stands between the scopes of a request. Empty is [SeparatorSpace]. Responses are read
 	// with either.
 	Separator ScopeSeparator
 }
 
-// ServerOptions correct and complete what the server says of itself.
+// ServerOptions correct and complete the server's metadata.
 type ServerOptions struct {
 	// Issuer pins the issuer of the authorization server. Only this one is used, even if the server's
 	// metadata spells it differently or names others.
 	Issuer string
-	// Resource replaces the resource indicator (RFC 8707) that is sent, and identifies the login together
-	// with the server URL. Empty sends what the server's metadata says.
+	// Resource replaces the resource indicator (RFC 8707) that is sent, and identifies the login together with the
+	// server URL. Empty sends the one of the server's metadata.
 	Resource string
 	// NoResource sends no resource indicator, for authorization servers that refuse it (Microsoft Entra
 	// ID does).
 	NoResource bool
-	// Endpoints are the authorization server's, for one whose metadata is missing or wrong; Issuer is its
-	// issuer then, or whatever the server names. The zero value fetches the metadata.
+	// Endpoints are the authorization server's, for one whose metadata is missing or wrong; its issuer is Issuer
+	// then, or the one that the server names. The zero value fetches the metadata.
 	Endpoints Endpoints
 	// AuthorizeParams and TokenParams are extra parameters of the authorization and token requests, as
 	// some providers need them (access_type for Google, audience for Auth0). They cannot replace a
 	// parameter of the protocol.
 	AuthorizeParams url.Values
 	TokenParams     url.Values
-	// TokenMember is the member of the token response that holds the token, for servers that do not
-	// answer as RFC 6749 section 5.1 says. Slack's is "authed_user", since a login there may give a token
-	// of the application besides the person's. The login remembers it. Empty is the response itself.
+	// TokenMember is the member of the token response that holds the token, for servers that do not answer as RFC
+	// 6749 section 5.1 says. Slack's is "authed_user", since a login there may return a token of the application
+	// beside the person's. The login remembers it. Empty is the response itself.
 	TokenMember string
-	// IgnoreProviders ignores what is known of some authorization servers beyond their metadata:
-	// docs/configuration.md lists it.
+	// IgnoreProviders ignores the built-in knowledge of some authorization servers, which docs/configuration.md
+	// lists.
 	IgnoreProviders bool
 }
 
-// NetworkOptions are how requests are sent.
+// NetworkOptions set how requests are sent.
 type NetworkOptions struct {
 	// HTTPClient makes the OAuth requests: discovery, registration, token, revocation. Nil is a client of
 	// our own that honours the proxy environment. An *http.Transport in it is cloned and gets the address
@@ -150,7 +149,7 @@ type NetworkOptions struct {
 	HTTPClient *http.Client
 	// RootCAs are the certificate authorities to trust. Nil is the system's.
 	RootCAs *x509.CertPool
-	// ClientCertificates are presented where a server asks for one.
+	// ClientCertificates are presented to a server that asks for one.
 	ClientCertificates []tls.Certificate
 	// UserAgent is sent with the OAuth requests. Empty is "mcpoauth/<version>".
 	UserAgent string
@@ -202,15 +201,15 @@ func (e Endpoints) metadata() *wire.ServerMetadata {
 	}
 }
 
-// Mode says when something is done.
+// Mode is when something is done.
 type Mode int
 
 const (
-	// Auto does it where the server asks for it or supports it.
+	// Auto does it if the server asks for it or supports it.
 	Auto Mode = iota
-	// Always does it, and refuses to go on without.
+	// Always does it, and fails if the server does not support it.
 	Always
-	// Never does not do it.
+	// Never avoids it.
 	Never
 )
 
@@ -236,7 +235,7 @@ type ScopeSeparator string
 const (
 	// SeparatorSpace is RFC 6749's, section 3.3.
 	SeparatorSpace ScopeSeparator = " "
-	// SeparatorComma is what some servers expect instead.
+	// SeparatorComma is for servers that expect it instead.
 	SeparatorComma ScopeSeparator = ","
 )
 
@@ -250,13 +249,13 @@ const (
 	SourceMetadataDocument RegistrationSource = "metadata-document"
 	// SourceDynamic is a dynamic registration (RFC 7591).
 	SourceDynamic RegistrationSource = "dynamic"
-	// SourceImported is the client of a login that was taken over: [Client.Import].
+	// SourceImported is the client of an imported login: [Client.Import].
 	SourceImported RegistrationSource = "imported"
 )
 
 // LoginOptions are the options of one [Client.Login]. Nil is the zero value.
 type LoginOptions struct {
-	// Force logs in even if a usable login is stored.
+	// Force asks the person even if a usable login is stored.
 	Force bool
 	// Scopes are requested in addition to those the login already has.
 	Scopes []string
@@ -266,7 +265,7 @@ type LoginOptions struct {
 
 // TokenOptions are the options of one [Client.Token]. Nil is the zero value.
 type TokenOptions struct {
-	// MinValidity asks for a token that stays valid at least this long, refreshing if need be.
-	// A token whose lifetime is shorter is returned fresh.
+	// MinValidity is how long the token must stay valid at least; it is refreshed if need be. 0 is a token that is
+	// valid now. If the server's lifetimes are shorter, a fresh token is returned.
 	MinValidity time.Duration
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/mcpoauth/mcpoauth/internal/dpop"
 )
 
-// gate is what a Transport needs of its Client.
+// gate has the parts of a Client that a Transport needs.
 type gate struct {
 	*network
 	logins  *loginStore
@@ -22,8 +22,8 @@ type gate struct {
 	provider bool
 
 	closed atomic.Bool
-	// rejections spaces attempts while the server rejects new tokens, unprotected the questions whether a bare 401
-	// stands for OAuth.
+	// rejections spaces attempts while the server rejects new tokens. unprotected spaces discovery after a 401
+	// without a challenge.
 	rejections, unprotected cooldown
 	steps                   stepBudget
 }
@@ -36,7 +36,7 @@ type outcome struct {
 	obtained bool
 }
 
-// overcome does what is to be done about a refusal. It is the only caller of decide.
+// overcome decides what follows a refusal and does it. It is the only caller of decide.
 func (g *gate) overcome(ctx context.Context, r refusal) (outcome, error) {
 	r.now = time.Now()
 	if r.sent != nil && !r.final() {
@@ -71,7 +71,7 @@ func (g *gate) abilities() abilities {
 	}
 }
 
-// perform does what decide has decided, other than renewing.
+// perform carries out a decision, other than to renew.
 func (g *gate) perform(ctx context.Context, r refusal, a action) (outcome, error) {
 	switch a.kind {
 	case passThrough, renewToken:
@@ -101,8 +101,8 @@ func (g *gate) perform(ctx context.Context, r refusal, a action) (outcome, error
 	return outcome{s, true}, err
 }
 
-// unoffered reports whether a bare 401 stands for no OAuth, which is remembered for a minute. Where a person can be
-// asked, the login's own discovery says so.
+// unoffered reports whether a server that sent a 401 without a challenge offers no OAuth. That is remembered for a
+// minute. If a person can be asked, the discovery of the login finds out instead.
 func (g *gate) unoffered(ctx context.Context, r refusal, a action) bool {
 	if g.unprotected.Wait() > 0 {
 		return true
@@ -114,7 +114,7 @@ func (g *gate) unoffered(ctx context.Context, r refusal, a action) bool {
 	return true
 }
 
-// suspect deals with a server that refuses a token that was just issued for it: either it has moved to another
+// suspect handles a server that refuses a token that was just issued for it: either it has moved to another
 // authorization server, or it is at fault.
 func (g *gate) suspect(ctx context.Context, r refusal) (outcome, error) {
 	if r.now.Sub(r.sent.issuedAt) < time.Minute {
@@ -130,15 +130,15 @@ func (g *gate) suspect(ctx context.Context, r refusal) (outcome, error) {
 	return outcome{}, rejectedNew(g.trace.server, r.status, r.challenge)
 }
 
-// accepted ends what refusals began.
+// accepted resets the cooldown and the budget after the server has accepted a token.
 func (g *gate) accepted() {
 	g.rejections.Reset()
 	g.steps.reset()
 }
 
 const (
-	// maxSteps is how often a login is tried for what the server demands, maxStepSets how many such demands a
-	// Client meets: a server that demands a new scope each time ends there.
+	// maxSteps is how often a login is tried for one demand of the server. maxStepSets is how many different demands
+	// are tried, so that a server that demands another scope each time cannot ask for logins without end.
 	maxSteps    = 1
 	maxStepSets = 5
 )
@@ -149,7 +149,8 @@ type stepBudget struct {
 	tried map[string]int
 }
 
-// take reports whether a login for a demand may be tried: once for each, and not for too many. "" may always.
+// take reports whether a login for a demand may be tried: once for each demand, and for a limited number of demands.
+// "" is not limited.
 func (b *stepBudget) take(demand string) bool {
 	if demand == "" {
 		return true

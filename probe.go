@@ -41,7 +41,7 @@ type prober struct {
 	check func(*http.Request, []*http.Request) error
 }
 
-// challenge returns what the server answers.
+// challenge returns the challenge of the server's response.
 func (p *prober) challenge(ctx context.Context) (*challenge, error) {
 	var last *challenge
 	for _, request := range probes() {
@@ -105,7 +105,7 @@ func (p *prober) endSession(ctx context.Context, hc *http.Client, session string
 	}
 }
 
-// unreachable is the error of a request to the MCP server that got no response.
+// unreachable returns the error of a request to the MCP server that got no response.
 func (p *prober) unreachable(ctx context.Context, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err

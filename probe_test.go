@@ -83,7 +83,7 @@ func TestWhatTheProbeFinds(t *testing.T) {
 				s := &noOAuth{answer: tc.answer}
 				srv := w.net.serve(t, s)
 				_, err := newClient(t, srv.URL+"/mcp", w.options(mcpoauth.Options{Prompt: nobody(t)})).Login(t.Context(), nil)
-				if !errors.Is(err, tc.err) || !strings.Contains(err.Error(), tc.text) || mcpoauth.Hint(err) == "" && tc.err == mcpoauth.ErrNoOAuth {
+				if !errors.Is(err, tc.err) || !strings.Contains(err.Error(), tc.text) || mcpoauth.Hint(err) == "" && errors.Is(tc.err, mcpoauth.ErrNoOAuth) {
 					t.Errorf("got %v (%s)", err, mcpoauth.Hint(err))
 				}
 				if e, ok := errors.AsType[*mcpoauth.TemporaryError](err); ok && e.RetryAfter != tc.pause {

@@ -16,7 +16,7 @@ import (
 
 // TerminalOptions are the options of [TerminalPrompt]. Nil is the zero value.
 type TerminalOptions struct {
-	// NoBrowser opens no browser: the address is printed, and a line is read from whatever the input is.
+	// NoBrowser opens no browser: the address is printed, and a line is read from any kind of input.
 	NoBrowser bool
 	// NoPaste reads nothing. Otherwise lines are read if the input is a terminal, or is not a file, or with NoBrowser:
 	// a file or a pipe may be for the program.

@@ -2,12 +2,13 @@ package mcpoauth
 
 import "context"
 
-// IdentityProvider is the login at an identity provider that [EnterpriseManaged] keeps: to log in there, look at it, renew
-// it or log out, which ends nothing at the MCP servers. It is safe for concurrent use.
+// IdentityProvider is the login at an identity provider that [EnterpriseManaged] keeps: its methods log in there,
+// report its status and log out. A logout there ends no login at an MCP server. It is safe for concurrent use.
 type IdentityProvider struct{ c *Client }
 
-// NewIdentityProvider returns the login at the identity provider with this issuer. opts say which store, profile and
-// client; what only concerns MCP servers has no effect. It does no I/O.
+// NewIdentityProvider returns the login at the identity provider with this issuer. opts set the store, the profile
+// and the client there; options that only concern MCP servers have no effect. It does no I/O. The error is an
+// [OptionError].
 func NewIdentityProvider(issuer string, opts *Options) (*IdentityProvider, error) {
 	c, err := newProviderClient(issuer, opts)
 	if err != nil {
@@ -16,7 +17,7 @@ func NewIdentityProvider(issuer string, opts *Options) (*IdentityProvider, error
 	return &IdentityProvider{c: c}, nil
 }
 
-// Login logs in as [Client.Login] does. nil opts are the zero value.
+// Login logs in at the identity provider as [Client.Login] does. Nil opts are the zero value.
 func (p *IdentityProvider) Login(ctx context.Context, opts *LoginOptions) error {
 	_, err := p.c.Login(ctx, opts)
 	return err
@@ -31,10 +32,10 @@ func (p *IdentityProvider) Status(ctx context.Context) (*Status, error) {
 	return st, err
 }
 
-// Logout forgets the login and revokes its tokens: see [Client.Logout].
+// Logout removes the login from the store and revokes its tokens: see [Client.Logout].
 func (p *IdentityProvider) Logout(ctx context.Context) (*LogoutResult, error) { return p.c.Logout(ctx) }
 
-// Clear forgets the login locally and says nothing of it to the provider: see [Client.Clear].
+// Clear removes the login from the store and sends nothing to the provider: see [Client.Clear].
 func (p *IdentityProvider) Clear(ctx context.Context, opts *ClearOptions) error {
 	return p.c.Clear(ctx, opts)
 }

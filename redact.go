@@ -106,3 +106,18 @@ func (t *Transport) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "tran
 
 // MarshalText returns what Format prints.
 func (t *Transport) MarshalText() ([]byte, error) { return []byte("transport"), nil }
+
+// Format prints the value without its client's secrets, for every verb.
+func (h *OAuthHandler) Format(s fmt.State, _ rune) {
+	_, _ = io.WriteString(s, "handler of "+h.c.trace.server)
+}
+
+// Format prints the value without its client's secrets, for every verb.
+func (t *oauth2Source) Format(s fmt.State, _ rune) {
+	_, _ = io.WriteString(s, "token source of "+t.c.trace.server)
+}
+
+// Format prints the value without its client's secrets, for every verb.
+func (s *sdkSource) Format(w fmt.State, _ rune) {
+	_, _ = io.WriteString(w, "token source of "+s.c.trace.server)
+}

@@ -39,7 +39,7 @@ func (r *refresher) ensure(ctx context.Context, d time.Duration) (*session, erro
 		}
 		fresh, err := r.request(ctx, tokenRequest{rejected: s.access()})
 		if err != nil && s.usable(time.Now()) && ctx.Err() == nil {
-			// Only more validity than there is was requested; what there is beats nothing.
+			// The caller wanted a longer validity; the current token is still usable.
 			r.trace.note(ctx, NoteRenewal, "the token could not be renewed early: "+err.Error())
 			return s, nil
 		}
@@ -47,7 +47,7 @@ func (r *refresher) ensure(ctx context.Context, d time.Duration) (*session, erro
 	})
 }
 
-// ahead starts a refresh for a token that is good but near its end. No caller waits for it.
+// ahead starts a refresh for a valid token that expires soon. No caller waits for it.
 func (r *refresher) ahead(ctx context.Context, s *session) {
 	if !s.due(time.Now()) || r.pause.Wait() > 0 {
 		return
@@ -56,7 +56,7 @@ func (r *refresher) ahead(ctx context.Context, s *session) {
 	r.flights.Start(ctx, request.key(), func(ctx context.Context) (*session, error) { return r.request(ctx, request) })
 }
 
-// renew returns a session that satisfies a request, by a look into the store or by a token request.
+// renew returns a session that satisfies a request, from the store or by a token request.
 func (r *refresher) renew(ctx context.Context, request tokenRequest) (*session, error) {
 	return r.flights.Do(ctx, request.key(), func(ctx context.Context) (*session, error) { return r.request(ctx, request) })
 }
@@ -127,8 +127,7 @@ func (r *refresher) previous(ctx context.Context) (*stored, error) {
 	return nil, err
 }
 
-// failed notes the end of a login. Another process may have renewed it with a newer refresh token meanwhile: that one
-// counts.
+// failed records that a login has ended, unless another process has renewed it with a newer refresh token meanwhile.
 func (r *refresher) failed(ctx context.Context, previous *stored, err error) (*session, error) {
 	ended, ok := errors.AsType[*endedError](err)
 	switch {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/mcpoauth/mcpoauth"
 	"github.com/mcpoauth/mcpoauth/authtest"
+	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/store"
 	"github.com/mcpoauth/mcpoauth/store/filestore"
 	"github.com/mcpoauth/mcpoauth/store/memstore"
@@ -326,4 +327,37 @@ func testAnExpiredClientSecret(t *testing.T) {
 	if srv.Count("registration") != 2 || srv.Count("authorize") != 2 {
 		t.Errorf("%d registrations, %d logins", srv.Count("registration"), srv.Count("authorize"))
 	}
+}
+
+// TestALoginWithoutAPerson fails as its refresh does: what may pass is temporary, and a token that was rejected makes the
+// next login ask.
+func TestALoginWithoutAPerson(t *testing.T) {
+	t.Parallel()
+	inWorld(t, authtest.Options{}, func(t *testing.T, w *world) {
+		person, _ := w.loggedIn(mcpoauth.Options{})
+		quiet := w.open(mcpoauth.Options{})
+		time.Sleep(2 * time.Hour)
+		w.srv.Set(func(f *authtest.Faults) { f.Fail = map[string]int{"refresh": 503} })
+		if _, err := quiet.Login(t.Context(), nil); !errors.Is(err, mcpoauth.ErrTemporary) || errors.Is(err, mcpoauth.ErrLoginRequired) {
+			t.Errorf("in trouble: %v", err)
+		}
+		w.srv.Set(func(f *authtest.Faults) { f.Fail = nil })
+		time.Sleep(time.Minute)
+		tok, err := quiet.Login(t.Context(), nil)
+		if err != nil || w.asked.Load() != 1 {
+			t.Fatal(err)
+		}
+		// The token is good for an hour, as far as anybody can see.
+		w.change(person, func(rec *record.Login) { rec.RefreshToken = "" })
+		if _, err := quiet.TokenRejected(t.Context(), tok); !errors.Is(err, mcpoauth.ErrLoginRequired) {
+			t.Errorf("rejected: %v", err)
+		}
+		other := w.open(mcpoauth.Options{Prompt: w.net.person(t, &w.asked)})
+		if next, err := other.Login(t.Context(), nil); err != nil || w.asked.Load() != 2 || next.AccessToken() == tok.AccessToken() {
+			t.Errorf("the next login: %v, asked %d times", err, w.asked.Load())
+		}
+		if _, err := other.Login(t.Context(), nil); err != nil || w.asked.Load() != 2 {
+			t.Errorf("and the one after it: %v, asked %d times", err, w.asked.Load())
+		}
+	})
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/mcpoauth/mcpoauth/store"
 )
 
-// registrar knows the client that a login uses at an authorization server: one that was registered by hand, a metadata
-// document, or a dynamic registration, which it makes, keeps in the store, changes and deletes.
+// registrar provides the client that a login uses at an authorization server: one that was registered by hand, a
+// metadata document, or a dynamic registration, which it makes, stores, changes and deletes.
 type registrar struct {
 	*network
 	store store.Store
@@ -88,8 +88,8 @@ func chooseAuthMethod(supported []string, secret string) string {
 	return registration.AuthMethodWithSecret(supported)
 }
 
-// checkKey refuses, before anything is sent, a client key whose signatures the server does not list. Lists can be wrong:
-// an algorithm that was chosen is used in any case.
+// checkKey returns an error, before anything is sent, for a client key whose algorithm the server does not list. An
+// algorithm that the caller has chosen is used all the same, since lists can be wrong.
 func (r *registrar) checkKey(f *discovered) error {
 	k, listed := r.set.client.Key, f.Server.TokenEndpointAuthSigningAlgValuesSupported
 	if k == nil || k.chosen || len(listed) == 0 || slices.Contains(listed, k.signer.Algorithm()) {
@@ -122,7 +122,7 @@ func (r *registrar) stored(ctx context.Context, issuer string, need clientNeed) 
 			c.rev = 0
 		}
 	case err != nil:
-		// Another key sealed it, or a newer version wrote it: others can use it.
+		// Another key sealed it, or a newer version wrote it: other programs can use it.
 		note("the stored registration cannot be read; one is made for this login alone: " + err.Error())
 		c.key = store.Key{}
 	case need.fresh, reg.Issuer != issuer:
@@ -156,8 +156,8 @@ func (r *registrar) serve(ctx context.Context, f *discovered, c *clientRegistrat
 	return nil
 }
 
-// suits reports whether a registration has what a login needs. Scopes that it lacks are the server's to judge if it
-// cannot be changed.
+// suits reports whether a registration has what a login needs. If it lacks scopes and cannot be changed, the server
+// decides.
 func suits(reg *record.Registration, need clientNeed) bool {
 	if portOf(reg.RedirectURI) != portOf(need.redirectURI) {
 		return false
@@ -165,8 +165,8 @@ func suits(reg *record.Registration, need clientNeed) bool {
 	return reg.Scope == "" || reg.ClientURI == "" || covers(strings.Fields(reg.Scope), need.scopes)
 }
 
-// change adds to a stored registration what a login needs (RFC 7592 section 2.2), and reports whether it serves now. The
-// redirect URIs that it has stay: another process may be waiting at one.
+// change adds to a stored registration what a login needs (RFC 7592 section 2.2), and reports whether it suffices.
+// Its redirect URIs are kept: another process may be waiting at one.
 func (r *registrar) change(ctx context.Context, c *clientRegistration, need clientNeed) bool {
 	reg := *c.reg
 	serves := portOf(reg.RedirectURI) == portOf(need.redirectURI)
@@ -196,14 +196,14 @@ func (r *registrar) change(ctx context.Context, c *clientRegistration, need clie
 	return true
 }
 
-// manageable reports whether a registration can be managed (RFC 7592), and at an address of the server's own: the token
-// that goes there is a secret.
+// manageable reports whether a registration can be managed (RFC 7592) at a URL of the server's own origin: the token
+// that is sent there is a secret.
 func manageable(reg *record.Registration) bool {
 	return reg.ClientURI != "" && reg.AccessToken != "" && (resource.SameOriginOf(reg.ClientURI, reg.Endpoint) || resource.SameOriginOf(reg.ClientURI, reg.Issuer))
 }
 
-// register registers a client dynamically (RFC 7591) and stores it before any browser opens, so that a login that is
-// aborted leaves it for the next.
+// register registers a client dynamically (RFC 7591) and stores it before any browser opens, so that the login after
+// an aborted one can use it.
 func (r *registrar) register(ctx context.Context, f *discovered, c *clientRegistration, need clientNeed) error {
 	endpoint := f.Server.RegistrationEndpoint
 	if endpoint == "" {
@@ -282,20 +282,20 @@ func (r *registrar) save(ctx context.Context, c *clientRegistration) {
 	}
 }
 
-// suspect notes that a login with a stored registration has begun. An authorization server that has forgotten a client
-// shows a page and never comes back, so a registration whose last login did not come back is replaced at the next.
+// suspect notes that a login with a stored registration has begun. An authorization server that has forgotten a
+// client shows a page and never redirects back, so a registration is replaced if its last login got no response.
 func (r *registrar) suspect(ctx context.Context, c *clientRegistration) {
 	c.reg.Unanswered, c.reg.LoginUntil = true, time.Now().Add(r.set.loginTimeout)
 	r.save(ctx, c)
 }
 
-// confirm notes that the login has come back.
+// confirm notes that the login got a response.
 func (r *registrar) confirm(ctx context.Context, c *clientRegistration) {
 	c.reg.Unanswered, c.reg.LoginUntil = false, time.Time{}
 	r.save(ctx, c)
 }
 
-// forget removes the stored form of reg, unless it is another one by now.
+// forget removes reg from the store, unless another registration is stored by now.
 func (r *registrar) forget(ctx context.Context, reg *record.Registration) {
 	key := r.keyOf(reg.Issuer, reg.RedirectURI)
 	stored, rev, err := r.load(ctx, key)
@@ -308,7 +308,7 @@ func (r *registrar) forget(ctx context.Context, reg *record.Registration) {
 }
 
 // deleteUnused deletes a dynamic registration that no stored login uses any more, and reports whether the server
-// confirmed that. Where that is in doubt it stays: the next login needs it.
+// confirmed that. In doubt it is kept for the next login.
 func (r *registrar) deleteUnused(ctx context.Context, reg *record.Registration) bool {
 	if RegistrationSource(reg.Source) != SourceDynamic || !manageable(reg) {
 		return false
@@ -329,7 +329,7 @@ func (r *registrar) deleteUnused(ctx context.Context, reg *record.Registration) 
 	return true
 }
 
-// used reports whether a stored login uses a registration, or whether that cannot be known.
+// used reports whether a stored login uses a registration, true if that is unknown.
 func (r *registrar) used(ctx context.Context, reg *record.Registration) bool {
 	for login, err := range r.store.List(ctx, store.Filter{Kind: store.KindLogin, Profiles: []string{r.trace.profile}}) {
 		if err != nil {
@@ -350,7 +350,7 @@ func (r *registrar) used(ctx context.Context, reg *record.Registration) bool {
 	return false
 }
 
-// clear removes a dynamic registration from the store, and at the server where that allows it.
+// clear removes a dynamic registration from the store, and at the server if it supports that.
 func (r *registrar) clear(ctx context.Context, reg *record.Registration) error {
 	if RegistrationSource(reg.Source) != SourceDynamic {
 		return nil
@@ -374,8 +374,8 @@ func (r *registrar) clear(ctx context.Context, reg *record.Registration) error {
 	return nil
 }
 
-// replaceable reports whether err says that the authorization server does not know the client, or not for what is
-// requested.
+// replaceable reports whether err means that the authorization server does not know the client, or does not allow it
+// what is requested.
 func replaceable(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.Op != OpToken && e.Op != OpAuthorization {

@@ -467,14 +467,14 @@ func TestAClientThatIsInUseStays(t *testing.T) {
 
 func TestAServerThatKeepsItsClients(t *testing.T) {
 	t.Parallel()
-	srv := authtest.New(t, nil)
-	p, st := &person{srv: srv}, memstore.New()
-	c := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: p.prompt})
-	ping(t, c)
-	srv.Set(func(f *authtest.Faults) { f.Fail = map[string]int{"client-deletion": 403} })
-	if res, err := c.Logout(t.Context()); err != nil || !res.Revoked || res.ClientDeleted {
-		t.Errorf("%+v, %v", res, err)
-	}
+	inWorld(t, authtest.Options{}, func(t *testing.T, w *world) {
+		c, _ := w.loggedIn(mcpoauth.Options{})
+		time.Sleep(10 * time.Minute) // until then another login may be under way with the client
+		w.srv.Set(func(f *authtest.Faults) { f.Fail = map[string]int{"client-deletion": 403} })
+		if res, err := c.Logout(t.Context()); err != nil || !res.Revoked || res.ClientDeleted || w.srv.Count("client-deletion") != 1 {
+			t.Errorf("%+v, %v, %d tries", res, err, w.srv.Count("client-deletion"))
+		}
+	})
 }
 
 // TestThePortOfTheRegistrationIsTaken is changed where the server lets, instead of registered again (RFC 7592).

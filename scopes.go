@@ -10,12 +10,13 @@ import (
 
 const offlineAccess = "offline_access"
 
-// maxRegisteredScopes: a server that lists more than this lists what no client needs.
+// maxRegisteredScopes is how long a scopes_supported may be to be registered: a longer one is a catalogue of more
+// than a client needs.
 const maxRegisteredScopes = 50
 
 // scopesFor chooses what to request (MCP authorization, scope selection strategy): what the settings say, else what
 // the challenge demands, else what the resource lists, else nothing. If further scopes are needed, those of the
-// previous login at the same issuer are added, so that no step undoes another.
+// previous login at the same issuer are added, so that one step-up does not undo another.
 func (s *settings) scopesFor(f *discovered, further []string, previous *record.Login) []string {
 	var scopes []string
 	switch {
@@ -35,7 +36,7 @@ func (s *settings) scopesFor(f *discovered, further []string, previous *record.L
 		scopes = append(scopes, further...)
 	}
 	scopes = append(scopes, s.scopes.Add...)
-	// Alone it would replace the scopes that the server gives to a client that requests none.
+	// Requesting only offline_access would suppress the scopes that the server grants by default.
 	auto := s.scopes.Request == nil && len(scopes) > 0 && slices.Contains(f.Server.ScopesSupported, offlineAccess)
 	if s.scopes.OfflineAccess == Always || s.scopes.OfflineAccess == Auto && auto {
 		scopes = append(scopes, offlineAccess)
@@ -53,8 +54,8 @@ func (s *settings) scopesFor(f *discovered, further []string, previous *record.L
 	return out
 }
 
-// registeredScope is what a client may ever request: a server may hold it to what it registered with, so that a
-// step-up to a scope left out here would need another client. What is requested is chosen at each login.
+// registeredScope returns the scopes to register a client with. A server may limit the client to these, so that a
+// step-up to a scope that is left out here would need another client. Each login chooses what it requests.
 func registeredScope(f *discovered, scopes []string) string {
 	scopes = slices.Clone(scopes)
 	if all := f.Server.ScopesSupported; len(all) <= maxRegisteredScopes {

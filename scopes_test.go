@@ -133,3 +133,25 @@ func TestOfflineAccess(t *testing.T) {
 		})
 	}
 }
+
+// TestScopesOfARegistration: all that the server lists, so that a step-up needs no other client, unless it lists more than
+// fifty.
+func TestScopesOfARegistration(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{50, 51} {
+		inWorld(t, authtest.Options{}, func(t *testing.T, w *world) {
+			w.srv.Set(func(f *authtest.Faults) {
+				f.ServerMetadata = func(m map[string]any) {
+					scopes := []string{"mcp:read", "mcp:write", "offline_access"}
+					m["scopes_supported"] = append(scopes, slices.Repeat([]string{"mcp:write"}, n-3)...)
+				}
+			})
+			w.loggedIn(mcpoauth.Options{})
+			for _, r := range w.srv.Requests() {
+				if r.Leg == "registration" && strings.Contains(string(r.Body), "mcp:write") != (n == 50) {
+					t.Errorf("of %d scopes it registered %s", n, r.Body)
+				}
+			}
+		})
+	}
+}

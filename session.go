@@ -11,21 +11,21 @@ import (
 )
 
 const (
-	// maxEarly and earlyPart limit how long before its end a token is renewed: renewing a token of half a
-	// minute five minutes early would renew it on every request.
+	// maxEarly and earlyPart limit how long before its expiry a token is renewed: renewing a token of half a minute
+	// five minutes early would renew it on every request.
 	maxEarly  = time.Minute
 	earlyPart = 10
-	// maxSkew and skewPart limit how long before its end a token counts as expired, so that it does not
-	// expire on the way.
+	// maxSkew and skewPart limit how long before its expiry a token counts as expired, so that it does not expire in
+	// transit.
 	maxSkew  = time.Second
 	skewPart = 20
-	// minUse is how long a token just received is used whatever its lifetime says: a server that says 0, or
-	// a clock that runs fast, must not cause a refresh per request.
+	// minUse is how long a token is used at least after it was received: a lifetime of 0, or a clock that runs fast,
+	// must not cause a refresh for each request.
 	minUse = time.Second
 )
 
-// session is what a Client knows of its login between two looks into the store: an immutable summary of the
-// record, without what only a refresh needs.
+// session is what a Client keeps of its login in memory: an immutable summary of the record, without what only a
+// refresh needs.
 type session struct {
 	rev   store.Revision
 	token Token
@@ -33,13 +33,12 @@ type session struct {
 	header [1]string
 	// binding is nil unless the token is bound to a key.
 	binding *binding
-	// until is when the token counts as expired, renewAt when a refresh starts ahead of that. The zero time is
-	// never.
+	// until is when the token counts as expired; renewAt is when it is renewed ahead of that. The zero time is never.
 	until, renewAt, issuedAt time.Time
 	issuer, resource         string
 	// requested are the scopes that the login requested, which may be more than those granted.
 	requested []string
-	// required is what the server demands of the next login, nil if nothing.
+	// required is the server's demand on the next login, nil if there is none.
 	required *record.Authentication
 	// ended is why the login cannot go on, "" while it can.
 	ended string
@@ -48,7 +47,7 @@ type session struct {
 	grant        string
 }
 
-// binding is what a bound token is sent with.
+// binding has what is needed to send a bound token.
 type binding struct {
 	key *dpop.Key
 	// hash is the token's.
@@ -98,7 +97,8 @@ func (s *session) access() string {
 	return s.token.AccessToken()
 }
 
-// usable reports whether the token may be sent at now. Ending a login ends its token.
+// usable reports whether the token may be sent at now. The token of a login that has ended may not, even if it has
+// not expired.
 func (s *session) usable(now time.Time) bool {
 	return s != nil && s.ended == "" && (s.until.IsZero() || now.Before(s.until))
 }
@@ -106,7 +106,7 @@ func (s *session) usable(now time.Time) bool {
 // renewable reports whether a refresh can be tried.
 func (s *session) renewable() bool { return s.ended == "" && (s.refreshToken || s.grant != "") }
 
-// due reports whether the token should be renewed ahead of its end.
+// due reports whether the token should be renewed ahead of its expiry.
 func (s *session) due(now time.Time) bool {
 	return !s.renewAt.IsZero() && now.After(s.renewAt) && s.renewable()
 }

@@ -40,7 +40,7 @@ type settings struct {
 	allow        *Allow
 }
 
-// The groups of Clients that set nothing in them. They are never written.
+// The groups of Clients that set nothing in them. They are never modified.
 var (
 	noClient   = &ClientOptions{Name: defaultClientName}
 	noCallback = &CallbackOptions{Host: defaultCallbackHost, Path: defaultCallbackPath}
@@ -213,7 +213,7 @@ func cloneValues(v url.Values) url.Values { return url.Values(http.Header(v).Clo
 // nonInteractive reports whether tokens are obtained without a person at this authorization server.
 func (s *settings) nonInteractive() bool { return s.grant != nil && !s.device() }
 
-// device reports whether logins go by a code on another device.
+// device reports whether logins use a code on another device.
 func (s *settings) device() bool {
 	_, ok := s.grant.(DeviceCode)
 	return ok

@@ -11,9 +11,10 @@ import (
 	"github.com/mcpoauth/mcpoauth/store"
 )
 
-// Status is what the store knows of a login.
+// Status is the stored state of a login.
 type Status struct {
-	// ServerURL and Profile identify the login. Resource is the resource indicator sent.
+	// ServerURL and Profile identify the login. Resource is the resource indicator that it sends (RFC 8707), empty
+	// for none.
 	ServerURL, Profile, Resource string
 	// Issuer is the authorization server, ClientID the client there, RegistrationSource where that
 	// comes from.
@@ -21,30 +22,31 @@ type Status struct {
 	RegistrationSource RegistrationSource
 	// Scopes are those granted.
 	Scopes []string
-	// Expiry is when the access token ends; the zero time is unknown. LoggedInAt is when the token
-	// was received.
+	// Expiry is when the access token expires; the zero time is unknown. LoggedInAt is when it was received.
 	Expiry, LoggedInAt time.Time
 	// IdentityProvider reports that it is a login at an identity provider: see [EnterpriseManaged].
 	IdentityProvider bool
-	// Bound reports whether the tokens are bound to a key (DPoP): alone they are of no use.
+	// Bound reports whether the tokens are bound to a key (DPoP, RFC 9449), so that they cannot be used by
+	// themselves.
 	Bound bool
-	// CanRefresh reports whether there is a refresh token.
+	// CanRefresh reports whether a new token can be obtained without a person.
 	CanRefresh bool
 	// State is one of the State constants.
 	State State
-	// Reason is why a login is required.
+	// Reason is why a login is required, empty if it is not.
 	Reason string
-	// Err is why the login cannot be read. The other fields say what is known nevertheless.
+	// Err is why the login cannot be read, nil if it can. Only ServerURL, Profile, IdentityProvider and State are set
+	// then.
 	Err error
 }
 
-// State of a login, as far as the store knows without asking anybody.
+// State is the state of a login by the store alone: no server is asked.
 type State string
 
 const (
-	// StateValid means that the access token is good.
+	// StateValid means that the access token has not expired.
 	StateValid State = "valid"
-	// StateRefreshable means that it has ended and will be refreshed when needed.
+	// StateRefreshable means that the access token has expired and will be renewed when it is needed.
 	StateRefreshable State = "refreshable"
 	// StateLoginRequired means that a person must log in.
 	StateLoginRequired State = "login-required"
@@ -52,7 +54,7 @@ const (
 	StateUnreadable State = "unreadable"
 )
 
-// Status returns what the store knows of this login, without a request to any server. Without a login the error is
+// Status reads this login from the store, without a request to any server. Without a login the error is
 // [ErrLoginRequired].
 func (c *Client) Status(ctx context.Context) (*Status, error) {
 	if c.closed.Load() {
@@ -87,9 +89,8 @@ func statusOf(rec *record.Login, s *session) *Status {
 	return st
 }
 
-// List yields the logins of every profile in st. A login that cannot be read is yielded with
-// [Status.Err]; an error of the listing itself is yielded without a Status, and the listing goes on if it
-// can.
+// List yields the logins in st, of every profile. A login that cannot be read is yielded with [Status.Err]. An error
+// of the listing itself is yielded with a nil Status, and the listing goes on if it can.
 func List(ctx context.Context, st store.Store) iter.Seq2[*Status, error] {
 	return func(yield func(*Status, error) bool) {
 		for _, kind := range []store.Kind{store.KindLogin, store.KindIdentityProvider} {
@@ -116,7 +117,7 @@ func List(ctx context.Context, st store.Store) iter.Seq2[*Status, error] {
 // plainSettings are those of a Client whose options set nothing.
 var plainSettings = &settings{client: noClient, callback: noCallback, scopes: noScopes, server: noServer, network: noNetwork, allow: noAllow}
 
-// listed returns the status of one login, nil if it has gone meanwhile.
+// listed returns the status of one login, nil if it was removed meanwhile.
 func listed(ctx context.Context, st store.Store, key store.Key) *Status {
 	data, _, err := st.Load(ctx, key)
 	if errors.Is(err, store.ErrNotFound) {
@@ -133,7 +134,8 @@ func listed(ctx context.Context, st store.Store, key store.Key) *Status {
 }
 
 // ClearAll removes every login from st, of every profile, and returns how many there were. With
-// [ClearOptions.Registration] it removes registrations too; no server is told.
+// [ClearOptions.Registration] it removes registrations too. Nothing is sent to a server. Nil opts are the zero value.
+// The error joins all failures.
 func ClearAll(ctx context.Context, st store.Store, opts *ClearOptions) (int, error) {
 	kinds := []store.Kind{store.KindLogin, store.KindIdentityProvider, store.KindPending}
 	if opts != nil && opts.Registration {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mcpoauth/mcpoauth"
 	"github.com/mcpoauth/mcpoauth/authtest"
@@ -230,5 +231,35 @@ func TestMissingScopesAreNamed(t *testing.T) {
 	var se *mcpoauth.ScopeError
 	if !errors.As(err, &se) || !slices.Equal(se.Missing, []string{"mcp:write"}) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestTwoProcessesThatStepUp for the same ask one person: the one that waits finds the scopes in the other's login.
+func TestTwoProcessesThatStepUp(t *testing.T) {
+	t.Parallel()
+	srv := authtest.New(t, nil)
+	p, st := &person{srv: srv}, memstore.New()
+	waits := make(chan struct{})
+	note := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"write_note"}}`
+	second := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: p.prompt, Trace: &mcpoauth.Trace{Waiting: func(_ context.Context, e mcpoauth.Waiting) {
+		if e.For == mcpoauth.WaitLoginElsewhere {
+			close(waits)
+		}
+	}}})
+	done := make(chan error, 1)
+	first := newClient(t, srv.MCPURL(), mcpoauth.Options{Store: st, Prompt: func(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
+		if p.asked() > 0 {
+			go func() { _, err := call(second, note); done <- err }()
+			within(t, 20*time.Second, "the second process", waits)
+		}
+		return p.prompt(ctx, lp)
+	}})
+	ping(t, first)
+	ping(t, second)
+	if status, err := call(first, note); status != http.StatusOK {
+		t.Errorf("status %d, %v", status, err)
+	}
+	if err := within(t, 20*time.Second, "the second process", done); err != nil || p.asked() != 2 {
+		t.Errorf("%v, %d logins", err, p.asked())
 	}
 }

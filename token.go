@@ -25,20 +25,20 @@ func newToken(r *record.Login, access string) Token {
 	return Token{access: secret.New(access), typ: r.TokenType, expiry: r.Expiry, scopes: slices.Clone(r.Scopes)}
 }
 
-// AccessToken returns the secret itself.
+// AccessToken returns the token itself, a secret.
 func (t *Token) AccessToken() string { return t.access.Reveal() }
 
 // Type returns the token type: "Bearer" (RFC 6750), or "DPoP" for a token that can be used only with the
 // proofs that [Client.HTTPClient] and [Transport] send with it (RFC 9449).
 func (t *Token) Type() string { return t.typ }
 
-// Expiry returns when the token ends. The zero time means that the server did not say.
+// Expiry returns when the token expires, by the local clock. The zero time is unknown.
 func (t *Token) Expiry() time.Time { return t.expiry }
 
 // Scopes returns the granted scopes.
 func (t *Token) Scopes() []string { return slices.Clone(t.scopes) }
 
-// Authorization returns the value of the Authorization header, secret included.
+// Authorization returns the value of the Authorization header, which has the secret in it.
 func (t *Token) Authorization() string { return t.typ + " " + t.access.Reveal() }
 
 // String returns a description without the secret.

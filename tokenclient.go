@@ -15,7 +15,7 @@ import (
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
-// tokenClient is what all token requests of a Client have in common.
+// tokenClient has what all token requests of a Client share.
 type tokenClient struct {
 	*network
 	nonces *dpop.Nonces
@@ -36,8 +36,8 @@ func (t *tokenClient) newRecord(f *discovered, reg *record.Registration, scopes 
 // login, "" for a refresh.
 type acceptance func(rec *record.Login, tok *wire.Token, nonce string) error
 
-// applyToken takes a token response into rec. What the server left out stays as it was: most servers that do not
-// rotate leave the refresh token out (RFC 6749 section 6).
+// applyToken copies a token response into rec. A member that the response lacks keeps its value: most servers that do
+// not rotate refresh tokens leave it out (RFC 6749 section 6).
 func applyToken(rec *record.Login, tok *wire.Token) {
 	rec.AccessToken, rec.TokenType = tok.AccessToken.Reveal(), tok.TokenType
 	rec.Expiry, rec.IssuedAt = tok.Expiry, time.Now()
@@ -53,8 +53,8 @@ func applyToken(rec *record.Login, tok *wire.Token) {
 	rec.LoginRequired, rec.LoginRequiredFor, rec.LoginRequiredAt = "", "", time.Time{}
 }
 
-// format is how the server writes its token responses: as the settings say, else as the login has it, else as is known
-// of the provider.
+// format returns the form of the server's token responses: the settings', else the login's, else what is known of the
+// provider.
 func (t *tokenClient) format(rec *record.Login) grant.TokenResponseFormat {
 	f := grant.TokenResponseFormat{Member: cmp.Or(t.set.server.TokenMember, rec.TokenMember), BearerType: cmp.Or(t.set.allow.TokenType, rec.BearerType)}
 	if p := discovery.ProviderOf(rec.Issuer); p != nil && !t.set.server.IgnoreProviders {
@@ -63,7 +63,7 @@ func (t *tokenClient) format(rec *record.Login) grant.TokenResponseFormat {
 	return f
 }
 
-// auth is how the client of a record authenticates and proves possession of the login's key, if there is one.
+// auth returns how the client of a record authenticates, and proves possession of the login's key if there is one.
 func (t *tokenClient) auth(rec *record.Login) (grant.ClientAuth, error) {
 	a := t.set.authFor(&rec.Registration)
 	if rec.DPoPKey == "" {
@@ -88,7 +88,7 @@ func (t *tokenClient) bindingKey(f *discovered, previous *record.Login) (*dpop.K
 		needed = needed || m.DPoPBoundAccessTokensRequired
 		lists = append(lists, m.DPoPSigningAlgValuesSupported)
 	}
-	// A login that was bound stays bound: whoever could take that away could use a token that leaks.
+	// Never downgrade: an attacker who suppresses the demand could use a token that leaked.
 	needed = needed || previous != nil && previous.DPoPKey != "" && previous.Issuer == f.Issuer
 	if !needed {
 		return nil, nil // see above
@@ -116,7 +116,7 @@ func (t *tokenClient) bindRecord(rec *record.Login, f *discovered, previous *rec
 	return key.Thumbprint(), nil
 }
 
-// revokeTimeout limits what is sent to a server at a logout.
+// revokeTimeout limits the requests of a logout.
 const revokeTimeout = 10 * time.Second
 
 // revoke revokes one token of a record (RFC 7009). hint is refresh_token or access_token.
@@ -126,8 +126,7 @@ func (t *tokenClient) revoke(ctx context.Context, rec *record.Login, token, hint
 	})
 }
 
-// revokeLate revokes the tokens of a record that arrived after its login was removed, so that nothing of it stays
-// valid.
+// revokeLate revokes tokens that arrived after their login was removed.
 func (t *tokenClient) revokeLate(ctx context.Context, rec *record.Login) {
 	if rec.RevocationEndpoint == "" {
 		return

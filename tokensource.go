@@ -35,10 +35,10 @@ func (r tokenRequest) key() string {
 	return key
 }
 
-// bound reports whether only a token bound to a key will do.
+// bound reports whether the token must be bound to a key.
 func (r tokenRequest) bound() bool { return r.challenge != nil && r.challenge.dpop }
 
-// satisfiedBy reports whether a session has what is needed.
+// satisfiedBy reports whether a session satisfies the request.
 func (r tokenRequest) satisfiedBy(s *session, now time.Time) bool {
 	return s.usable(now) && s.access() != r.rejected && s.asked(r.scopes) && (s.binding != nil || !r.bound())
 }
@@ -60,9 +60,9 @@ type endedError struct {
 	reason string
 	// digest limits the end to what was refused, "" is for all.
 	digest string
-	// rec is what is known of the login now, nil if nothing has changed.
+	// rec is the login's record if it has changed, nil if not.
 	rec *record.Login
-	// noted means that the record says so already.
+	// noted means that the record has the reason already.
 	noted bool
 	cause error
 }
@@ -100,7 +100,7 @@ func (s *refreshSource) next(ctx context.Context, previous *stored, _ tokenReque
 	if err != nil {
 		return nil, err
 	}
-	// From here on the server may have rotated the token: a caller that leaves must not cost the login.
+	// From here on the server may have rotated the token: the refresh is finished even if the caller leaves.
 	ctx, cancel := detached(ctx, 3*exchangeTimeout)
 	defer cancel()
 	rec, tok, err := s.present(ctx, s.tokens.set.apply(old))
@@ -189,8 +189,8 @@ func (s *refreshSource) movedEndpoint(ctx context.Context, rec *record.Login, er
 	return &moved
 }
 
-// failed decides what a failed refresh means. Whatever the server refuses and will not accept later ends the login
-// for this refresh token: it is not presented again, but kept.
+// failed decides what a failed refresh means. A refusal that is final ends the login for this refresh token, which is
+// kept but not presented again.
 func (s *refreshSource) failed(ctx context.Context, rec *record.Login, entry *journalEntry, err error) error {
 	f := faultOf(err)
 	public := publicError(f)
@@ -225,7 +225,7 @@ func (s *refreshSource) failed(ctx context.Context, rec *record.Login, entry *jo
 	return ended
 }
 
-// saying quotes what a server said of its refusal.
+// saying quotes the error code and the description of a refusal.
 func saying(f *wire.Fault) string {
 	var text string
 	if f.Code != "" {

@@ -24,7 +24,7 @@ type assertionRequest struct {
 // assertions returns the assertion of a token request.
 type assertions func(context.Context, assertionRequest) (string, error)
 
-// noAssertion is that of client credentials.
+// noAssertion is for client credentials, which need none.
 func noAssertion(context.Context, assertionRequest) (string, error) { return "", nil }
 
 // machineSource obtains tokens by a grant that needs no person: client credentials, or an assertion.
@@ -72,7 +72,7 @@ func (s *machineSource) next(ctx context.Context, previous *stored, r tokenReque
 	return rec, nil
 }
 
-// plan returns the record that the token will be put into.
+// plan returns the record for the token.
 func (s *machineSource) plan(ctx context.Context, previous *stored, r tokenRequest) (*record.Login, error) {
 	set := s.tokens.set
 	if previous != nil && r.challenge == nil && len(r.scopes) == 0 && s.same(previous) {
@@ -93,7 +93,7 @@ func (s *machineSource) plan(ctx context.Context, previous *stored, r tokenReque
 	}
 	scopes := set.scopesFor(f, r.scopes, before)
 	if !slices.Contains(set.scopes.Request, offlineAccess) {
-		// It would bring a refresh token, which is not needed.
+		// A refresh token is not needed.
 		scopes = slices.DeleteFunc(scopes, func(s string) bool { return s == offlineAccess })
 	}
 	rec := s.tokens.newRecord(f, &record.Registration{
@@ -106,14 +106,14 @@ func (s *machineSource) plan(ctx context.Context, previous *stored, r tokenReque
 	return rec, nil
 }
 
-// same reports whether the stored login was obtained with what the settings say now.
+// same reports whether the stored login was obtained with the current settings.
 func (s *machineSource) same(previous *stored) bool {
 	set := s.tokens.set
 	return previous.rec.Grant == set.grant.grantType() && set.mismatch(previous.rec) == "" && previous.rec.Registration.ClientID == set.client.ID &&
 		(set.scopes.Request == nil || covers(previous.rec.RequestedScopes, set.scopes.Request))
 }
 
-// method is how the client authenticates.
+// method returns how the client authenticates.
 func (s *machineSource) method(f *discovered) string {
 	c := s.tokens.set.client
 	switch {
@@ -127,7 +127,7 @@ func (s *machineSource) method(f *discovered) string {
 	return s.registry.fixed(f).reg.AuthMethod
 }
 
-// noAssertion makes the error of an assertion that could not be had.
+// noAssertion returns the error for an assertion that could not be obtained.
 func (s *machineSource) noAssertion(err error) error {
 	if _, ok := errors.AsType[*wire.Fault](err); ok {
 		return s.failed(err)
@@ -146,8 +146,7 @@ func (s *machineSource) noAssertion(err error) error {
 	return e
 }
 
-// failed makes the error of a token request. What the server refuses it refuses again: no person is asked, and no other
-// grant is tried.
+// failed returns the error of a token request. A refusal is final: no person is asked, and no other grant is tried.
 func (s *machineSource) failed(err error) error {
 	f := faultOf(err)
 	if f.Temporary {
@@ -160,7 +159,7 @@ func (s *machineSource) failed(err error) error {
 	return publicError(f)
 }
 
-// workloadAssertions asks the platform for its token, and sends none that is for another audience.
+// workloadAssertions returns the platform's token, and an error if it is for another audience.
 func workloadAssertions(w WorkloadIdentity) assertions {
 	return func(ctx context.Context, r assertionRequest) (string, error) {
 		audience, fit := w.Audience, []string{w.Audience}

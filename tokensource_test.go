@@ -11,6 +11,7 @@ import (
 	"github.com/mcpoauth/mcpoauth"
 	"github.com/mcpoauth/mcpoauth/authtest"
 	"github.com/mcpoauth/mcpoauth/internal/record"
+	"github.com/mcpoauth/mcpoauth/store"
 )
 
 // TestARefreshTokenStaysWithItsIssuer: a token endpoint that is gone is looked for again, but the refresh token goes to
@@ -285,4 +286,59 @@ func retryAfter(err error) time.Duration {
 		return -1
 	}
 	return e.RetryAfter
+}
+
+// TestLostAnswersOfAnotherRefreshToken do not count: a login that was finished elsewhere brought another.
+func TestLostAnswersOfAnotherRefreshToken(t *testing.T) {
+	t.Parallel()
+	inWorld(t, authtest.Options{}, func(t *testing.T, w *world) {
+		_, tok := w.loggedIn(mcpoauth.Options{})
+		w.srv.Set(func(f *authtest.Faults) { f.Drop = map[string]int{"refresh": 2} })
+		for range 2 {
+			if _, err := w.open(mcpoauth.Options{}).TokenRejected(t.Context(), tok); !errors.Is(err, mcpoauth.ErrTemporary) {
+				t.Errorf("got %v", err)
+			}
+		}
+		c := w.open(mcpoauth.Options{})
+		login := w.begin(c, webCallback)
+		tok, err := c.FinishLogin(t.Context(), login.id, login.callback)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.open(mcpoauth.Options{}).TokenRejected(t.Context(), tok); err != nil || w.srv.Count("refresh") != 3 {
+			t.Errorf("%v, %d posts", err, w.srv.Count("refresh"))
+		}
+	})
+}
+
+// TestALoginEndsTheTroubleBefore it: neither a pause nor lost answers hold up the refresh of what it brought.
+func TestALoginEndsTheTroubleBefore(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]func(*authtest.Faults){
+		"in trouble":     func(f *authtest.Faults) { f.Fail, f.RetryAfter = map[string]int{"refresh": 503}, "50" },
+		"answers lost":   func(f *authtest.Faults) { f.Drop = map[string]int{"refresh": 1} },
+		"a broken proxy": func(f *authtest.Faults) { f.Fail = map[string]int{"refresh": 502} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, authtest.Options{}, func(t *testing.T, w *world) {
+				c, tok := w.loggedIn(mcpoauth.Options{})
+				w.srv.Set(fault)
+				if _, err := c.TokenRejected(t.Context(), tok); !errors.Is(err, mcpoauth.ErrTemporary) {
+					t.Errorf("got %v", err)
+				}
+				w.srv.Set(func(f *authtest.Faults) { *f = authtest.Faults{} })
+				tok, err := c.Login(t.Context(), &mcpoauth.LoginOptions{Force: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for key := range w.st.List(t.Context(), store.Filter{Kind: store.KindPending}) {
+					t.Errorf("%v is left", key)
+				}
+				if _, err := c.TokenRejected(t.Context(), tok); err != nil {
+					t.Errorf("a refresh: %v", err)
+				}
+			})
+		})
+	}
 }

@@ -20,13 +20,13 @@ type Trace struct {
 	Waiting func(context.Context, Waiting)
 	// LoggedIn is called after a login was saved.
 	LoggedIn func(context.Context, LoginEvent)
-	// Refreshed is called after a refresh, err being nil when it succeeded.
+	// Refreshed is called after a refresh. err is nil if it succeeded.
 	Refreshed func(ctx context.Context, ev LoginEvent, err error)
 	// LoginRequired is called when a stored login was found to have ended.
 	LoginRequired func(ctx context.Context, ev LoginEvent, reason string)
 	// SaveFailed is called when a token could not be saved. The token is used and the save is tried again.
 	SaveFailed func(ctx context.Context, ev LoginEvent, err error)
-	// Note is called with remarks on what the server does differently from its specification.
+	// Note is called with remarks, mostly on how the server deviates from its specifications.
 	Note func(context.Context, Note)
 }
 
@@ -54,18 +54,18 @@ const (
 type Exchange struct {
 	// ServerURL and Profile identify the login that it was made for.
 	ServerURL, Profile string
-	// Leg is what it was for.
+	// Leg is the part of the protocol.
 	Leg Leg
 	// Method and URL of the request. The URL has no query.
 	Method, URL string
 	// Status is the response's, 0 without one.
 	Status int
-	// Err is why there was no response.
+	// Err is why there was no response, nil if there was one.
 	Err error
-	// Start and Duration say when and how long.
+	// Start is when the exchange began, Duration how long it took.
 	Start    time.Time
 	Duration time.Duration
-	// Note says more where there is more to say.
+	// Note is a remark on the exchange. It may be empty.
 	Note string
 }
 
@@ -73,7 +73,7 @@ type Exchange struct {
 type WaitReason string
 
 const (
-	// WaitLogin is the person who logs in.
+	// WaitLogin is a person who logs in.
 	WaitLogin WaitReason = "login"
 	// WaitLoginElsewhere is a login in another process.
 	WaitLoginElsewhere WaitReason = "login-elsewhere"
@@ -81,11 +81,11 @@ const (
 	WaitRefreshElsewhere WaitReason = "refresh-elsewhere"
 )
 
-// Waiting says what a call waits for.
+// Waiting is a call that waits.
 type Waiting struct {
 	// ServerURL and Profile identify the login.
 	ServerURL, Profile string
-	// For is what the call waits for.
+	// For is the reason.
 	For WaitReason
 	// Deadline is when the wait ends; the zero time if it has no limit of its own.
 	Deadline time.Time
@@ -115,11 +115,11 @@ const (
 	NoteStore NoteCode = "store"
 )
 
-// Note is a remark that no call fails because of.
+// Note is a remark. It is not the reason why a call fails.
 type Note struct {
 	// ServerURL and Profile identify the login.
 	ServerURL, Profile string
-	// Code says what it is about.
+	// Code is what it is about.
 	Code NoteCode
 	// Text is for people: one line, cleaned.
 	Text string
@@ -131,7 +131,7 @@ type LoginEvent struct {
 	ServerURL, Profile string
 	// Issuer is its authorization server.
 	Issuer string
-	// Expiry is when the access token ends; the zero time is unknown.
+	// Expiry is when the access token expires; the zero time is unknown.
 	Expiry time.Time
 	// Scopes are those granted.
 	Scopes []string

@@ -20,22 +20,24 @@ import (
 const (
 	// maxReplay is the largest body that is kept in memory for a retry when the request cannot produce it again.
 	maxReplay = 64 << 10
-	// maxSends is how often one request is sent. It allows for a refusal, a refresh, a step-up and one more of each.
+	// maxSends is how often one request is sent. That is enough for an expired token, a refresh, a step-up, and one
+	// more of each.
 	maxSends = 6
 )
 
-// Transport is an http.RoundTripper that authorizes requests to the Client's server. It is the main way in: any HTTP
-// library and any MCP SDK can use it.
+// Transport is an http.RoundTripper that authorizes requests to the Client's server. It is the main entry point: any
+// HTTP library and any MCP SDK can use it.
 //
-// The token goes to the server's origin and nowhere else, redirects included. A request that carries an Authorization
-// header passes through. On 401 the token is renewed and the request sent again, if its body can be produced again
-// (GetBody, or at most 64 KiB); where the server demands a login or further scopes and [Options.Prompt] allows it, a
-// person logs in, and where not the error is [ErrLoginRequired] or a [ScopeError]. One request is sent six times at
-// most; then the last response is the caller's, as is a 401 that offers no OAuth and any 403 but insufficient_scope.
+// The token goes to the server's origin and nowhere else, redirects included. A request that has an Authorization
+// header is sent as it is. On 401 the token is renewed and the request is sent again, if its body can be produced
+// again (GetBody, or at most 64 KiB). If the server demands a login or further scopes, a person logs in by
+// [Options.Prompt]; without a Prompt the error is [ErrLoginRequired] or a [ScopeError]. A request is sent six times
+// at most, and then the last response is returned. So is a 401 of a server that offers no OAuth, and a 403 that
+// demands neither scopes nor another login.
 type Transport struct {
 	// Client authorizes the requests. It must not be nil.
 	Client *Client
-	// Base sends them. Nil is a guarded transport with the Client's certificates and proxies.
+	// Base sends them. Nil is a transport that checks addresses and uses [Options.Network].
 	Base http.RoundTripper
 }
 
@@ -59,7 +61,7 @@ func (c *Client) HTTPClient() *http.Client {
 	return &http.Client{Transport: &Transport{Client: c}, CheckRedirect: c.checkRedirect}
 }
 
-// checkRedirect stops at the border of an origin, so that the caller sees the redirect.
+// checkRedirect does not follow a redirect to another origin: the caller gets the response.
 func (g *gate) checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) >= 10 {
 		return errors.New("stopped after 10 redirects")
@@ -135,7 +137,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return trip.run(s, "")
 }
 
-// ended is the error of a request that failed with err. One that Close has cut off, its own context being alive, says so.
+// ended returns the error of a request that failed with err: errClosed if Close has ended it, and not its own context.
 func (t *trip) ended(err error) error {
 	if t.closed.Load() && t.req.Context().Err() == nil && errors.Is(err, context.Canceled) {
 		return errClosed
@@ -143,7 +145,7 @@ func (t *trip) ended(err error) error {
 	return err
 }
 
-// errClosed is what a closed Client answers.
+// errClosed is the error of a closed Client.
 var errClosed = fmt.Errorf("mcpoauth: %w", ErrClosed)
 
 // otherOrigin reports whether a request does not go to the server. A redirect that left the server's origin is an error:
@@ -179,8 +181,8 @@ type trip struct {
 	body func() (io.ReadCloser, error)
 }
 
-// run sends the request with the token of s, nil for none, and deals with refusals until there is an answer or the
-// budget is spent. reason is why there is no token.
+// run sends the request with the token of s, nil for none, and overcomes refusals until the response is the caller's
+// or the budget is spent. reason is why there is no token.
 func (t *trip) run(s *session, reason string) (*http.Response, error) {
 	t.prepare()
 	obtained := false
@@ -263,7 +265,8 @@ func (t *trip) repeatable() bool {
 	return t.body != nil || t.req.Body == nil || t.req.Body == http.NoBody
 }
 
-// again prepares another send: what still writes the first request must not see the body of the second.
+// again prepares another send. The base transport may still be writing the first request, so the second one has a
+// body of its own.
 func (t *trip) again() error {
 	r := *t.out
 	r.Header = maps.Clone(t.out.Header)
@@ -304,8 +307,8 @@ func (t *trip) once(leg Leg) (*http.Response, error) {
 }
 
 const (
-	// maxNonces is how often one request is repeated because of a nonce, patience how often at once, and nonceWait
-	// the longest pause after that.
+	// maxNonces is how often one request is repeated because of a nonce, patience how often without a pause, and
+	// nonceWait the longest pause after that.
 	maxNonces = 20
 	patience  = 3
 	nonceWait = 20 * time.Millisecond
@@ -345,7 +348,8 @@ func (t *trip) sendBound(s *session) (*http.Response, error) {
 			return nil, err
 		}
 		if try >= patience {
-			// Other requests use up each nonce: let them pass, not all at the same time.
+			// Other requests use up each nonce: wait until they have passed, for a random time so that not all
+			// continue at once.
 			select {
 			case <-time.After(rand.N(nonceWait)): // not a secret
 			case <-t.out.Context().Done():

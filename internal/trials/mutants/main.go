@@ -45,6 +45,7 @@ type area struct {
 func areas() []area {
 	return []area{
 		{"root", rootMutants},
+		{"guards", guardMutants},
 		{"stages", stagesMutants},
 		{"stores", storesMutants},
 		{"bridge", bridgeMutants},
