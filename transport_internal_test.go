@@ -72,10 +72,13 @@ func TestWhichRequestsGetTheToken(t *testing.T) {
 		"https://mcp.example.com/mcp": "Bearer a", "https://mcp.example.com/other": "Bearer a", "https://MCP.example.com:443/mcp": "Bearer a", "http://mcp.example.com/mcp": "",
 		"https://mcp.example.com:444/mcp": "", "https://evil.example/mcp": "", "https://mcp.example.com.evil.example/mcp": "",
 	} {
-		s := &server{answer: ok200}
-		resp, err := (&Transport{Client: c, Base: s}).RoundTrip(requestTo(t, address))
+		s, r := &server{answer: ok200}, requestTo(t, address)
+		resp, err := (&Transport{Client: c, Base: s}).RoundTrip(r)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if len(r.Header) != 0 {
+			t.Errorf("the caller's request to %s has %v", address, r.Header)
 		}
 		_ = resp.Body.Close()
 		if got := s.got[0].Header.Get("Authorization"); got != want {
