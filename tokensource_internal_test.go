@@ -272,3 +272,15 @@ func TestTheEndThatARefreshFinds(t *testing.T) {
 		}
 	})
 }
+
+// TestARefusalThatNobodyExplains ends a login whose token still looks good.
+func TestARefusalThatNobodyExplains(t *testing.T) {
+	r, source := newFakeRefresher(t)
+	source.answer = func(*stored) (*record.Login, error) { return nil, &endedError{reason: "refused", cause: errDisk} }
+	if s, err := r.renew(t.Context(), tokenRequest{rejected: "first"}); !errors.Is(err, ErrLoginRequired) || s != nil {
+		t.Errorf("%v, %v", s, err)
+	}
+	if rec := r.logins.previous(t.Context()); rec.LoginRequired != "refused" {
+		t.Errorf("stored: %q", rec.LoginRequired)
+	}
+}

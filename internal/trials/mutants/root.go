@@ -1,7 +1,9 @@
 package main
 
+import "slices"
+
 // rootMutants are faults in the library itself.
-var rootMutants = append(requestMutants, []mutant{
+var rootMutants = slices.Concat(requestMutants, policyMutants, keepingMutants, []mutant{
 	{
 		file: "authorizer.go", tests: ".",
 		old: `Verifier: secret.New(pending.Verifier),`,
@@ -253,4 +255,4 @@ var rootMutants = append(requestMutants, []mutant{
 		new: `	if false {`,
 		why: "a secret without a client is ignored",
 	},
-}...)
+})
