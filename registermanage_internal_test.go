@@ -222,7 +222,7 @@ func TestErrorsOfMachines(t *testing.T) {
 		if !errors.Is(err, tc.is) || (m.pause.Wait() > 0) != tc.paused || Hint(err) != tc.hint {
 			t.Errorf("%s: %v (%s), a pause of %v", name, err, Hint(err), m.pause.Wait())
 		}
-		if tc.is == ErrLoginRequired && err != tc.err || tc.is == context.Canceled && err != tc.err {
+		if tc.is == ErrLoginRequired && err != tc.err || tc.is == context.Canceled && err != tc.err { //nolint:errorlint // the very error
 			t.Errorf("%s: wrapped: %v", name, err)
 		}
 	}
