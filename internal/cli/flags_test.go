@@ -14,6 +14,14 @@ import (
 // TestATokenWithoutFlags: a command that makes no flags because none is set must do what it does with all of them.
 func TestATokenWithoutFlags(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
+	for _, v := range os.Environ() { // such as MCPOAUTH_TEST_ALL, which may stand for a flag as far as the command knows
+		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, envPrefix) {
+			t.Setenv(name, "") // which restores it afterwards
+			if err := os.Unsetenv(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	t.Setenv("MCPOAUTH_DIR", t.TempDir()) // the one variable that stands for no flag
 	made := func(args ...string) (*flags, bool) {
 		t.Helper()
