@@ -54,10 +54,11 @@ var rules = map[string]rule{
 	"internal/terminal":              {ours: []string{"internal/wire"}, others: []string{"golang.org/x/sys", "golang.org/x/term", "rsc.io/qr"}},
 	"internal/terminal/terminaltest": {others: []string{"golang.org/x/sys"}, tests: true},
 	"internal/secret":                {},
-	"internal/record":                {ours: []string{"store"}},
+	"internal/members":               {},
+	"internal/record":                {ours: []string{"store", "internal/members"}},
 
 	"store":           {},
-	"store/filestore": {ours: []string{"store"}, others: []string{"golang.org/x/sys"}},
+	"store/filestore": {ours: []string{"store", "internal/members"}, others: []string{"golang.org/x/sys"}},
 	"store/memstore":  {ours: []string{"store"}},
 	"store/storetest": {ours: []string{"store"}},
 	"store/sealed":    {ours: []string{"store"}, others: []string{"golang.org/x/crypto"}},

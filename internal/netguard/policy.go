@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/mcpoauth/mcpoauth/internal/resource"
@@ -188,7 +189,7 @@ type block struct {
 
 // blocks are the special-purpose registries of IPv4 and IPv6 (RFC 6890 and later), the more special
 // first, with the metadata services of the large clouds.
-var blocks = func() []block {
+var blocks = sync.OnceValue(func() []block {
 	var out []block
 	add := func(c Class, prefixes ...string) {
 		for _, s := range prefixes {
@@ -201,7 +202,7 @@ var blocks = func() []block {
 	add(forbidden, "0.0.0.0/8", "169.254.0.0/16", "192.0.0.0/24", "192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
 		"192.88.99.0/24", "224.0.0.0/4", "240.0.0.0/4", "::/128", "fe80::/10", "fec0::/10", "ff00::/8", "100::/64", "100:0:0:1::/64", "2001:db8::/32", "2001::/23", "3fff::/20", "5f00::/16")
 	return out
-}()
+})
 
 // classify returns the class of an address. An IPv4-mapped one is of the IPv4 address's class; one that
 // carries a non-public IPv4 address in another way is forbidden, because it has no legitimate use.
@@ -210,7 +211,7 @@ func classify(a netip.Addr) Class {
 		return forbidden
 	}
 	a = a.Unmap()
-	for _, b := range blocks {
+	for _, b := range blocks() {
 		if b.prefix.Contains(a) {
 			return b.class
 		}

@@ -1,6 +1,9 @@
 package proxy
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 const metaVersion = "io.modelcontextprotocol/protocolVersion"
 
@@ -75,7 +78,7 @@ func (c *call) repeatable() bool {
 	if c.elem == nil {
 		return false
 	}
-	return c.elem.response() || repeatable[c.method]
+	return c.elem.response() || slices.Contains(repeatable, c.method)
 }
 
 // answered reports whether the call had something to answer and nothing of it is left.
@@ -95,11 +98,11 @@ func (c *call) discard() {
 }
 
 // repeatable are the methods that have the same effect when called twice.
-var repeatable = map[string]bool{
-	"initialize": true, "ping": true, "server/discover": true, "subscriptions/listen": true,
-	"tools/list": true, "prompts/list": true, "prompts/get": true, "resources/list": true, "resources/templates/list": true,
-	"resources/read": true, "resources/subscribe": true, "resources/unsubscribe": true, "logging/setLevel": true,
-	"completion/complete": true, "tasks/get": true, "tasks/list": true, "tasks/result": true, "tasks/cancel": true,
-	"notifications/initialized": true, "notifications/cancelled": true, "notifications/progress": true,
-	"notifications/roots/list_changed": true, "notifications/message": true,
+var repeatable = []string{
+	"initialize", "ping", "server/discover", "subscriptions/listen",
+	"tools/list", "prompts/list", "prompts/get", "resources/list", "resources/templates/list",
+	"resources/read", "resources/subscribe", "resources/unsubscribe", "logging/setLevel",
+	"completion/complete", "tasks/get", "tasks/list", "tasks/result", "tasks/cancel",
+	"notifications/initialized", "notifications/cancelled", "notifications/progress",
+	"notifications/roots/list_changed", "notifications/message",
 }

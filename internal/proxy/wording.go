@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 )
 
@@ -39,7 +40,7 @@ func (r reason) String() string { return wording[r].name }
 // wording are the errors that the host gets. They are fixed, so that no text of an authorization server or of an
 // error page reaches a model. The codes lie outside the range that JSON-RPC reserves, except for those it defines, so
 // that they cannot be taken for the server's.
-var wording = map[reason]struct {
+var wording = [reasonDetect + 1]struct {
 	code       int
 	name, text string
 }{
@@ -67,15 +68,15 @@ var wording = map[reason]struct {
 
 // knownCodes are the OAuth error codes that the host may get. A code is the server's text; only those that a
 // specification defines cannot carry anything else.
-var knownCodes = map[string]bool{
-	"invalid_request": true, "invalid_client": true, "invalid_grant": true, "unauthorized_client": true,
-	"unsupported_grant_type": true, "invalid_scope": true, "access_denied": true, "unsupported_response_type": true,
-	"server_error": true, "temporarily_unavailable": true, "invalid_target": true, "invalid_token": true,
-	"insufficient_scope": true, "invalid_redirect_uri": true, "invalid_client_metadata": true, "invalid_dpop_proof": true,
-	"use_dpop_nonce": true, "login_required": true, "interaction_required": true, "consent_required": true,
-	"account_selection_required": true, "expired_token": true, "slow_down": true, "authorization_pending": true,
-	"insufficient_user_authentication": true, "invalid_authorization_details": true, "invalid_software_statement": true,
-	"unapproved_software_statement": true, "invalid_request_uri": true, "invalid_request_object": true,
+var knownCodes = []string{
+	"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client",
+	"unsupported_grant_type", "invalid_scope", "access_denied", "unsupported_response_type",
+	"server_error", "temporarily_unavailable", "invalid_target", "invalid_token",
+	"insufficient_scope", "invalid_redirect_uri", "invalid_client_metadata", "invalid_dpop_proof",
+	"use_dpop_nonce", "login_required", "interaction_required", "consent_required",
+	"account_selection_required", "expired_token", "slow_down", "authorization_pending",
+	"insufficient_user_authentication", "invalid_authorization_details", "invalid_software_statement",
+	"unapproved_software_statement", "invalid_request_uri", "invalid_request_object",
 }
 
 // errorTexts makes the errors that the host gets.
@@ -86,8 +87,8 @@ type errorTexts struct {
 
 // answer returns an error in answer to the request with an id, raw JSON or nil for null.
 func (t *errorTexts) answer(id []byte, f *fault) []byte {
-	w, ok := wording[f.reason]
-	if !ok {
+	w := wording[f.reason]
+	if w.text == "" {
 		w = wording[reasonInternal]
 	}
 	text := w.text
@@ -110,7 +111,7 @@ func (t *errorTexts) answer(id []byte, f *fault) []byte {
 		Status int    `json:"httpStatus,omitempty"`
 		Code   string `json:"oauthError,omitempty"`
 	}{"mcpoauth", w.name, f.status, ""}
-	if knownCodes[f.code] {
+	if slices.Contains(knownCodes, f.code) {
 		data.Code = f.code
 	}
 	if id == nil {

@@ -5,12 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"reflect"
 	"strings"
 	"time"
 
+	"github.com/mcpoauth/mcpoauth/internal/members"
 	"github.com/mcpoauth/mcpoauth/store"
 )
 
@@ -168,36 +167,32 @@ func decode(data []byte, v any, nestedName string, nested *Registration) (map[st
 	if len(data) > maxRecord {
 		return nil, corrupt(fmt.Errorf("it is longer than %d bytes", maxRecord))
 	}
-	var members map[string]json.RawMessage
-	dec := json.NewDecoder(bytes.NewReader(data))
-	if err := dec.Decode(&members); err != nil || members == nil {
-		return nil, corrupt(errors.New("it is not a JSON object"))
+	parts, err := members.Split(data)
+	if err != nil {
+		return nil, corrupt(err)
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, corrupt(errors.New("something follows it"))
-	}
-	if _, ok := members["sealed"]; ok && members["format"] == nil {
+	if _, ok := parts["sealed"]; ok && parts["format"] == nil {
 		return nil, &store.SealedError{}
 	}
 	var f int
-	if err := json.Unmarshal(members["format"], &f); err != nil || f < 1 {
+	if err := members.Decode(parts["format"], &f); err != nil || f < 1 {
 		return nil, corrupt(errors.New("it has no format"))
 	}
 	if f > format {
 		return nil, &store.VersionError{Format: f, Known: format}
 	}
 	rv := reflect.ValueOf(v).Elem()
-	known := map[string]bool{"format": true}
+	delete(parts, "format")
 	for i := range rv.NumField() {
 		name, _, _ := strings.Cut(rv.Type().Field(i).Tag.Get("json"), ",")
 		if name == "" || name == "-" {
 			continue
 		}
-		known[name] = true
-		raw, ok := members[name]
+		raw, ok := parts[name]
 		if !ok {
 			continue
 		}
+		delete(parts, name)
 		if name == nestedName {
 			// A registration inside a record has no format of its own to speak of.
 			inner, err := decodeRegistration(raw)
@@ -215,11 +210,16 @@ func decode(data []byte, v any, nestedName string, nested *Registration) (map[st
 			fixTimes(t)
 			continue
 		}
-		if err := json.Unmarshal(raw, rv.Field(i).Addr().Interface()); err != nil {
+		if err := members.Decode(raw, rv.Field(i).Addr().Interface()); err != nil {
 			return nil, corrupt(fmt.Errorf("its member %s has the wrong type", name))
 		}
 	}
-	extra := maps.Clone(members)
-	maps.DeleteFunc(extra, func(k string, _ json.RawMessage) bool { return known[k] })
+	var extra map[string]json.RawMessage
+	for name, raw := range parts {
+		if extra == nil {
+			extra = make(map[string]json.RawMessage, len(parts))
+		}
+		extra[name] = bytes.Clone(raw) // it outlives data, which is longer
+	}
 	return extra, nil
 }

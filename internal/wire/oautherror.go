@@ -78,23 +78,21 @@ func pageFault(status int, h http.Header) *Fault {
 	}
 }
 
-// sameCode maps codes of single providers to those of RFC 6749.
-var sameCode = map[string]string{
-	// GitHub.
-	"bad_refresh_token":            "invalid_grant",
-	"bad_verification_code":        "invalid_grant",
-	"incorrect_client_credentials": "invalid_client",
-	// Slack.
-	"invalid_refresh_token": "invalid_grant",
-	"invalid_code":          "invalid_grant",
-	"code_already_used":     "invalid_grant",
-	"bad_client_secret":     "invalid_client",
-	"invalid_client_id":     "invalid_client",
-	"ratelimited":           "temporarily_unavailable",
-	"service_unavailable":   "temporarily_unavailable",
-	"request_timeout":       "temporarily_unavailable",
-	"internal_error":        "server_error",
-	"fatal_error":           "server_error",
+// sameCode returns the code of RFC 6749 for one of a single provider, "" for the others.
+func sameCode(code string) string {
+	switch code {
+	case "bad_refresh_token", "bad_verification_code", // GitHub
+		"invalid_refresh_token", "invalid_code", "code_already_used": // Slack
+		return "invalid_grant"
+	case "incorrect_client_credentials", // GitHub
+		"bad_client_secret", "invalid_client_id": // Slack
+		return "invalid_client"
+	case "ratelimited", "service_unavailable", "request_timeout": // Slack
+		return "temporarily_unavailable"
+	case "internal_error", "fatal_error": // Slack
+		return "server_error"
+	}
+	return ""
 }
 
 // errorFrom reads an error response.
@@ -111,7 +109,7 @@ func errorFrom(status int, h http.Header, o Object, now time.Time) *Fault {
 	code = cmp.Or(code, o.String("errorCode"))
 	desc = cmp.Or(desc, o.String("message"), o.String("detail"), o.String("msg"), o.String("errorSummary"))
 	f.Description = Clean(desc)
-	if same, ok := sameCode[code]; ok {
+	if same := sameCode(code); same != "" {
 		// The server's own code stays visible.
 		f.Description = oneLine(code, desc)
 		code = same

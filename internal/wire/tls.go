@@ -34,26 +34,29 @@ func TLSRefusalOf(err error) TLSRefusal {
 		}
 		return NotRefused
 	}
-	for alert, r := range alerts {
-		if op.Err.Error() == alert.Error() {
-			return r
+	for _, a := range alerts {
+		if op.Err.Error() == a.alert.Error() {
+			return a.means
 		}
 	}
 	return NotRefused
 }
 
 // alerts are those of RFC 8446 section 6.2 that another try would meet again.
-var alerts = map[tls.AlertError]TLSRefusal{
-	40:  NoHandshake,
-	42:  WantsCertificate,
-	43:  WantsCertificate,
-	44:  WantsCertificate,
-	45:  WantsCertificate,
-	46:  WantsCertificate,
-	48:  WantsCertificate,
-	49:  WantsCertificate,
-	70:  NoCommonTLS,
-	71:  NoCommonTLS,
-	112: UnknownName,
-	116: WantsCertificate,
+var alerts = []struct {
+	alert tls.AlertError
+	means TLSRefusal
+}{
+	{40, NoHandshake},
+	{42, WantsCertificate},
+	{43, WantsCertificate},
+	{44, WantsCertificate},
+	{45, WantsCertificate},
+	{46, WantsCertificate},
+	{48, WantsCertificate},
+	{49, WantsCertificate},
+	{70, NoCommonTLS},
+	{71, NoCommonTLS},
+	{112, UnknownName},
+	{116, WantsCertificate},
 }

@@ -10,6 +10,7 @@
 package filestore
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,10 +20,12 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/mcpoauth/mcpoauth/internal/members"
 	"github.com/mcpoauth/mcpoauth/store"
 )
 
@@ -137,21 +140,39 @@ func (s *Store) read(path string) (*envelope, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &envelope{}
-	if err := json.Unmarshal(b, e); err != nil || e.Kind == "" || e.Revision == 0 {
-		// A newer format may not even have our members.
-		var v struct {
-			Format int `json:"format"`
-		}
-		if json.Unmarshal(b, &v) == nil && v.Format > format {
-			return nil, &store.VersionError{Path: path, Format: v.Format, Known: format}
-		}
-		return nil, &store.CorruptError{Path: path, Err: errors.New("it is not a whole record")}
-	}
-	if e.Format > format {
+	e, err := parse(b)
+	if e.Format > format { // a newer format may not even have our members
 		return nil, &store.VersionError{Path: path, Format: e.Format, Known: format}
 	}
+	if err != nil || e.Kind == "" || e.Revision == 0 {
+		return nil, &store.CorruptError{Path: path, Err: errors.New("it is not a whole record")}
+	}
 	return e, nil
+}
+
+// parse reads the envelope in b. What it returns beside an error has the format, if b has that.
+func parse(b []byte) (*envelope, error) {
+	e := &envelope{}
+	parts, err := members.Split(b)
+	if err != nil {
+		return e, err
+	}
+	var kind, revision string
+	for _, m := range []struct {
+		name string
+		to   any
+	}{{"format", &e.Format}, {"kind", &kind}, {"id", &e.ID}, {"profile", &e.Profile}, {"revision", &revision}, {"bytes", &e.Bytes}} {
+		if raw, ok := parts[m.name]; ok {
+			if err := members.Decode(raw, m.to); err != nil {
+				return e, err
+			}
+		}
+	}
+	e.Kind = store.Kind(kind)
+	e.Data = parts["data"]
+	n, err := strconv.ParseUint(revision, 10, 64)
+	e.Revision = store.Revision(n)
+	return e, err
 }
 
 // readFile reads a regular file of ours, within limits and without ever waiting.
@@ -177,11 +198,11 @@ func readFile(path string) ([]byte, error) {
 	if info.Size() > maxFile {
 		return nil, &store.CorruptError{Path: path, Err: fmt.Errorf("it is longer than %d bytes", maxFile)}
 	}
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
+	b := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead)) // which is then read at once
+	if _, err := b.ReadFrom(io.LimitReader(f, maxFile+1)); err != nil {
 		return nil, explain(path, err)
 	}
-	return b, nil
+	return b.Bytes(), nil
 }
 
 // Save implements store.Store. Pending records (store.KindPending) are kept for a quarter of an hour, and removed

@@ -134,7 +134,7 @@ var bridgeMutants = []mutant{
 	{file: "internal/proxy/message.go", old: `full && len(m.chunks) >= softChunks && m.b.used.Load() > m.b.memory`, new: `false`, tests: "./internal/proxy", why: "the memory for all messages has no limit"},
 	{file: "internal/proxy/scan.go", old: `	if s.depth++; s.depth >= maxDepth {`, new: `	if s.depth++; false {`, tests: "./internal/proxy", why: "a message nests so deeply that its reader overflows"},
 	{file: "internal/proxy/scan.go", old: `		if len(s.elems) == maxElements {`, new: `		if false {`, tests: "./internal/proxy", why: "a batch of empty messages costs many times its size"},
-	{file: "internal/proxy/wording.go", old: `	if knownCodes[f.code] {`, new: `	if true {`, tests: "./internal/proxy", why: "text of an authorization server reaches a model"},
+	{file: "internal/proxy/wording.go", old: `	if slices.Contains(knownCodes, f.code) {`, new: `	if slices.Contains(knownCodes, f.code) || true {`, tests: "./internal/proxy", why: "text of an authorization server reaches a model"},
 	{file: "internal/proxy/schema.go", old: `w.work < 0 || at.nesting > maxSchemaDepth`, new: `w.work < 0`, tests: "./internal/proxy", why: "a tool's schema overflows the stack"},
 	{file: "internal/proxy/schema.go", old: `	case at.aside || len(at.path) == 0:`, new: `	case false:`, tests: "./internal/proxy", why: "a header repeats an argument that is somewhere else"},
 	{file: "internal/proxy/tools.go", old: `known || len(t.headers) < maxTools`, new: `known || true`, tests: "./internal/proxy", why: "a server fills the memory with tools"},
