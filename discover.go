@@ -25,6 +25,16 @@ func (f *discovered) parameters() map[string]string {
 	return f.Provider.Authorize
 }
 
+// withheld returns the URL of an endpoint that the metadata has and a login does not use, "" if there is none.
+func withheld(endpoints []discovery.Endpoint, name string) string {
+	for _, e := range endpoints {
+		if e.Name == name {
+			return e.URL
+		}
+	}
+	return ""
+}
+
 // discoverer finds out how a server does OAuth.
 type discoverer struct {
 	*network

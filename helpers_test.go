@@ -319,3 +319,8 @@ func newRecorded(t *testing.T, mcp string, rec record.Login) *memstore.Store {
 func loginKey(c *mcpoauth.Client, profile string) store.Key {
 	return store.Key{Kind: store.KindLogin, ID: c.ServerURL(), Profile: profile}
 }
+
+// sends is an http.RoundTripper that is a function.
+type sends func(*http.Request) (*http.Response, error)
+
+func (f sends) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

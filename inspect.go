@@ -198,7 +198,7 @@ func (c *Client) inspectServer(in *Inspection, f *discovered) {
 	in.find("issuer-slash", f.Announced != "" && f.Announced != f.Issuer && strings.TrimSuffix(f.Announced, "/") == strings.TrimSuffix(f.Issuer, "/"))
 	in.find("no-registration", m.RegistrationEndpoint == "" && !m.ClientIDMetadataDocumentSupported && !unattended)
 	in.find("no-refresh", m.GrantTypesSupported != nil && !slices.Contains(m.GrantTypesSupported, "refresh_token") && !unattended)
-	in.find("no-revocation", m.RevocationEndpoint == "")
+	in.find("no-revocation", m.RevocationEndpoint == "" && withheld(f.Withheld, "revocation_endpoint") == "")
 	in.find("no-iss", !m.AuthorizationResponseIssParameterSupported && !unattended)
 	in.find("par-required", m.RequirePushedAuthorizationRequests)
 	in.find("many-scopes", len(m.ScopesSupported) > maxRegisteredScopes)

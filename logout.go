@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/mcpoauth/mcpoauth/internal/record"
+	"github.com/mcpoauth/mcpoauth/internal/wire"
 	"github.com/mcpoauth/mcpoauth/store"
 )
 
@@ -15,7 +16,8 @@ type LogoutResult struct {
 	WasLoggedIn bool
 	// Revoked reports whether the server confirmed the revocation.
 	Revoked bool
-	// Detail is why Revoked is false, in a few words. It may be empty.
+	// Detail is why Revoked is false, in a few words. It names a revocation endpoint that was not told because it lies
+	// on another site than the token endpoint. It may be empty.
 	Detail string
 	// ClientDeleted reports whether the client's dynamic registration was deleted at the server with the last
 	// login that used it (RFC 7592).
@@ -39,9 +41,9 @@ func (c *Client) logout(ctx context.Context) (*LogoutResult, error) {
 	if rec == nil {
 		return &LogoutResult{}, nil
 	}
-	res := &LogoutResult{WasLoggedIn: true}
+	res, rec := &LogoutResult{WasLoggedIn: true}, c.set.apply(rec)
 	if rec.RevocationEndpoint == "" {
-		res.Detail = "the server offers no revocation"
+		res.Detail = notRevoked(rec)
 	} else if err := c.revokeAll(ctx, rec); err != nil {
 		res.Detail = "the server could not be told"
 		return res, &TemporaryError{Err: fmt.Errorf("mcpoauth: the login is forgotten here, but the server may still accept its tokens: %w", err)}
@@ -50,6 +52,15 @@ func (c *Client) logout(ctx context.Context) (*LogoutResult, error) {
 	}
 	res.ClientDeleted = c.registrar.deleteUnused(ctx, &rec.Registration)
 	return res, nil
+}
+
+// notRevoked is why the tokens of a login without a revocation endpoint are not revoked.
+func notRevoked(rec *record.Login) string {
+	if rec.WithheldRevocation == "" {
+		return "the server offers no revocation"
+	}
+	return fmt.Sprintf("the revocation endpoint %s was not told, because it is not on the site of the token endpoint %s and would collect the tokens; "+
+		"if the server's owner confirms it, log in with --allow-foreign-endpoints (Options.Allow.ForeignEndpoints)", wire.Clean(rec.WithheldRevocation), wire.PlainURL(rec.TokenEndpoint))
 }
 
 // revokeAll revokes the tokens of a record, the refresh token first.

@@ -14,6 +14,7 @@ import (
 	"github.com/mcpoauth/mcpoauth/authtest"
 	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/store"
+	"github.com/mcpoauth/mcpoauth/store/memstore"
 )
 
 // TestLogoutWinsOverARefreshUnderWay: nothing is written back, the caller is told, and what came too late is revoked.
@@ -280,4 +281,51 @@ func TestClearAll(t *testing.T) {
 			t.Error("a server was told")
 		}
 	})
+}
+
+// TestARevocationEndpointElsewhereIsNotTold: it would collect the tokens. The logout says which endpoint was not told,
+// and the setting with which a login uses it.
+func TestARevocationEndpointElsewhereIsNotTold(t *testing.T) {
+	t.Parallel()
+	const mcp, issuer, elsewhere = "https://mcp.example.com/mcp", "https://as.example.com", "https://collector.test/revoke"
+	for name, tc := range map[string]struct {
+		login, logout mcpoauth.Options
+		told          int
+	}{
+		"by default":                  {},
+		"a login that allows it":      {login: mcpoauth.Options{Allow: mcpoauth.Allow{ForeignEndpoints: true}}, told: 2},
+		"an endpoint that is given":   {logout: mcpoauth.Options{Server: mcpoauth.ServerOptions{Endpoints: mcpoauth.Endpoints{Authorization: issuer + "/authorize", Token: issuer + "/token", Revocation: elsewhere}}}, told: 2},
+		"allowed after the login was": {logout: mcpoauth.Options{Allow: mcpoauth.Allow{ForeignEndpoints: true}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := inOrder(t, mcp, issuer)
+			m := metadataOf(issuer)
+			m["revocation_endpoint"] = elsewhere + "?key=1"
+			p.documents[issuer+"/.well-known/oauth-authorization-server"] = m
+			told := 0
+			hc := &http.Client{Transport: sends(func(r *http.Request) (*http.Response, error) {
+				if r.URL.Host == "collector.test" {
+					told++
+					return document{200, "text/plain", nil}.response(r), nil
+				}
+				return p.RoundTrip(r)
+			})}
+			st := memstore.New()
+			tc.login.Store, tc.login.Prompt, tc.login.Network.HTTPClient = st, p.person, hc
+			if _, err := newClient(t, mcp, tc.login).Login(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+			tc.logout.Store, tc.logout.Network.HTTPClient = st, hc
+			res, err := newClient(t, mcp, tc.logout).Logout(t.Context())
+			if err != nil || !res.WasLoggedIn || res.Revoked != (tc.told > 0) || told != tc.told {
+				t.Errorf("%+v, %v; the endpoint got %d requests, want %d", res, err, told, tc.told)
+			}
+			for _, want := range []string{elsewhere + " was not told", "--allow-foreign-endpoints"} {
+				if strings.Contains(res.Detail, want) != (tc.told == 0) || strings.Contains(res.Detail, "key=1") {
+					t.Errorf("the detail is %q", res.Detail)
+				}
+			}
+		})
+	}
 }

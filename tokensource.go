@@ -186,6 +186,7 @@ func (s *refreshSource) movedEndpoint(ctx context.Context, rec *record.Login, er
 	}
 	moved := *rec
 	moved.TokenEndpoint, moved.RevocationEndpoint = d.Server.TokenEndpoint, d.Server.RevocationEndpoint
+	moved.WithheldRevocation = withheld(d.Withheld, "revocation_endpoint")
 	return &moved
 }
 

@@ -33,8 +33,11 @@ type Login struct {
 	AuthorizationEndpoint string `json:"authorization_endpoint,omitempty"`
 	TokenEndpoint         string `json:"token_endpoint"`
 	RevocationEndpoint    string `json:"revocation_endpoint,omitempty"`
-	ServerMetadataURL     string `json:"server_metadata_url,omitempty"`
-	IssParameterPromised  bool   `json:"iss_parameter_promised,omitempty"`
+	// WithheldRevocation is the revocation endpoint of the metadata that this login does not use, because it lies on
+	// another site than the token endpoint; "" if there is none. It has no query.
+	WithheldRevocation   string `json:"withheld_revocation_endpoint,omitempty"`
+	ServerMetadataURL    string `json:"server_metadata_url,omitempty"`
+	IssParameterPromised bool   `json:"iss_parameter_promised,omitempty"`
 
 	// TokenMember and BearerType are how the server's token responses differ: the member that holds them,
 	// and what they call Bearer. A refresh whose answer cannot be read costs the login.
