@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/netguard"
+	"github.com/mcpoauth/mcpoauth/internal/secret"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
@@ -56,8 +57,14 @@ func AssertionEnv(name string) AssertionSource {
 }
 
 // AssertionCommand returns a source that runs a program, without a shell, and reads its standard output. The word
-// {audience} in an argument is replaced by the audience.
-func AssertionCommand(argv ...string) AssertionSource {
+// {audience} in an argument is replaced by the audience. The program inherits the environment without the variables
+// whose names begin with MCPOAUTH_, which may hold secrets.
+func AssertionCommand(argv ...string) AssertionSource { return AssertionCommandEnv(nil, argv...) }
+
+// AssertionCommandEnv is [AssertionCommand] for a program with an environment of its own, in the form of [os.Environ].
+// A nil env is that of AssertionCommand.
+func AssertionCommandEnv(env []string, argv ...string) AssertionSource {
+	env = slices.Clone(env)
 	return func(ctx context.Context, audience string) (string, error) {
 		if len(argv) == 0 {
 			return "", errors.New("the assertion: there is no command")
@@ -68,6 +75,9 @@ func AssertionCommand(argv ...string) AssertionSource {
 		}
 		cmd := exec.CommandContext(ctx, argv[0], args...) // the caller's choice
 		cmd.WaitDelay = time.Second
+		if cmd.Env = env; env == nil {
+			cmd.Env = secret.Environ(os.Environ(), nil)
+		}
 		out, err := cmd.Output()
 		if err != nil {
 			return "", fmt.Errorf("the assertion: %s: %w", argv[0], err)

@@ -48,7 +48,7 @@ var rules = map[string]rule{
 	"internal/resource":              {others: []string{"golang.org/x/net"}},
 	"internal/netguard":              {ours: []string{"internal/resource", "internal/wire"}},
 	"internal/loopback":              {ours: []string{"internal/wire"}},
-	"internal/browser":               {ours: []string{"internal/resource"}},
+	"internal/browser":               {ours: []string{"internal/resource", "internal/secret"}},
 	"internal/dpop":                  {ours: []string{"internal/resource"}, others: []string{"github.com/go-jose/go-jose"}},
 	"internal/flight":                {},
 	"internal/terminal":              {ours: []string{"internal/wire"}, others: []string{"golang.org/x/sys", "golang.org/x/term", "rsc.io/qr"}},
@@ -71,7 +71,7 @@ var rules = map[string]rule{
 	"authtest":            {},
 
 	"internal/cli": {
-		ours:   []string{"", "store", "store/...", "authtest", "internal/wire", "internal/resource", "internal/browser", "internal/terminal", "internal/takeover", "internal/proxy"},
+		ours:   []string{"", "store", "store/...", "authtest", "internal/wire", "internal/resource", "internal/secret", "internal/browser", "internal/terminal", "internal/takeover", "internal/proxy"},
 		others: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/text", "github.com/pelletier/go-toml", "github.com/lib/pq", "github.com/valkey-io/valkey-go"},
 	},
 	"internal/takeover": {ours: []string{"internal/wire"}},

@@ -25,6 +25,9 @@ type TerminalOptions struct {
 	// in front of the person: not in an SSH session without a display. An error is shown and the login goes on; one
 	// that is [ErrAccessDenied] ends it.
 	OpenBrowser func(ctx context.Context, url string) error
+	// WithoutEnv names environment variables that hold secrets: the browser does not inherit them. Those whose names
+	// begin with MCPOAUTH_ it never does.
+	WithoutEnv []string
 	// QR shows the address of a login with [DeviceCode] as a QR code. [Auto] is on a terminal in which it fits.
 	QR Mode
 }
@@ -182,7 +185,7 @@ func (t *terminalPrompt) open(ctx context.Context, target string) error {
 		return f(ctx, target)
 	}
 	// What the browser says goes nowhere: a pipe of ours would break under it when the program ends.
-	return browser.Open(ctx, target, browser.Options{})
+	return browser.Open(ctx, target, browser.Options{WithoutEnv: t.opts.WithoutEnv})
 }
 
 // show prints who asks for what, the address, and what to do with it, in one piece: other logins may use the terminal.

@@ -13,12 +13,12 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/resource"
+	"github.com/mcpoauth/mcpoauth/internal/secret"
 )
 
 const (
@@ -191,7 +191,7 @@ func start(ctx context.Context, path string, args []string, opt Options) error {
 	// The browser outlives the login: ctx ends only the wait.
 	cmd := exec.Command(path, args...) //nolint:gosec,noctx // an argument vector with a sanitized URL
 	cmd.Stderr = opt.Stderr
-	cmd.Env = environment(os.Environ(), opt.WithoutEnv)
+	cmd.Env = secret.Environ(os.Environ(), opt.WithoutEnv)
 	cmd.SysProcAttr = apart()
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -211,16 +211,6 @@ func start(ctx context.Context, path string, args []string, opt Options) error {
 	case <-ctx.Done():
 		return nil // the login was completed in another way
 	}
-}
-
-// environment returns env without the variables that may hold secrets: our own settings, and those that are
-// named. Names are compared without case, as Windows does.
-func environment(env, without []string) []string {
-	return slices.DeleteFunc(slices.Clone(env), func(e string) bool {
-		name, _, _ := strings.Cut(e, "=")
-		named := func(n string) bool { return strings.EqualFold(n, name) }
-		return strings.HasPrefix(strings.ToUpper(e), "MCPOAUTH_") || name != "" && slices.ContainsFunc(without, named)
-	})
 }
 
 // Available reports whether a browser is likely to open where the person sits, and if not, why.

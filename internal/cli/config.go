@@ -72,6 +72,25 @@ func holdsSecret(name, value string) bool {
 	return false
 }
 
+// secretVariables returns the environment variables that a setting names because they hold secrets.
+func secretVariables(name, value string) (variables []string) {
+	kind, variable, _ := strings.Cut(value, ":")
+	switch {
+	case strings.HasSuffix(name, "-env"):
+		return []string{value}
+	case name == "seal" && strings.HasSuffix(kind, "env"):
+		return []string{variable}
+	case strings.HasSuffix(name, "header"):
+		for rest, ok := value, true; ok; {
+			if _, rest, ok = strings.Cut(rest, "${"); ok {
+				variable, rest, ok = strings.Cut(rest, "}")
+				variables = append(variables, variable)
+			}
+		}
+	}
+	return variables
+}
+
 // shown is the value of a setting as it may be printed.
 func shown(name, value string) string {
 	const hidden = "(not shown)"
@@ -108,7 +127,8 @@ func (f *flags) fromFile(cmd *cobra.Command, args []string) (map[string]string, 
 	if len(args) == 1 || len(args) > 0 && cmd.Name() != "import" {
 		server = args[0]
 	}
-	all, err := layers(path, must, server, cmd.Flags().Lookup("profile"))
+	d := &document{path: path}
+	all, err := d.layers(must, server, cmd.Flags().Lookup("profile"))
 	if errors.Is(err, errUnreadable) {
 		f.u.warn("%s", err)
 		err = nil
@@ -116,6 +136,7 @@ func (f *flags) fromFile(cmd *cobra.Command, args []string) (map[string]string, 
 	if err != nil {
 		return nil, err
 	}
+	f.secretEnv = append(f.secretEnv, d.secretEnv...)
 	from := map[string]string{}
 	for _, l := range all {
 		taken := map[string]bool{}

@@ -31,7 +31,7 @@ func TestDocumentedConfigurations(t *testing.T) {
 		}
 		_, server, _ := strings.Cut(example, `[server."`)
 		server, _, _ = strings.Cut(server, `"`)
-		all, err := layers(path, true, server+"/below", nil)
+		all, err := (&document{path: path}).layers(true, server+"/below", nil)
 		if err != nil || len(all) == 0 || !strings.HasPrefix(all[0].name, "server.") {
 			t.Errorf("%v, %v in\n%s", all, err, example)
 		}
@@ -156,7 +156,7 @@ func TestWhatTheFileMaySay(t *testing.T) {
 			if err := os.Chmod(path, c.mode); err != nil { // not the umask's
 				t.Fatal(err)
 			}
-			_, err := layers(path, true, "https://a.example/mcp", nil)
+			_, err := (&document{path: path}).layers(true, "https://a.example/mcp", nil)
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), "line 2: ") || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
@@ -187,7 +187,7 @@ func TestAFileThatOthersCanChange(t *testing.T) {
 		if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(path, []byte("[defaults]\nclient-name = \"x\"\n"), 0o600), os.Chmod(path, c.file), os.Chmod(dir, c.dir)); err != nil {
 			t.Fatal(err)
 		}
-		_, err := layers(path, true, "https://a.example/mcp", nil)
+		_, err := (&document{path: path}).layers(true, "https://a.example/mcp", nil)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%v in %v: %v", c.file, c.dir, err)
 		}
@@ -203,7 +203,7 @@ func TestALongFile(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := layers(path, true, "https://a.example/mcp", nil); (err != nil) != long || long && !strings.Contains(err.Error(), "too long") {
+		if _, err := (&document{path: path}).layers(true, "https://a.example/mcp", nil); (err != nil) != long || long && !strings.Contains(err.Error(), "too long") {
 			t.Errorf("%d bytes: %v", len(text), err)
 		}
 	}
@@ -298,7 +298,7 @@ func TestAFileThatIsNotThere(t *testing.T) {
 		must bool
 		bad  bool
 	}{{missing, false, false}, {missing, true, true}, {folder, false, true}, {folder, true, true}} {
-		if all, err := layers(c.path, c.must, "https://a.example", nil); (err != nil) != c.bad || all != nil {
+		if all, err := (&document{path: c.path}).layers(c.must, "https://a.example", nil); (err != nil) != c.bad || all != nil {
 			t.Errorf("%+v: %v, %v", c, all, err)
 		}
 	}
@@ -327,7 +327,7 @@ func TestTheLineOfAMistake(t *testing.T) {
 			if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			_, err := layers(path, true, "https://a.example/mcp", nil)
+			_, err := (&document{path: path}).layers(true, "https://a.example/mcp", nil)
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}

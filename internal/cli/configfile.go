@@ -30,6 +30,9 @@ type document struct {
 	// known are the flags that may stand in it; open means that others may read it.
 	known *pflag.FlagSet
 	open  bool
+	// secretEnv are the environment variables that its settings name because they hold secrets, those of other servers
+	// too.
+	secretEnv []string
 }
 
 // table is a section, or what holds sections.
@@ -105,6 +108,9 @@ func (d *document) settings(name string, p place, t table) (map[string][]string,
 		if d.open && slices.ContainsFunc(values, func(v string) bool { return holdsSecret(key, v) }) {
 			return nil, d.bad(p, name+": "+key+" holds a secret, and the file is readable by other users", "run: chmod go-r "+quote(d.path)+"; or put it into an environment variable (docs/configuration.md)")
 		}
+		for _, v := range values {
+			d.secretEnv = append(d.secretEnv, secretVariables(key, v)...)
+		}
 		got[key] = values
 	}
 	return got, nil
@@ -133,12 +139,11 @@ func readConfig(path string) ([]byte, fs.FileInfo, error) {
 
 // layers reads the sections of the configuration file that apply to a server, the one that counts most first.
 // profile is what flags and environment say.
-func layers(path string, must bool, server string, profile *pflag.Flag) ([]layer, error) {
-	d := &document{path: path}
-	b, info, err := readConfig(path)
+func (d *document) layers(must bool, server string, profile *pflag.Flag) ([]layer, error) {
+	b, info, err := readConfig(d.path)
 	if err != nil && !must {
 		// A file that is there and cannot be read is an error: to go on without its settings may be a downgrade.
-		switch _, err := os.Lstat(path); {
+		switch _, err := os.Lstat(d.path); {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil, nil
 		case errors.Is(err, fs.ErrPermission):

@@ -25,6 +25,10 @@ type flags struct {
 	// unmade makes the common flags, which nothing has needed yet; nil if they are made.
 	unmade func()
 
+	// secretEnv are the environment variables that settings name because they hold secrets: no program that is started
+	// inherits them.
+	secretEnv []string
+
 	// config names the configuration file; clientOfFile means that it has the client.
 	config       string
 	clientOfFile bool
@@ -268,7 +272,21 @@ func (f *flags) settle(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	_, err := f.fromFile(cmd, args)
+	cmd.Flags().Visit(func(fl *pflag.Flag) { f.secretEnv = append(f.secretEnv, variablesOf(fl)...) })
 	return err
+}
+
+// variablesOf returns the environment variables that a flag names because they hold secrets.
+func variablesOf(fl *pflag.Flag) []string {
+	values := []string{fl.Value.String()}
+	if list, ok := fl.Value.(pflag.SliceValue); ok {
+		values = list.GetSlice()
+	}
+	var names []string
+	for _, v := range values {
+		names = append(names, secretVariables(fl.Name, v)...)
+	}
+	return names
 }
 
 // options turns flags and environment into the library's options. Prompt stays nil.

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/mcpoauth/mcpoauth"
+	"github.com/mcpoauth/mcpoauth/internal/secret"
 )
 
 // setGrant understands --grant and what belongs to it.
@@ -70,7 +71,7 @@ func (f *flags) assertionSource() (mcpoauth.AssertionSource, error) {
 		sources = append(sources, mcpoauth.AssertionEnv(f.assertionEnv))
 	}
 	if len(f.assertionCommand) > 0 {
-		sources = append(sources, mcpoauth.AssertionCommand(f.assertionCommand...))
+		sources = append(sources, mcpoauth.AssertionCommandEnv(secret.Environ(os.Environ(), f.secretEnv), f.assertionCommand...))
 	}
 	if f.assertionURL != "" {
 		header, err := parseHeaders("--assertion-header", f.assertionHeaders)

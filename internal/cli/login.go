@@ -53,7 +53,7 @@ printed as well. If the browser runs on another machine, paste the address at wh
 		var fresh atomic.Bool
 		o.LoginTimeout = f.timeout
 		o.Trace.LoggedIn = func(context.Context, mcpoauth.LoginEvent) { fresh.Store(true) }
-		o.Prompt = mcpoauth.TerminalPrompt(f.u.in, f.u.err, &mcpoauth.TerminalOptions{NoBrowser: noBrowser, QR: showQR})
+		o.Prompt = mcpoauth.TerminalPrompt(f.u.in, f.u.err, &mcpoauth.TerminalOptions{NoBrowser: noBrowser, QR: showQR, WithoutEnv: f.secretEnv})
 		return f.withClient(ctx, args[0], o, func(c *mcpoauth.Client) error {
 			tok, err := c.Login(ctx, &mcpoauth.LoginOptions{Force: force, NewClient: newClient, Scopes: words(f.addScopes)})
 			f.u.endWait()

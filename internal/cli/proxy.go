@@ -297,7 +297,7 @@ func (b *bridging) open(ctx context.Context, lp *mcpoauth.LoginPrompt, address s
 	if ok, why := browser.Available(); !ok {
 		return errors.New(why)
 	}
-	return browser.Open(ctx, address, browser.Options{})
+	return browser.Open(ctx, address, browser.Options{WithoutEnv: b.f.secretEnv})
 }
 
 // classify says what an error of the library means for a request of the host's.

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mcpoauth/mcpoauth"
+	"github.com/mcpoauth/mcpoauth/internal/secret"
 )
 
 // exitError carries the exit code of the program that run has started.
@@ -89,7 +90,7 @@ func (f *flags) runProgram(ctx context.Context, c *mcpoauth.Client, argv []strin
 	//nolint:gosec,noctx // the person's own command; it is ended below, by a signal that it may handle
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = f.u.in, f.u.out, f.u.err.Unwrap()
-	cmd.Env = append(programEnv(os.Environ()), "MCPOAUTH_URL="+g.url())
+	cmd.Env = append(secret.Environ(os.Environ(), f.secretEnv), "MCPOAUTH_URL="+g.url())
 	if f.u.watch != nil {
 		<-f.u.watch() // a signal before that would end only us and leave the program behind
 	}
@@ -113,17 +114,6 @@ func (f *flags) runProgram(ctx context.Context, c *mcpoauth.Client, argv []strin
 		return &exitError{max(exit.ExitCode(), 1)}
 	}
 	return err
-}
-
-// programEnv is the environment without our settings, which may hold secrets.
-func programEnv(env []string) []string {
-	var out []string
-	for _, e := range env {
-		if !strings.HasPrefix(e, "MCPOAUTH_") {
-			out = append(out, e)
-		}
-	}
-	return out
 }
 
 // gate is the address on this machine that stands for the server.
