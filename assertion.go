@@ -97,6 +97,9 @@ func AssertionURL(address string, header http.Header) AssertionSource {
 		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
 			return "", errors.New("the assertion: its address is not an http or https URL")
 		}
+		if err := (netguard.Config{Header: header}).Check(); err != nil {
+			return "", optionError("AssertionURL", err, "remove what is no part of the value, a line break for example")
+		}
 		ctx, cancel := context.WithTimeout(ctx, assertionTimeout)
 		defer cancel()
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)

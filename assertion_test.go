@@ -110,6 +110,7 @@ func TestAWorkloadsIdentity(t *testing.T) {
 		"an object without a token":     {at("/none"), "not a JWT", 0},
 		"a platform that refuses":       {mcpoauth.AssertionURL(platform.URL+"/text", nil), "status 403", 0},
 		"an address of another kind":    {mcpoauth.AssertionURL("file:///etc/passwd", nil), "http or https", 0},
+		"a header that cannot be sent":  {mcpoauth.AssertionURL(platform.URL+"/text", http.Header{"X-Key": {"a\r\nb"}}), "no header field may have", 0},
 		"a job without the permission":  {github, "id-token: write", 0},
 	} {
 		t.Run(name, func(t *testing.T) {

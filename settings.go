@@ -176,9 +176,13 @@ func (s *settings) setNetwork() error {
 	}
 	o := s.network
 	o.Header, o.HeaderOrigins, o.ClientCertificates = o.Header.Clone(), slices.Clone(o.HeaderOrigins), slices.Clone(o.ClientCertificates)
+	const repair = "remove what is no part of the value, a line break for example"
+	if err := (netguard.Config{UserAgent: o.UserAgent}).Check(); err != nil {
+		return optionError("Network.UserAgent", err, repair)
+	}
 	err := netguard.Config{Header: o.Header, HeaderOrigins: o.HeaderOrigins}.Check()
 	if _, ok := errors.AsType[*netguard.HeaderError](err); ok {
-		return optionError("Network.Header", err, "remove what is no part of the value, a line break for example")
+		return optionError("Network.Header", err, repair)
 	}
 	if err != nil {
 		return optionError("Network.HeaderOrigins", err, "use something like https://as.example.com")

@@ -77,6 +77,8 @@ func TestOptionsThatCannotBe(t *testing.T) {
 		"a device's endpoints":      {endpoints(DeviceCode{}, Endpoints{Token: "https://a/t", DeviceAuthorization: "https://a/d"}), ""},
 		"a device's, half":          {endpoints(DeviceCode{}, Endpoints{Token: "https://a/t"}), "Server.Endpoints"},
 		"a header":                  {Options{Network: NetworkOptions{Header: http.Header{"X-A": {"a\nb"}}}}, "Network.Header"},
+		"a user agent":              {Options{Network: NetworkOptions{UserAgent: "a\r\nX: b"}}, "Network.UserAgent"},
+		"a header's path":           {Options{Network: NetworkOptions{HeaderOrigins: []string{"https://a.example/b"}}}, "Network.HeaderOrigins"},
 		"a header's origin":         {Options{Network: NetworkOptions{HeaderOrigins: []string{"a b"}}}, "Network.HeaderOrigins"},
 		"credentials":               {Options{Grant: ClientCredentials{}, Client: ClientOptions{ID: "c", Secret: "s"}}, ""},
 		"credentials by a key":      {Options{Grant: ClientCredentials{}, Client: ClientOptions{ID: "c", Key: newTestKey(t)}}, ""},

@@ -180,6 +180,8 @@ func TestAFileThatOthersCanChange(t *testing.T) {
 		{0o620, 0o755, "it is writable by other users"},
 		{0o602, 0o755, "it is writable by other users"},
 		{0o600, 0o777, "other users could put another file in its place"},
+		{0o600, 0o770, "other users could put another file in its place"},
+		{0o600, 0o720, "other users could put another file in its place"},
 		{0o600, 0o777 | os.ModeSticky, ""}, // as /tmp: only the owner can
 	} {
 		dir := filepath.Join(t.TempDir(), "d")

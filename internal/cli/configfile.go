@@ -182,11 +182,30 @@ func (d *document) checkOwner(info fs.FileInfo) error {
 	if why := foreign(info); why != "" {
 		return d.bad(nil, why+", who could redirect your logins and run programs as you", "name one of your own with --"+configFlag+" or "+envName(configFlag)+", or run as that user")
 	}
-	dir := filepath.Dir(d.path)
-	if at, err := os.Stat(dir); err == nil && at.Mode().Perm()&0o002 != 0 && at.Mode()&fs.ModeSticky == 0 {
-		return d.bad(nil, "other users could put another file in its place", "run: chmod o-w "+quote(dir))
+	if err := d.checkPlace(); err != nil {
+		return err
 	}
 	d.open = info.Mode().Perm()&0o044 != 0
+	return nil
+}
+
+// checkPlace refuses a file in whose place others could put another one: in its directory, or in the one that a link
+// leads to.
+func (d *document) checkPlace() error {
+	dirs := []string{filepath.Dir(d.path)}
+	if target, err := filepath.EvalSymlinks(d.path); err == nil && filepath.Dir(target) != dirs[0] {
+		dirs = append(dirs, filepath.Dir(target))
+	}
+	for _, dir := range dirs {
+		at, err := os.Stat(dir)
+		switch {
+		case err != nil:
+		case at.Mode().Perm()&0o022 != 0 && at.Mode()&fs.ModeSticky == 0:
+			return d.bad(nil, "other users could put another file in its place, since they can write to "+quote(dir), "run: chmod go-w "+quote(dir))
+		case foreign(at) != "":
+			return d.bad(nil, "another user could put another file in its place, since "+quote(dir)+" is theirs", "keep it in a directory of your own, and name it with --"+configFlag+" or "+envName(configFlag))
+		}
+	}
 	return nil
 }
 

@@ -112,6 +112,9 @@ func parseHeaders(flag string, lines []string) (http.Header, error) {
 		if err != nil {
 			return nil, err
 		}
+		if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+			return nil, &usageError{flag + ": the value of " + quote(name) + " has a line break or another control character", "remove what is no part of the value"}
+		}
 		if h == nil {
 			h = http.Header{}
 		}

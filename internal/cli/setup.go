@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -158,7 +159,7 @@ func (u *ui) writeSetup(h mcpHost, path, name, program string, args []string) er
 			return &usageError{"the configuration file of " + h.title + " cannot be located: " + trimPrefix(err), "name it with --file"}
 		}
 	}
-	instead := func(why string) error {
+	instead := func(why, hint string) error {
 		text, err := h.entry(name, program, args)
 		if err != nil {
 			return err
@@ -166,14 +167,18 @@ func (u *ui) writeSetup(h mcpHost, path, name, program string, args []string) er
 		if _, err := fmt.Fprint(u.out, text); err != nil {
 			return err
 		}
-		return &usageError{"nothing was written: " + why, "add the printed entry to " + h.file + ", and keep the rest of the file"}
+		return &usageError{"nothing was written: " + why, hint}
 	}
+	byHand := "add the printed entry to " + h.file + ", and keep the rest of the file"
 	if path == "" || h.toml {
-		return instead("the configuration of " + h.title + " is not strict JSON")
+		return instead("the configuration of "+h.title+" is not strict JSON", byHand)
 	}
 	backup, replaced, err := writeEntry(path, h.member, name, h.server(program, args))
+	if errors.Is(err, errTaken) {
+		return instead(quote(path)+": the entry "+quote(name)+" there is for another program or another server", "choose another name with --name, or remove that entry")
+	}
 	if err != nil {
-		return instead(quote(path) + ": " + trimPrefix(err))
+		return instead(quote(path)+": "+trimPrefix(err), byHand)
 	}
 	what := "added"
 	if replaced {

@@ -154,6 +154,31 @@ func keepCopy(path string, b []byte, mode fs.FileMode) (string, error) {
 	}
 }
 
+// errTaken means that the entry of a name is not ours: it starts another program, or is for another server.
+var errTaken = errors.New("its entry of that name is for another program or another server")
+
+// sameServer reports whether an entry of a host's file is for the same server as ours, and starts this program.
+func sameServer(old, entry any) bool {
+	ours, ok := entry.(hostEntry)
+	if !ok {
+		return false
+	}
+	var was hostEntry
+	if b, err := json.Marshal(old); err != nil || json.Unmarshal(b, &was) != nil || len(was.Args) < 2 || len(ours.Args) < 2 {
+		return false
+	}
+	program := strings.TrimSuffix(filepath.Base(was.Command), ".exe")
+	if was.Command != ours.Command && program != "mcpoauth" || was.Args[0] != ours.Args[0] {
+		return false
+	}
+	there, err := canonical(was.Args[1])
+	if err != nil {
+		return false
+	}
+	here, err := canonical(ours.Args[1])
+	return err == nil && there == here
+}
+
 // putMember returns doc with the entry at member.name. All other bytes of it stay.
 func putMember(doc []byte, member, name string, entry any) (out []byte, replaced bool, err error) {
 	bom := []byte("\ufeff")
@@ -167,6 +192,9 @@ func putMember(doc []byte, member, name string, entry any) (out []byte, replaced
 	var before map[string]any
 	if err := json.Unmarshal(text, &before); err != nil || before == nil {
 		return nil, false, errors.New("it is not a JSON object")
+	}
+	if servers, ok := before[member].(map[string]any); ok && servers[name] != nil && !sameServer(servers[name], entry) {
+		return nil, false, errTaken
 	}
 	unit := indentOf(text)
 	edit, replaced, err := put(text, []string{member, name}, entry, "", unit)

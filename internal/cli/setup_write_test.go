@@ -38,7 +38,7 @@ func TestSetupWritesIntoAHostsFile(t *testing.T) {
 		"empty":         {"", "{\n  \"mcpServers\": {\n    \"example-com\": " + newEntry + "\n  }\n}\n"},
 		"an empty one":  {"{}", "{\n  \"mcpServers\": {\n    \"example-com\": " + newEntry + "\n  }\n}"},
 		"other servers": {"{\n  \"mcpServers\": {\n    \"a\": {\"command\": \"x\",   \"args\":[] }\n  },\n  \"z\": 1.50\n}\n", "{\n  \"mcpServers\": {\n    \"a\": {\"command\": \"x\",   \"args\":[] },\n    \"example-com\": " + newEntry + "\n  },\n  \"z\": 1.50\n}\n"},
-		"the same name": {"{\n  \"mcpServers\": {\n    \"example-com\": {\"command\": \"npx\", \"args\": [\"mcp-remote\"], \"env\": {}},\n    \"b\": {}\n  }\n}", "{\n  \"mcpServers\": {\n    \"example-com\": " + newEntry + ",\n    \"b\": {}\n  }\n}"},
+		"the same name": {"{\n  \"mcpServers\": {\n    \"example-com\": {\"command\": \"C:/mcpoauth.exe\", \"args\": [\"proxy\", \"https://MCP.example.com/mcp?a=1&b=2\", \"--profile\", \"x\"], \"env\": {}},\n    \"b\": {}\n  }\n}", "{\n  \"mcpServers\": {\n    \"example-com\": " + newEntry + ",\n    \"b\": {}\n  }\n}"},
 		"no servers":    {"{\n  \"mcpServers\": {},\n  \"theme\": \"d\\u0061rk\"\n}", "{\n  \"mcpServers\": {\n    \"example-com\": " + newEntry + "\n  },\n  \"theme\": \"d\\u0061rk\"\n}"},
 		"tabs":          {"{\n\t\"a\": {\n\t\t\"mcpServers\": 1\n\t}\n}", "{\n\t\"a\": {\n\t\t\"mcpServers\": 1\n\t},\n\t\"mcpServers\": {\n\t\t\"example-com\": " + strings.NewReplacer("      ", "\t\t\t", "        ", "\t\t\t\t", "    }", "\t\t}").Replace(strings.ReplaceAll(newEntry, "        ", "\t\t\t\t")) + "\n\t}\n}"},
 		"a line":        {`{"mcpServers":{"a":{}},"b":[1,2]}`, "{\"mcpServers\":{\"a\":{},\n    \"example-com\": " + newEntry + "},\"b\":[1,2]}"},
@@ -70,6 +70,38 @@ func TestSetupWritesIntoAHostsFile(t *testing.T) {
 			}
 			if left, _ := filepath.Glob(file + "*"); len(left) != 3 {
 				t.Errorf("there are %v", left)
+			}
+		})
+	}
+}
+
+// TestAnEntryThatIsNotOursIsNotReplaced: another program's, and one of ours for another server.
+func TestAnEntryThatIsNotOursIsNotReplaced(t *testing.T) {
+	t.Parallel()
+	for name, entry := range map[string]string{
+		"another program":           `{"command":"npx","args":["mcp-remote","https://mcp.example.com/mcp?a=1&b=2"]}`,
+		"another program's proxy":   `{"command":"proxify","args":["proxy","https://mcp.example.com/mcp?a=1&b=2"]}`,
+		"ours for another server":   `{"command":"/opt/mcpoauth","args":["proxy","https://mcp.example.com/other"]}`,
+		"ours for another query":    `{"command":"/opt/mcpoauth","args":["proxy","https://mcp.example.com/mcp?a=2"]}`,
+		"another command of ours":   `{"command":"/opt/mcpoauth","args":["run","https://mcp.example.com/mcp?a=1&b=2","--","x"]}`,
+		"a server by its address":   `{"url":"https://mcp.example.com/mcp?a=1&b=2","headers":{"X-Key":"k"}}`,
+		"what is no server's entry": `"text"`,
+		"arguments that are none":   `{"command":"/opt/mcpoauth","args":"proxy"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "mcp.json")
+			before := `{"mcpServers":{"example-com":` + entry + `}}`
+			if err := os.WriteFile(file, []byte(before), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			code, out, errs := setupWrite(t, file)
+			b, err := os.ReadFile(file)
+			if code != exitUsage || err != nil || string(b) != before || !strings.Contains(out, "/opt/mcpoauth") || !strings.Contains(errs, "--name") {
+				t.Errorf("%d, %s, %v, %s", code, errs, err, b)
+			}
+			if code, _, errs := setupWrite(t, file, "--name", "another"); code != exitDone {
+				t.Errorf("by another name: %d, %s", code, errs)
 			}
 		})
 	}
@@ -231,8 +263,9 @@ func TestManyWriteAtOnce(t *testing.T) {
 func FuzzPutMember(f *testing.F) {
 	f.Add(`{"mcpServers":{"a":{}},"b":[1,2.50,"\u0061"]}`, "n")
 	f.Add("{\n\t\"x\": {}\n}", "a.b")
+	f.Add(`{"mcpServers":{"n":{"command":"mcpoauth","args":["proxy","https://a.example/mcp"]}}}`, "n")
 	f.Fuzz(func(t *testing.T, doc, name string) {
-		out, _, err := putMember([]byte(doc), "mcpServers", name, 1)
+		out, _, err := putMember([]byte(doc), "mcpServers", name, hostEntry{Command: "mcpoauth", Args: []string{"proxy", "https://a.example/mcp"}})
 		if err != nil {
 			return
 		}

@@ -106,12 +106,25 @@ func (c Config) Check() error {
 			return &HeaderError{Name: wire.CleanN(name, 80)}
 		}
 	}
+	if !validHeader("User-Agent", []string{c.UserAgent}) {
+		return &HeaderError{Name: "User-Agent"}
+	}
 	for _, o := range c.HeaderOrigins {
-		if resource.OriginOf(o) == "" {
-			return fmt.Errorf("%q is not an origin", o)
+		if !isOrigin(o) {
+			return fmt.Errorf("%q is not an origin: scheme, host and perhaps a port", wire.Clean(o))
 		}
 	}
 	return nil
+}
+
+// isOrigin reports whether s is an http or https origin and nothing else: a path would suggest that others at that
+// origin get no header.
+func isOrigin(s string) bool {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.Opaque != "" {
+		return false
+	}
+	return u.User == nil && (u.Path == "" || u.Path == "/") && !strings.ContainsAny(s, "?#")
 }
 
 // New returns a Client. It does no I/O. The error is that of [Config.Check].

@@ -466,7 +466,7 @@ func TestHeadersStayWithTheirOrigins(t *testing.T) {
 		seen[r.Host] = r.Header.Get("X-Key")
 	}
 	ours, foreign := startCanary(t, h), startCanary(t, h)
-	c := newClient(t, Config{Policy: Policy{Class: Loopback}, Header: http.Header{"X-Key": {"SECRET"}}, HeaderOrigins: []string{strings.ToUpper(ours.URL) + "/mcp?x=1"}})
+	c := newClient(t, Config{Policy: Policy{Class: Loopback}, Header: http.Header{"X-Key": {"SECRET"}}, HeaderOrigins: []string{strings.ToUpper(ours.URL) + "/"}})
 	for _, target := range []string{ours.URL + "/a", foreign.URL + "/a"} {
 		if _, err := c.Get(t.Context(), Request{Leg: "metadata", URL: target}); err != nil {
 			t.Error(err)

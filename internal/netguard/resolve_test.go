@@ -273,3 +273,18 @@ func TestHeadersThatCannotBeSent(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatIsNoOriginGetsNoHeader: a path, a query or a user name would suggest that the header goes there only.
+func TestWhatIsNoOriginGetsNoHeader(t *testing.T) {
+	t.Parallel()
+	for o, ok := range map[string]bool{
+		"https://as.example.com": true, "https://as.example.com:8443": true, "http://[::1]:80": true, "HTTPS://AS.example.com": true, "https://as.example.com/": true,
+		"https://as.example.com/path": false, "https://as.example.com//": false, "https://as.example.com?x": false, "https://as.example.com?": false,
+		"https://as.example.com#f": false, "https://as.example.com/#": false, "https://u@as.example.com": false, "https://u:p@as.example.com": false, "as.example.com": false,
+		"ftp://as.example.com": false, "//as.example.com": false, "https:as.example.com": false, "https://": false, "https://:443": false, "": false, "*": false,
+	} {
+		if err := (Config{HeaderOrigins: []string{o}}).Check(); (err == nil) != ok {
+			t.Errorf("%q: %v", o, err)
+		}
+	}
+}
