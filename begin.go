@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/record"
+	"github.com/mcpoauth/mcpoauth/internal/resource"
 	"github.com/mcpoauth/mcpoauth/store"
 )
 
@@ -28,8 +29,12 @@ func (c *Client) BeginLogin(ctx context.Context, redirectURI string) (*PendingLo
 	if c.closed.Load() {
 		return nil, errClosed
 	}
-	if u, err := url.Parse(redirectURI); err != nil || !u.IsAbs() || u.Host == "" || u.Fragment != "" {
+	switch u, err := url.Parse(redirectURI); {
+	case err != nil || !u.IsAbs() || u.Host == "" || u.Fragment != "":
 		return nil, optionError("redirect URI", errors.New("it must be absolute and without a fragment"), "")
+	case u.Scheme == "http" && !resource.IsLoopbackHost(u.Hostname()) && !c.browser.set.allow.InsecureHTTP:
+		// MCP authorization, communication security: the code would cross a network in the clear.
+		return nil, optionError("redirect URI", errors.New("http is for this machine's own addresses"), "use https")
 	}
 	if err := c.store.probe(ctx); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package mcpoauth
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"slices"
@@ -169,13 +170,16 @@ func (r refusal) stepUp(can abilities) action {
 	}
 	a := action{
 		kind: logIn, login: loginRequest{scopes: demanded, rejected: rejected, known: rejected, challenge: r.challenge},
-		once: strings.Join(slices.Sorted(slices.Values(demanded)), " "), exhausted: &ScopeError{ServerURL: can.server, Missing: demanded, Asked: true},
+		once: cmp.Or(strings.Join(slices.Sorted(slices.Values(demanded)), " "), unnamedScopes), exhausted: &ScopeError{ServerURL: can.server, Missing: demanded, Asked: true},
 	}
 	if can.nonInteractive {
 		a.kind, a.token = renewToken, tokenRequest{rejected: rejected, scopes: demanded, challenge: r.challenge}
 	}
 	return a
 }
+
+// unnamedScopes counts the logins for a demand that names no scopes. No scope has a space.
+const unnamedScopes = "unnamed scopes"
 
 // afterRenewal decides what follows a renewal that found that a login is required.
 func (r refusal) afterRenewal(can abilities, required *LoginRequiredError) action {

@@ -153,7 +153,7 @@ func (e *LoginRequiredError) Is(target error) bool { return target == ErrLoginRe
 type ScopeError struct {
 	// ServerURL identifies the server.
 	ServerURL string
-	// Missing are the scopes that the server demands and the login lacks.
+	// Missing are the scopes that the server demands and the login lacks. It is empty if the server names none.
 	Missing []string
 	// Asked reports whether a login for them was already tried.
 	Asked bool
@@ -161,10 +161,17 @@ type ScopeError struct {
 
 // Error implements error.
 func (e *ScopeError) Error() string {
-	if e.Asked {
-		return fmt.Sprintf("%s still refuses the scopes %q after a login for them", e.ServerURL, strings.Join(e.Missing, " "))
+	scopes := fmt.Sprintf("the scopes %q", strings.Join(e.Missing, " "))
+	if len(e.Missing) == 0 {
+		scopes = "scopes that it does not name"
 	}
-	return fmt.Sprintf("%s needs the scopes %q", e.ServerURL, strings.Join(e.Missing, " "))
+	switch {
+	case !e.Asked:
+		return fmt.Sprintf("%s needs %s", e.ServerURL, scopes)
+	case len(e.Missing) == 0:
+		return fmt.Sprintf("%s still demands %s, after a login", e.ServerURL, scopes)
+	}
+	return fmt.Sprintf("%s still refuses %s after a login for them", e.ServerURL, scopes)
 }
 
 // BoundTokenError means that a caller asked for a token by itself that can only be used with the key that it is bound

@@ -26,7 +26,9 @@ func TestTextsOfErrors(t *testing.T) {
 		"down (try again in 7s)":            &TemporaryError{RetryAfter: 7 * time.Second, Err: errors.New("down")},
 		"login required for https://a: why": &LoginRequiredError{ServerURL: "https://a", Reason: "why"},
 		`https://a needs the scopes "x y"`:  &ScopeError{ServerURL: "https://a", Missing: []string{"x", "y"}},
-		`https://a still refuses the scopes "x" after a login for them`: &ScopeError{ServerURL: "https://a", Missing: []string{"x"}, Asked: true},
+		`https://a still demands scopes that it does not name, after a login`: &ScopeError{ServerURL: "https://a", Asked: true},
+		`https://a needs scopes that it does not name`:                        &ScopeError{ServerURL: "https://a"},
+		`https://a still refuses the scopes "x" after a login for them`:       &ScopeError{ServerURL: "https://a", Missing: []string{"x"}, Asked: true},
 	} {
 		if err.Error() != want {
 			t.Errorf("got %q, want %q", err, want)

@@ -209,10 +209,6 @@ func (r *registrar) register(ctx context.Context, f *discovered, c *clientRegist
 	if endpoint == "" {
 		return r.noEndpoint(f, need.redirectURI)
 	}
-	applicationType := "native"
-	if strings.HasPrefix(need.redirectURI, "https:") {
-		applicationType = "web"
-	}
 	grants := []string{"authorization_code", "refresh_token"}
 	if r.set.device() {
 		grants = append(grants, grant.TypeDeviceCode)
@@ -223,7 +219,7 @@ func (r *registrar) register(ctx context.Context, f *discovered, c *clientRegist
 		method = registration.AuthMethodWithoutSecret(f.Server.TokenEndpointAuthMethodsSupported)
 	}
 	got, err := registration.Register(ctx, r.guard(), registration.Request{
-		Endpoint: endpoint, RedirectURIs: redirectSpellings(need.redirectURI), ClientName: o.Name, ApplicationType: applicationType,
+		Endpoint: endpoint, RedirectURIs: redirectSpellings(need.redirectURI), ClientName: o.Name, ApplicationType: applicationType(need.redirectURI),
 		GrantTypes: grants, Scope: registeredScope(f, need.scopes), AuthMethod: method,
 		SoftwareID: "mcpoauth", SoftwareVersion: Version(), SoftwareStatement: o.SoftwareStatement,
 		InitialAccessToken: secret.New(o.InitialAccessToken), Extra: o.Metadata, AllowForeignEndpoints: r.set.allow.ForeignEndpoints,
@@ -239,6 +235,15 @@ func (r *registrar) register(ctx context.Context, f *discovered, c *clientRegist
 	r.trace.notes(ctx, NoteRegistration, got.Notes)
 	r.save(ctx, c)
 	return nil
+}
+
+// applicationType is that of a client with this redirect URI (OpenID Connect Dynamic Client Registration 1.0 section 2):
+// web for a page on another host, native for an address of this machine and for a scheme of the application's own.
+func applicationType(redirectURI string) string {
+	if u, err := url.Parse(redirectURI); err == nil && (u.Scheme == "https" || u.Scheme == "http") && !resource.IsLoopbackHost(u.Hostname()) {
+		return "web"
+	}
+	return "native"
 }
 
 // noEndpoint is the error of a server that registers no clients.

@@ -16,7 +16,8 @@ const maxRegisteredScopes = 50
 
 // scopesFor chooses what to request (MCP authorization, scope selection strategy): what the settings say, else what
 // the challenge demands, else what the resource lists, else nothing. If further scopes are needed, those of the
-// previous login at the same issuer are added, so that one step-up does not undo another.
+// previous login at the same issuer are added, so that one step-up does not undo another; a login anew keeps those that
+// were requested before and granted.
 func (s *settings) scopesFor(f *discovered, further []string, previous *record.Login) []string {
 	var scopes []string
 	switch {
@@ -28,13 +29,15 @@ func (s *settings) scopesFor(f *discovered, further []string, previous *record.L
 		scopes = f.ResourceMetadata.ScopesSupported
 	}
 	scopes = slices.Clone(scopes)
-	if len(further) > 0 {
-		if previous != nil && previous.Issuer == f.Issuer {
-			scopes = append(scopes, previous.Scopes...)
-			scopes = append(scopes, previous.RequestedScopes...)
-		}
-		scopes = append(scopes, further...)
+	again := previous != nil && previous.Issuer == f.Issuer
+	switch {
+	case len(further) > 0 && again:
+		scopes = append(scopes, previous.Scopes...)
+		scopes = append(scopes, previous.RequestedScopes...)
+	case again && s.scopes.Request == nil:
+		scopes = append(scopes, regranted(previous)...)
 	}
+	scopes = append(scopes, further...)
 	scopes = append(scopes, s.scopes.Add...)
 	// Requesting only offline_access would suppress the scopes that the server grants by default.
 	auto := s.scopes.Request == nil && len(scopes) > 0 && slices.Contains(f.Server.ScopesSupported, offlineAccess)
@@ -52,6 +55,15 @@ func (s *settings) scopesFor(f *discovered, further []string, previous *record.L
 		}
 	}
 	return out
+}
+
+// regranted returns the scopes of a login that were requested for it and granted: those that may be requested again. Some
+// servers grant names that no request may have.
+func regranted(rec *record.Login) []string {
+	if len(rec.Scopes) == 0 {
+		return rec.RequestedScopes // RFC 6749 section 5.1: what was requested was granted
+	}
+	return slices.DeleteFunc(slices.Clone(rec.RequestedScopes), func(scope string) bool { return !slices.Contains(rec.Scopes, scope) })
 }
 
 // registeredScope returns the scopes to register a client with. A server may limit the client to these, so that a

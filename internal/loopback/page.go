@@ -32,7 +32,8 @@ var (
 	}
 	pageRefused = page{
 		status: http.StatusOK, mark: "bad", title: "No access was given",
-		text: "The authorization server answered that it does not allow the access. Nothing was stored.",
+		// Who answered is not checked yet (RFC 9207), so the page does not say it.
+		text: "The answer that arrived gives no access, and nothing was stored. mcpoauth says more.",
 	}
 	pageSettled = page{
 		status: http.StatusOK, mark: "wait", title: "This login is settled",
