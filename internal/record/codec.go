@@ -204,7 +204,7 @@ func decode(data []byte, v any, nestedName string, nested *Registration) (map[st
 		}
 		if t, isTime := rv.Field(i).Addr().Interface().(*time.Time); isTime {
 			// A time that cannot be read is unknown: it must not cost the login.
-			if json.Unmarshal(raw, t) != nil {
+			if t.UnmarshalJSON(raw) != nil {
 				*t = time.Time{}
 			}
 			fixTimes(t)
