@@ -46,20 +46,24 @@ type discoverer struct {
 // discover reads the metadata that a challenge leads to. Without a challenge it provokes one. previous is the stored
 // login, nil if there is none: its authorization server is preferred, and its client stays there.
 func (d *discoverer) discover(ctx context.Context, c *challenge, previous *record.Login) (*discovered, error) {
+	var preferred string
+	if previous != nil {
+		preferred = previous.Issuer
+	}
+	request := d.request(preferred)
 	switch {
 	case d.provider:
 		c = &challenge{}
 	case c == nil:
+		request.Ahead = discovery.Begin(ctx, d.guard(), request)
+		defer request.Ahead.End()
 		var err error
 		if c, err = d.probe.challenge(ctx); err != nil {
 			return nil, err
 		}
 	}
-	var preferred string
-	if previous != nil {
-		preferred = previous.Issuer
-	}
-	r, err := discovery.Discover(ctx, d.guard(), d.request(c.metadataURL, preferred))
+	request.MetadataURL = c.metadataURL
+	r, err := discovery.Discover(ctx, d.guard(), request)
 	if err != nil {
 		f := faultOf(err)
 		if f.NotOffered && c.open {
@@ -107,7 +111,7 @@ func (d *discoverer) checkClient(issuer string, previous *record.Login) error {
 
 // again reads the metadata of an issuer that is known.
 func (d *discoverer) again(ctx context.Context, issuer string) (*discovery.Result, error) {
-	return discovery.Discover(ctx, d.guard(), d.request("", issuer))
+	return discovery.Discover(ctx, d.guard(), d.request(issuer))
 }
 
 // offered reports whether a server that sent a 401 without a challenge offers OAuth.
@@ -116,10 +120,10 @@ func (d *discoverer) offered(ctx context.Context, c *challenge) bool {
 	return !errors.Is(err, ErrNoOAuth)
 }
 
-func (d *discoverer) request(metadataURL, preferredIssuer string) discovery.Request {
+func (d *discoverer) request(preferredIssuer string) discovery.Request {
 	o := d.set
 	r := discovery.Request{
-		ServerURL: d.trace.server, MetadataURL: metadataURL, IssuerOnly: d.provider, ProtocolVersion: protocolVersion,
+		ServerURL: d.trace.server, IssuerOnly: d.provider, ProtocolVersion: protocolVersion,
 		ResourceOverride: o.server.Resource, NoResource: o.server.NoResource, PinnedIssuer: o.server.Issuer,
 		NoProviders: o.server.IgnoreProviders, Endpoints: o.server.Endpoints.metadata(),
 		AllowGuessedEndpoints: o.allow.GuessedEndpoints, AllowCrossOriginMetadata: o.allow.CrossOriginMetadata,

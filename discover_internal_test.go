@@ -65,7 +65,7 @@ func TestWhatDiscoveryIsAskedFor(t *testing.T) {
 		"a workload": {Options{Grant: WorkloadIdentity{Assertion: AssertionEnv("X")}}, wish{machine: true}},
 		"a device":   {Options{Grant: DeviceCode{}}, wish{registration: true, machine: true, device: true}},
 	} {
-		r := plainClient(t, tc.o).discoverer.request("", "")
+		r := plainClient(t, tc.o).discoverer.request("")
 		if got := (wish{r.NeedsRegistration, r.HasDocument, r.Machine, r.Device}); got != tc.want || len(r.PreferIssuers) != 0 {
 			t.Errorf("%s: %+v, %v", name, got, r.PreferIssuers)
 		}
@@ -74,12 +74,12 @@ func TestWhatDiscoveryIsAskedFor(t *testing.T) {
 		Client: ClientOptions{ID: "c", Issuer: testIssuer}, Server: ServerOptions{Resource: "https://r", Issuer: "https://p", IgnoreProviders: true},
 		Allow: Allow{GuessedEndpoints: true, CrossOriginMetadata: true, MissingPKCE: true, ForeignEndpoints: true},
 	}
-	r := plainClient(t, all).discoverer.request("https://m", "https://before")
-	if !slices.Equal(r.PreferIssuers, []string{testIssuer, "https://before"}) || r.MetadataURL != "https://m" || r.ResourceOverride != "https://r" || r.PinnedIssuer != "https://p" ||
+	r := plainClient(t, all).discoverer.request("https://before")
+	if !slices.Equal(r.PreferIssuers, []string{testIssuer, "https://before"}) || r.ResourceOverride != "https://r" || r.PinnedIssuer != "https://p" ||
 		!r.NoProviders || !r.AllowGuessedEndpoints || !r.AllowCrossOriginMetadata || !r.AllowMissingPKCE || !r.AllowForeignEndpoints || r.IssuerOnly || r.NoResource || r.ProtocolVersion == "" {
 		t.Errorf("got %+v", r)
 	}
-	if none := plainClient(t, Options{Server: ServerOptions{NoResource: true}}).discoverer.request("", ""); !none.NoResource || none.AllowGuessedEndpoints || none.AllowCrossOriginMetadata || none.AllowMissingPKCE || none.AllowForeignEndpoints {
+	if none := plainClient(t, Options{Server: ServerOptions{NoResource: true}}).discoverer.request(""); !none.NoResource || none.AllowGuessedEndpoints || none.AllowCrossOriginMetadata || none.AllowMissingPKCE || none.AllowForeignEndpoints {
 		t.Errorf("got %+v", none)
 	}
 }

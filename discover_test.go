@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/mcpoauth/mcpoauth"
@@ -147,15 +148,20 @@ func TestPlacesOfServerMetadata(t *testing.T) {
 			p := inOrder(t, mcp, issuer)
 			delete(p.documents, places[3])
 			p.documents[place] = metadataOf(issuer)
+			var mu sync.Mutex // the addresses behind the first one are asked in parallel
 			var asked []string
 			o := mcpoauth.Options{Trace: &mcpoauth.Trace{Exchange: func(_ context.Context, e mcpoauth.Exchange) {
 				if e.Leg == "server-metadata" {
+					mu.Lock()
+					defer mu.Unlock()
 					asked = append(asked, e.URL)
 				}
 			}}}
 			p.wants(p.use(o), registeredOnce)
-			if !slices.Equal(asked, places[:i+1]) {
-				t.Errorf("asked %q, want %q", asked, places[:i+1])
+			for j, at := range places {
+				if j <= i && !slices.Contains(asked, at) || j > 2 && i <= 2 && slices.Contains(asked, at) || i == 0 && len(asked) > 1 {
+					t.Errorf("asked %q for the document at %s", asked, place)
+				}
 			}
 		})
 	}

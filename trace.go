@@ -11,7 +11,7 @@ import (
 )
 
 // Trace holds hooks in the manner of net/http/httptrace. They are called synchronously, from any
-// goroutine, with the context of the call that caused the event, and must not block or call back into the
+// goroutine and from several at once, with the context of the call that caused the event, and must not block or call back into the
 // Client. No event carries a secret.
 type Trace struct {
 	// Exchange is called after every HTTP exchange, OAuth and MCP alike.

@@ -60,6 +60,8 @@ type Request struct {
 	NeedsRegistration, HasDocument bool
 	// AllowForeignEndpoints: the endpoints need not share a registrable domain.
 	AllowForeignEndpoints bool
+	// Ahead has requests that were sent already, nil if none was. Its owner ends it.
+	Ahead *Ahead
 	// ProtocolVersion is sent as MCP-Protocol-Version with the resource metadata requests.
 	ProtocolVersion string
 }
@@ -96,6 +98,7 @@ type run struct {
 	c      *netguard.Client
 	r      Request
 	server *url.URL
+	ahead  *Ahead
 	tried  []wire.Attempt
 	notes  []string
 	// withheld are those of the metadata that was checked last.
@@ -113,7 +116,12 @@ func Discover(ctx context.Context, c *netguard.Client, r Request) (*Result, erro
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxDuration)
 	defer cancel()
-	d := &run{ctx: ctx, c: c, r: r, server: server, unreachable: make(map[string]*wire.Fault)}
+	ahead := r.Ahead
+	if ahead == nil {
+		ahead = newAhead(ctx, c)
+		defer ahead.End()
+	}
+	d := &run{ctx: ctx, c: c, r: r, server: server, ahead: ahead, unreachable: make(map[string]*wire.Fault)}
 	res, err := d.discover()
 	if err != nil {
 		f := *wire.AsFault(err, wire.StageDiscovery, "")

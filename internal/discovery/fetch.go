@@ -6,11 +6,15 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
-	"github.com/mcpoauth/mcpoauth/internal/netguard"
 	"github.com/mcpoauth/mcpoauth/internal/resource"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
+)
+
+// The legs of a discovery, which name its requests in traces.
+const (
+	legResource = "resource-metadata"
+	legServer   = "server-metadata"
 )
 
 // atServer is the hint for faults that only the server's owner can repair.
@@ -23,9 +27,8 @@ func (d *run) get(leg, target string, extra http.Header) (body []byte, transient
 	if f := d.unreachable[origin]; f != nil {
 		return nil, f, nil
 	}
-	start := time.Now()
-	a, err := d.c.Get(d.ctx, netguard.Request{Leg: leg, URL: target, Header: extra})
-	at := wire.Attempt{URL: wire.PlainURL(target), Duration: time.Since(start)}
+	a, took, err := d.ahead.take(d.ctx, leg, target, extra)
+	at := wire.Attempt{URL: wire.PlainURL(target), Duration: took}
 	defer func() { d.tried = append(d.tried, at) }()
 	if err != nil {
 		f := wire.AsFault(err, wire.StageDiscovery, "")

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/mcpoauth/mcpoauth/internal/netguard"
@@ -19,15 +20,20 @@ import (
 // script answers the requests of one discovery: resource metadata addresses with one document, all others
 // with another, and counts.
 type script struct {
-	t             *testing.T
-	prm, server   []byte
-	status, asked int
-	origins       map[string]bool
+	t           *testing.T
+	prm, server []byte
+	status      int
+
+	mu      sync.Mutex // several addresses are asked at once
+	asked   int
+	origins map[string]bool
 }
 
 func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.mu.Lock()
 	s.asked++
 	s.origins[resource.Origin(r.URL)] = true
+	s.mu.Unlock()
 	if r.Method != http.MethodGet || r.Header.Get("Authorization") != "" || r.URL.User != nil || r.URL.Scheme != "https" {
 		s.t.Errorf("%s %s", r.Method, r.URL)
 	}

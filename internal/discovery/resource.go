@@ -33,17 +33,19 @@ func (d *run) resourceMetadata() (*wire.ResourceMetadata, string, error) {
 			list = append(list, u)
 		}
 	}
-	extra := http.Header{}
-	if d.r.ProtocolVersion != "" {
-		extra.Set("Mcp-Protocol-Version", d.r.ProtocolVersion)
-	}
+	extra := d.r.versionHeader()
 	var transient, parent *wire.Fault
-	for _, at := range list {
-		body, f, err := d.get("resource-metadata", at, extra)
+	for i, at := range list {
+		if i == 1 { // the first one was not there, and any of the others may be
+			for _, other := range list[1:] {
+				d.ahead.get(legResource, other, extra)
+			}
+		}
+		body, f, err := d.get(legResource, at, extra)
 		if body == nil && f == nil && err == nil && d.lastStatus() == http.StatusBadRequest && len(extra) > 0 {
 			// Some servers reject requests with a protocol version that they do not know.
 			extra = http.Header{}
-			body, f, err = d.get("resource-metadata", at, extra)
+			body, f, err = d.get(legResource, at, extra)
 		}
 		if err != nil {
 			return nil, "", err
@@ -84,6 +86,15 @@ func (d *run) resourceMetadata() (*wire.ResourceMetadata, string, error) {
 		}
 	}
 	return nil, "", nil
+}
+
+// versionHeader is what the requests for resource metadata carry.
+func (r *Request) versionHeader() http.Header {
+	h := http.Header{}
+	if r.ProtocolVersion != "" {
+		h.Set("Mcp-Protocol-Version", r.ProtocolVersion)
+	}
+	return h
 }
 
 // named checks the URL that a challenge names.

@@ -84,9 +84,18 @@ func (d *run) serverMetadata(announced string) (*wire.ServerMetadata, string, *w
 	return s.search(u)
 }
 
-// search tries the locations at u, in order.
+// search tries the locations at u, in order. It asks the first one alone, where a good server has its metadata, then
+// the other standard ones at once, then the nonstandard ones.
 func (s *serverSearch) search(u *url.URL) (*wire.ServerMetadata, string, *wire.Fault) {
-	for _, l := range wellKnownServer(u) {
+	places := wellKnownServer(u)
+	for i, l := range places {
+		if i == 1 || i > 1 && l.source != places[i-1].source { // the first one was not there, and any of the others may be
+			for _, other := range places[i:] {
+				if other.source == l.source {
+					s.ahead.get(legServer, other.url, nil)
+				}
+			}
+		}
 		m, fault := s.try(l)
 		if m != nil || fault != nil {
 			return m, l.url, fault
@@ -109,7 +118,7 @@ func (s *serverSearch) search(u *url.URL) (*wire.ServerMetadata, string, *wire.F
 // try fetches and checks the document at one location. It returns neither a document nor a fault if the search
 // goes on at the next one.
 func (s *serverSearch) try(l location) (*wire.ServerMetadata, *wire.Fault) {
-	body, f, err := s.get("server-metadata", l.url, nil)
+	body, f, err := s.get(legServer, l.url, nil)
 	if err != nil {
 		return nil, wire.AsFault(err, wire.StageDiscovery, "")
 	}

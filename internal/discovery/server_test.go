@@ -138,7 +138,7 @@ func TestWhoseServerMetadataItIs(t *testing.T) {
 			w.pages = announced(c.announced).with(pages{at: doc(body), mcpOrigin + oauthName: asm(mcpOrigin, nil)})
 			if !c.ok {
 				w.refused(Request{AllowGuessedEndpoints: true}, c.announced, wire.Clean(c.documented), "--auth-server")
-				if last := w.asked()[len(w.asked())-1]; last != at {
+				if last := w.used()[len(w.used())-1]; last != at {
 					t.Errorf("after the wrong document %s was asked", last)
 				}
 				return
@@ -782,7 +782,7 @@ func TestHowLongDiscoveryTakes(t *testing.T) {
 		// A host that does not answer is waited for once.
 		"silent host":           {time.Hour, Request{ServerURL: mcp}, 10 * time.Second, 1, true},
 		"slow host":             {9 * time.Second, Request{ServerURL: mcp}, 36 * time.Second, 4, false},
-		"slow host, many tries": {8 * time.Second, Request{ServerURL: mcp, PinnedIssuer: issuer + "/t1"}, 45 * time.Second, 6, true},
+		"slow host, many tries": {8 * time.Second, Request{ServerURL: mcp, PinnedIssuer: issuer + "/t1"}, 45 * time.Second, 9, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -790,12 +790,10 @@ func TestHowLongDiscoveryTakes(t *testing.T) {
 				if took != c.took || len(f.Tried) != c.tried || f.Temporary != c.temporary || f.NotOffered == c.temporary {
 					t.Errorf("took %v, %+v", took, f)
 				}
-				var sum time.Duration
 				for _, a := range f.Tried {
-					sum += a.Duration
-				}
-				if sum != took {
-					t.Errorf("the attempts took %v of %v", sum, took)
+					if a.Duration != min(c.each, 10*time.Second, took) && a.Duration != took%c.each {
+						t.Errorf("%s took %v of %v", a.URL, a.Duration, took)
+					}
 				}
 			})
 		})

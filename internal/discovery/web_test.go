@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -30,6 +31,9 @@ type web struct {
 	// legs are the purposes that the client's trace names.
 	legs []string
 
+	// tried are the attempts of the last discovery.
+	tried []wire.Attempt
+
 	mu       sync.Mutex
 	requests []string
 	headers  []http.Header
@@ -49,7 +53,11 @@ func (w *web) client() *netguard.Client {
 		DialTLSContext:    w.dial("https"),
 		DialContext:       w.dial("http"),
 	}
-	c, err := netguard.New(netguard.Config{Policy: w.policy, HTTPClient: &http.Client{Transport: transport}, UserAgent: "test", Trace: func(_ context.Context, e netguard.Exchange) { w.legs = append(w.legs, e.Leg) }})
+	c, err := netguard.New(netguard.Config{Policy: w.policy, HTTPClient: &http.Client{Transport: transport}, UserAgent: "test", Trace: func(_ context.Context, e netguard.Exchange) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.legs = append(w.legs, e.Leg)
+	}})
 	if err != nil {
 		w.tb.Fatal(err)
 	}
@@ -89,9 +97,13 @@ func (w *web) discover(r Request) (*Result, *wire.Fault) {
 	}
 	res, err := Discover(context.Background(), w.client(), r)
 	if err == nil {
+		w.tried = res.Tried
 		return res, nil
 	}
 	var f *wire.Fault
+	if errors.As(err, &f) {
+		w.tried = f.Tried
+	}
 	if res != nil || !errors.As(err, &f) || f.Stage != "discovery" || f.Message == "" {
 		w.tb.Fatalf("no fault of discovery: %+v, %#v", res, err)
 	}
@@ -155,12 +167,63 @@ func (w *web) header(i int) http.Header {
 	return w.headers[i]
 }
 
-// only fails unless exactly these addresses were asked, in this order.
+// only fails unless the answers of exactly these addresses were used, in this order, and nothing else was asked but other
+// well-known addresses of the same document, after the first of them was not there.
 func (w *web) only(want ...string) {
 	w.tb.Helper()
-	if !slices.Equal(w.asked(), want) {
-		w.tb.Errorf("asked\n  %s\nwant\n  %s", strings.Join(w.asked(), "\n  "), strings.Join(want, "\n  "))
+	rest := w.asked()
+	for _, at := range want {
+		i := slices.Index(rest, at)
+		if i < 0 {
+			w.tb.Errorf("%s was not asked, but\n  %s", at, strings.Join(w.asked(), "\n  "))
+			return
+		}
+		rest = slices.Delete(rest, i, i+1)
 	}
+	for i, at := range rest {
+		earlier := func(other string) bool {
+			return other != at && (kind(other) == kind(at) || kind(other) == "" && strings.HasPrefix(kind(at), "resource")) // a challenge's address
+		}
+		if kind(at) == "" || !slices.ContainsFunc(w.asked()[:max(0, slices.Index(w.asked(), at))], earlier) || slices.Contains(rest[:i], at) {
+			w.tb.Errorf("%s was asked", at)
+		}
+	}
+	var inOrder []string
+	for _, at := range want {
+		if at = wire.PlainURL(at); slices.Contains(w.used(), at) { // and is not where a redirect led
+			inOrder = append(inOrder, at)
+		}
+	}
+	if !slices.Equal(slices.Compact(w.used()), slices.Compact(inOrder)) {
+		w.tb.Errorf("used\n  %s\nwant\n  %s", strings.Join(w.used(), "\n  "), strings.Join(want, "\n  "))
+	}
+}
+
+// used returns the addresses whose answers were used, in order, as wire.PlainURL gives them.
+func (w *web) used() []string {
+	var asked, used []string
+	for _, at := range w.asked() {
+		asked = append(asked, wire.PlainURL(at))
+	}
+	for _, a := range w.tried {
+		if slices.Contains(asked, a.URL) {
+			used = append(used, a.URL)
+		}
+	}
+	return used
+}
+
+// kind tells which document a well-known address is for, and at which origin; "" for other addresses.
+func kind(at string) string {
+	origin, name, ok := strings.Cut(at, "/.well-known/")
+	u, err := url.Parse(origin)
+	switch {
+	case !ok || err != nil:
+		return ""
+	case strings.HasPrefix(name, "oauth-protected-resource"):
+		return "resource at " + u.Host
+	}
+	return "server at " + u.Host
 }
 
 // untouched fails if the host was asked for anything.
