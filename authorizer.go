@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -299,11 +300,19 @@ type promptResult struct {
 func (p *personLogin) show(ctx context.Context, lp *LoginPrompt) *prompting {
 	ctx, cancel := context.WithCancel(ctx)
 	shown := &prompting{result: make(chan promptResult, 1), cancel: cancel}
-	go func() {
-		reply, err := p.set.prompt(ctx, lp)
-		shown.result <- promptResult{reply, err}
-	}()
+	go func() { shown.result <- p.call(ctx, lp) }()
 	return shown
+}
+
+// call calls the Prompt. A panic in it fails the login and not the program, as a panic in the rest of a login does.
+func (p *personLogin) call(ctx context.Context, lp *LoginPrompt) (r promptResult) {
+	defer func() {
+		if v := recover(); v != nil {
+			r.err = p.trace.panicked(ctx, v, debug.Stack())
+		}
+	}()
+	r.reply, r.err = p.set.prompt(ctx, lp)
+	return r
 }
 
 // end cancels the Prompt's context and waits a moment for it to return, so that it can remove what it shows. A Prompt

@@ -90,7 +90,7 @@ func FinishLogin(ctx context.Context, id string, callback url.Values, opts *Opti
 			return nil, err
 		}
 	}
-	pending, err := takePending(ctx, st, pendingKey(id, opts.Profile), callback)
+	pending, err := takePending(ctx, guard(st, newTracer(opts, "")), pendingKey(id, opts.Profile), callback)
 	if err != nil {
 		return nil, err
 	}

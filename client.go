@@ -89,7 +89,7 @@ func newClient(serverURL string, opts *Options, kind store.Kind) (*Client, error
 	}
 	c.net.trace = newTracer(opts, id)
 	c.network = &c.net
-	c.store = loginStore{store: st, set: set, trace: c.trace, key: store.Key{Kind: kind, ID: id, Profile: opts.Profile}}
+	c.store = loginStore{store: guard(st, c.trace), set: set, trace: c.trace, key: store.Key{Kind: kind, ID: id, Profile: opts.Profile}}
 	switch {
 	case kind == store.KindIdentityProvider:
 		c.store.key.ID = opts.Server.Issuer
@@ -139,6 +139,7 @@ func (c *Client) wire(kind loginKind) {
 	c.browser = browserAuthorizer{person}
 	c.login.logins, c.login.refresh, c.login.journal = &c.store, &c.refresher, journal
 	c.login.flights.Linger = loginLinger
+	c.login.flights.Panicked, c.refresher.flights.Panicked = c.trace.panicked, c.trace.panicked
 	c.login.authorizer = &c.browser
 	if set.device() {
 		c.login.authorizer = &deviceAuthorizer{person}

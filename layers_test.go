@@ -31,7 +31,7 @@ var layers = []string{
 	// What the server wants, and who the program is there.
 	"register.go", "discover.go", "scopes.go", "probe.go", "challenge.go", "network.go",
 	// The login in memory and in the store.
-	"loginstore.go", "session.go", "given.go", "cooldown.go",
+	"loginstore.go", "storeguard.go", "session.go", "given.go", "cooldown.go",
 	// What all of them know.
 	"settings.go", "assertion.go", "grants.go", "prompt_terminal.go", "prompt.go", "findings.go", "redact.go", "token.go", "trace.go", "options.go", "errors.go", "urls.go", "version.go", "doc.go",
 }

@@ -267,7 +267,7 @@ func TestWhatAGateDoes(t *testing.T) {
 	}
 	// What is not about the token is not looked up.
 	c, _, s = newGate(t, Options{})
-	c.store.store.(*scripted).load = func() error { t.Error("the store is read"); return nil }
+	c.store.store.(guardedStore).Store.(*scripted).load = func() error { t.Error("the store is read"); return nil }
 	if o, err := c.overcome(t.Context(), refusal{status: http.StatusForbidden, challenge: &challenge{}, sent: s}); err != nil || o.next != nil {
 		t.Errorf("forbidden: %+v, %v", o, err)
 	}

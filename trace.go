@@ -2,6 +2,7 @@ package mcpoauth
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
 	"time"
@@ -142,6 +143,20 @@ type tracer struct {
 	hooks           *Trace
 	log             *slog.Logger
 	server, profile string
+}
+
+// internalError is the error of a call in which something panicked.
+type internalError struct{}
+
+func (internalError) Error() string { return "internal error" }
+func (internalError) HintText() string {
+	return "the log at level debug says what happened: --log-level debug (Options.Logger)"
+}
+
+// panicked logs a panic and returns the error that stands for it: its value and its stack may hold secrets.
+func (t *tracer) panicked(ctx context.Context, value any, stack []byte) error {
+	t.log.DebugContext(ctx, "internal error", "server", t.server, "panic", fmt.Sprint(value), "stack", string(stack))
+	return fmt.Errorf("mcpoauth: %w", internalError{})
 }
 
 func (t *tracer) event(rec *record.Login) LoginEvent {

@@ -19,6 +19,9 @@ type Group[T any] struct {
 	// Linger is how long the last caller to leave waits for the cancelled call to return, so that what it holds is
 	// released. It must not be changed once the group is used.
 	Linger time.Duration
+	// Panicked is called with the value and the stack of a panic in a call, and returns the call's error. Nil returns
+	// ErrPanic. It must not be changed once the group is used.
+	Panicked func(ctx context.Context, value any, stack []byte) error
 
 	mu    sync.Mutex
 	calls map[string]*call[T]
@@ -29,6 +32,9 @@ type Group[T any] struct {
 	// idle is closed when running reaches 0. It is made by the first Wait.
 	idle chan struct{}
 }
+
+// ErrPanic is the error of a call that panicked. It has neither the value nor the stack, which may hold secrets.
+var ErrPanic = errors.New("internal error")
 
 type call[T any] struct {
 	// done is closed after val and err are set.
@@ -103,7 +109,9 @@ func (g *Group[T]) join(ctx context.Context, key string, fn func(context.Context
 func (g *Group[T]) run(ctx context.Context, c *call[T], fn func(context.Context) (T, error)) {
 	defer func() {
 		if r := recover(); r != nil {
-			c.err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+			if c.err = ErrPanic; g.Panicked != nil {
+				c.err = g.Panicked(ctx, r, debug.Stack())
+			}
 		}
 		c.cancel()
 		g.mu.Lock()

@@ -234,7 +234,17 @@ func TestDoBesideWait(t *testing.T) {
 func TestAPanicIsAnErrorForAll(t *testing.T) {
 	var g Group[int]
 	_, err := g.Do(context.Background(), "k", func(context.Context) (int, error) { panic("boom") })
-	if err == nil || !strings.Contains(err.Error(), "boom") {
+	if !errors.Is(err, ErrPanic) || strings.Contains(err.Error(), "boom") {
+		t.Errorf("got %v", err)
+	}
+	want := errors.New("another error")
+	g.Panicked = func(_ context.Context, value any, stack []byte) error {
+		if value != "boom" || !strings.Contains(string(stack), "TestAPanicIsAnErrorForAll") {
+			t.Errorf("%v, %s", value, stack)
+		}
+		return want
+	}
+	if _, err := g.Do(context.Background(), "k", func(context.Context) (int, error) { panic("boom") }); err != want {
 		t.Errorf("got %v", err)
 	}
 	if err := g.Wait(context.Background()); err != nil {

@@ -76,9 +76,11 @@ func (t *tasks) rest(more chan<- task) bool {
 // recovered is deferred. It logs a panic and reports it to failed, if that is not nil.
 func (t *tasks) recovered(name string, failed func(error)) {
 	if p := recover(); p != nil {
-		t.log.Error("panic", "while", name, "value", wire.Clean(fmt.Sprint(p)), "stack", string(debug.Stack()))
+		// The value and the stack may hold secrets and what a message says.
+		t.log.Error("internal error", "while", name)
+		t.log.Debug("internal error", "while", name, "panic", wire.Clean(fmt.Sprint(p)), "stack", string(debug.Stack()))
 		if failed != nil {
-			failed(fmt.Errorf("panic while %s", name))
+			failed(fmt.Errorf("internal error while %s", name))
 		}
 	}
 }

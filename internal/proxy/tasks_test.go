@@ -36,7 +36,7 @@ func TestGoroutinesAreUsedAgain(t *testing.T) {
 		synctest.Wait()
 		all.start("counting", func() { ran++ }, nil)
 		synctest.Wait()
-		if ran != 3*maxIdle+1 || !strings.Contains(failed.Error(), "failing") || strings.Contains(logged.String(), "\x1b") {
+		if ran != 3*maxIdle+1 || !strings.Contains(failed.Error(), "failing") || strings.Contains(logged.String(), "\x1b") || strings.Contains(logged.String(), "goroutine") || !strings.Contains(logged.String(), "internal error") {
 			t.Errorf("%d tasks ran, %v, %s", ran, failed, logged.String())
 		}
 		held := make(chan bool)
