@@ -174,7 +174,11 @@ func (c *Client) openProvider(e EnterpriseManaged, opts *Options) error {
 		p.logins, p.refresh, p.login, p.discover = &idp.store, &idp.refresher, &idp.login, &idp.discoverer
 		c.login.authorizer = &providerAuthorizer{provider: p, refresh: &c.refresher}
 	}
-	c.refresher.source = c.machine(idTokenAssertions(e, p, &c.tokens))
+	source := c.machine(idTokenAssertions(e, p, &c.tokens))
+	if idp := c.idp; idp != nil {
+		source.person = func() string { return idp.store.current.Load().name() }
+	}
+	c.refresher.source = source
 	return nil
 }
 

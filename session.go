@@ -36,6 +36,8 @@ type session struct {
 	// until is when the token counts as expired; renewAt is when it is renewed ahead of that. The zero time is never.
 	until, renewAt, issuedAt time.Time
 	issuer, resource         string
+	// login is the record's LoginID.
+	login string
 	// requested are the scopes that the login requested, which may be more than those granted.
 	requested []string
 	// required is the server's demand on the next login, nil if there is none.
@@ -57,7 +59,7 @@ type binding struct {
 func newSession(rec *record.Login, rev store.Revision, set *settings) *session {
 	s := &session{
 		rev: rev, issuedAt: rec.IssuedAt, issuer: rec.Issuer, resource: rec.Resource, required: rec.Required,
-		ended: set.endedBecause(rec), refreshToken: rec.RefreshToken != "", grant: rec.Grant,
+		login: rec.LoginID, ended: set.endedBecause(rec), refreshToken: rec.RefreshToken != "", grant: rec.Grant,
 	}
 	s.header[0] = rec.TokenType + " " + rec.AccessToken
 	s.token = newToken(rec, s.header[0][len(rec.TokenType)+1:])
@@ -95,6 +97,14 @@ func (s *session) access() string {
 		return ""
 	}
 	return s.token.AccessToken()
+}
+
+// name returns the LoginID, "" without a session.
+func (s *session) name() string {
+	if s == nil {
+		return ""
+	}
+	return s.login
 }
 
 // usable reports whether the token may be sent at now. The token of a login that has ended may not, even if it has

@@ -24,7 +24,7 @@ type tokenClient struct {
 // newRecord returns the record of a login that is being made: the only place that writes out its members.
 func (t *tokenClient) newRecord(f *discovered, reg *record.Registration, scopes []string) *record.Login {
 	return &record.Login{
-		ServerURL: t.trace.server, Profile: t.trace.profile, ResourceOverride: t.set.server.Resource, Resource: f.Resource, Issuer: f.Issuer,
+		LoginID: grant.NewState(), ServerURL: t.trace.server, Profile: t.trace.profile, ResourceOverride: t.set.server.Resource, Resource: f.Resource, Issuer: f.Issuer,
 		Scopes: scopes, RequestedScopes: scopes, AuthorizationEndpoint: f.Server.AuthorizationEndpoint, TokenEndpoint: f.Server.TokenEndpoint,
 		RevocationEndpoint: f.Server.RevocationEndpoint, WithheldRevocation: withheld(f.Withheld, "revocation_endpoint"), ServerMetadataURL: f.ServerMetadataURL,
 		IssParameterPromised: f.Server.AuthorizationResponseIssParameterSupported, Registration: *reg,

@@ -34,6 +34,8 @@ type machineSource struct {
 	discover  *discoverer
 	registry  *registrar
 	assertion assertions
+	// person returns the LoginID of the person's login that the tokens are obtained with, nil where no person has one.
+	person func() string
 }
 
 func (s *machineSource) standsAlone() bool { return true }
@@ -51,6 +53,9 @@ func (s *machineSource) next(ctx context.Context, previous *stored, r tokenReque
 	assertion, err := s.assertion(ctx, assertionRequest{rec.Issuer, rec.TokenEndpoint, rec.Resource, scopes})
 	if err != nil {
 		return nil, s.noAssertion(err)
+	}
+	if s.person != nil {
+		rec.LoginID = s.person()
 	}
 	auth, err := s.tokens.auth(rec)
 	if err != nil {
@@ -100,6 +105,9 @@ func (s *machineSource) plan(ctx context.Context, previous *stored, r tokenReque
 		Issuer: f.Issuer, ClientID: set.client.ID, Source: string(SourcePreRegistered), AuthMethod: s.method(f),
 	}, scopes)
 	rec.Grant, rec.AuthorizationEndpoint = set.grant.grantType(), ""
+	if before != nil && before.Grant == rec.Grant && before.Issuer == rec.Issuer && before.Registration.ClientID == set.client.ID {
+		rec.LoginID = before.LoginID // the same machine
+	}
 	if _, err := s.tokens.bindRecord(rec, f, before); err != nil {
 		return nil, err
 	}

@@ -39,6 +39,12 @@ type Transport struct {
 	Client *Client
 	// Base sends them. Nil is a transport that checks addresses and uses [Options.Network].
 	Base http.RoundTripper
+	// Sending is called before each send of a request with a token. login names the login that the token belongs to: it
+	// stays the same when the token is refreshed, and is another one after another login, in any process. It is "" for
+	// logins of older versions. The request is not sent if the error is not nil, and RoundTrip returns that error. It is
+	// for what a program keeps of one login, such as the session of an MCP server, and must not be used with another.
+	// Nil is not called.
+	Sending func(req *http.Request, login string) error
 }
 
 // CloseIdleConnections closes the connections that Base keeps for later requests.
@@ -118,7 +124,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	now := time.Now()
 	s := g.logins.current.Load()
-	trip := trip{gate: g, base: base, req: req}
+	trip := trip{gate: g, base: base, sending: t.Sending, req: req}
 	if s.usable(now) {
 		if s.due(now) {
 			g.refresh.ahead(req.Context(), s)
@@ -174,7 +180,8 @@ func closeBody(req *http.Request) {
 // trip is one request of the caller's, with all its retries.
 type trip struct {
 	*gate
-	base http.RoundTripper
+	base    http.RoundTripper
+	sending func(*http.Request, string) error
 	// req is the caller's request, out the copy that is sent.
 	req, out *http.Request
 	// body produces the body again, nil if that is not possible.
@@ -286,6 +293,12 @@ func (t *trip) send(s *session) (*http.Response, error) {
 	if t.closed.Load() {
 		closeBody(t.out)
 		return nil, errClosed
+	}
+	if s != nil && t.sending != nil {
+		if err := t.sending(t.out, s.login); err != nil {
+			closeBody(t.out)
+			return nil, err
+		}
 	}
 	switch {
 	case s == nil:

@@ -232,8 +232,10 @@ func (b *bridging) run(ctx context.Context, _ *cobra.Command, args []string, o *
 				}
 				f.u.endWait()
 			}
+			hc := quiet.HTTPClient()
+			hc.Transport = &mcpoauth.Transport{Client: quiet, Sending: proxy.SameLogin}
 			opt := &proxy.Options{
-				URL: args[0], HTTP: quiet.HTTPClient(), Classify: classify, LoginCommand: "mcpoauth login " + shellWord(quiet.ServerURL()),
+				URL: args[0], HTTP: hc, Classify: classify, LoginCommand: "mcpoauth login " + shellWord(quiet.ServerURL()),
 				LoginWait: b.loginWait, IgnoreTools: b.ignoreTools, Mode: mode, MaxMessage: b.maxMessage, Logger: o.Logger,
 				Login: func(ctx context.Context, cause error) error {
 					err := b.login(ctx, login, cause)

@@ -347,3 +347,46 @@ func TestAHostOpensTheAddress(t *testing.T) {
 		})
 	}
 }
+
+// TestALoginElsewhereBeginsAnotherSession: a bridge that goes on with it shows the session of the old login to nobody
+// else.
+func TestALoginElsewhereBeginsAnotherSession(t *testing.T) {
+	bridgeHome(t)
+	srv := authtest.New(t, nil)
+	h := bridge(t, srv.MCPURL())
+	if m := h.ask(initialize); m["result"] == nil {
+		t.Fatalf("initialize: %v; %s", m, h.errs)
+	}
+	if m := h.ask(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`); m["result"] == nil {
+		t.Errorf("tools/list: %v", m)
+	}
+	var errs syncBuffer
+	if code := Main([]string{"login", srv.MCPURL(), "--force"}, strings.NewReader(""), io.Discard, &errs); code != exitDone {
+		t.Fatalf("%d, %s", code, &errs)
+	}
+	seen := len(srv.Requests())
+	srv.Expire()
+	if m := h.ask(`{"jsonrpc":"2.0","id":2,"method":"tools/list"}`); m["result"] == nil {
+		t.Errorf("tools/list: %v", m)
+	}
+	if code := h.end(); code != exitDone {
+		t.Errorf("exit code %d; %s", code, h.errs)
+	}
+	sessions := map[string]bool{}
+	refused := ""
+	for i, r := range srv.Requests() {
+		id := r.Header.Get("Mcp-Session-Id")
+		switch {
+		case r.Leg != "mcp" || id == "":
+		case i >= seen && refused == "":
+			refused = id // with the token of before
+		case id == refused:
+			t.Error("the session of the old login was used with the new one")
+		}
+		sessions[id] = true
+	}
+	delete(sessions, "")
+	if len(sessions) != 2 {
+		t.Errorf("%d sessions; %s", len(sessions), h.errs)
+	}
+}

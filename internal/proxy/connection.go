@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
+	"net/http"
 	"net/url"
 	"reflect"
 	"sync"
@@ -21,6 +23,35 @@ type session struct {
 	sse     *sseConn // 2024-11-05's transport, nil for Streamable HTTP
 	ctx     context.Context
 	end     context.CancelFunc
+	// login is the one that the session belongs to.
+	login *loginOf
+}
+
+// loginOf is the login that a session belongs to: that of the last request before it began.
+type loginOf struct{ id atomic.Pointer[string] }
+
+// errOtherLogin means that a request was not sent, because its session belongs to another login.
+var errOtherLogin = errors.New("the session belongs to another login")
+
+// sessionKey is the key of the session in the context of a request.
+type sessionKey struct{}
+
+// SameLogin returns an error for a request of a session that belongs to another login than the one named: that login
+// may be another person's, whom the session must not be shown to. [Options.HTTP] calls it before it sends a request
+// with a token.
+func SameLogin(req *http.Request, login string) error {
+	s, ok := req.Context().Value(sessionKey{}).(*session)
+	if !ok {
+		return nil
+	}
+	if s.id == "" && s.sse == nil {
+		s.login.id.Store(&login) // it has not begun, or there is none
+		return nil
+	}
+	if s.login.id.CompareAndSwap(nil, &login) || *s.login.id.Load() == login {
+		return nil
+	}
+	return errOtherLogin
 }
 
 // close frees a session that is not used any more.
@@ -37,6 +68,7 @@ type sseConn struct {
 	endpoint *url.URL
 	done     chan struct{} // closed when the stream has ended
 	cancel   context.CancelFunc
+	login    *loginOf
 }
 
 func (s *sseConn) close() { s.cancel() }
@@ -71,7 +103,17 @@ func newConnection(ctx context.Context) *connection {
 func (n *connection) newSession(id, version string, sse *sseConn) *session {
 	s := &session{id: id, version: version, sse: sse}
 	s.ctx, s.end = context.WithCancel(n.ctx)
+	if s.login = new(loginOf); sse != nil {
+		s.login = sse.login
+	}
 	return s
+}
+
+// follow returns the session that was begun by a request in s.
+func (n *connection) follow(s *session, id, version string) *session {
+	next := n.newSession(id, version, s.sse)
+	next.login = s.login
+	return next
 }
 
 // versionOf returns the revision without sessions that a message of the host's belongs to, "" if none.
@@ -149,7 +191,7 @@ func (n *connection) begin(c *call, answer *message) {
 	n.host = hostState{initialize: retain(c.msg), version: agreed.version, capabilities: agreed.capabilities}
 	n.mu.Unlock()
 	old := n.session.Load()
-	n.session.Store(n.newSession(c.sessionID, agreed.version, old.sse))
+	n.session.Store(n.follow(old, c.sessionID, agreed.version))
 	old.end()
 }
 

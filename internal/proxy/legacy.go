@@ -55,7 +55,7 @@ func (l *legacy) dial(ctx context.Context) (*sseConn, error) {
 		_ = resp.Body.Close()
 		return nil, err
 	}
-	conn := &sseConn{endpoint: endpoint, done: make(chan struct{}), cancel: cancel}
+	conn := &sseConn{endpoint: endpoint, done: make(chan struct{}), cancel: cancel, login: s.login}
 	var once sync.Once
 	closed := func(error) {
 		once.Do(func() {

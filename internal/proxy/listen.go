@@ -82,6 +82,9 @@ func (l *listener) attempt(resp *http.Response, err error) (wait time.Duration, 
 	if err != nil {
 		f := l.remote.failure(err)
 		l.log.Debug("no stream from the server", "why", wire.CleanN(f.Error(), 500))
+		if f.reason == reasonSession {
+			return wait, !l.lost()
+		}
 		l.fails++
 		if f.reason == reasonLogin {
 			wait = loginPoll
@@ -95,13 +98,9 @@ func (l *listener) attempt(resp *http.Response, err error) (wait time.Duration, 
 	switch code := resp.StatusCode; {
 	case code == http.StatusNotFound && l.opened:
 		_ = resp.Body.Close()
-		if sleep(l.session.ctx, backoff(l.flap())) != nil {
+		if l.lost() {
 			return 0, false
 		}
-		if err := l.sessions.renew(l.session.ctx, l.session); err == nil || l.session.ctx.Err() != nil {
-			return 0, false
-		}
-		l.fails++
 	case code == http.StatusUnauthorized, code == http.StatusForbidden, code == http.StatusRequestTimeout,
 		code == http.StatusTooManyRequests, code >= 500 && code != http.StatusNotImplemented:
 		l.fails++
@@ -112,6 +111,18 @@ func (l *listener) attempt(resp *http.Response, err error) (wait time.Duration, 
 		return 0, false // the server has no such stream
 	}
 	return wait, true
+}
+
+// lost replaces the session that was lost, after a pause if that happens often. It reports whether this one is over.
+func (l *listener) lost() bool {
+	if sleep(l.session.ctx, backoff(l.flap())) != nil {
+		return true
+	}
+	if err := l.sessions.renew(l.session.ctx, l.session); err == nil || l.session.ctx.Err() != nil {
+		return true
+	}
+	l.fails++
+	return false
 }
 
 // read delivers the messages of a stream, and returns how long to wait before the next stream.

@@ -40,6 +40,11 @@ func (r *remote) header(s *session) http.Header {
 	return h
 }
 
+// with returns a context for a request that belongs to the session, which [SameLogin] checks.
+func (s *session) with(ctx context.Context) context.Context {
+	return context.WithValue(ctx, sessionKey{}, s)
+}
+
 func newRequest(ctx context.Context, method string, u *url.URL, h http.Header) *http.Request {
 	r := &http.Request{Method: method, URL: u, Host: u.Host, Header: h, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
 	return r.WithContext(ctx)
@@ -68,6 +73,9 @@ func (r *remote) post(ctx context.Context, s *session, out outgoing) (*http.Resp
 		t := time.AfterFunc(r.patience, cancel)
 		defer t.Stop()
 	}
+	if out.version == "" {
+		limited = s.with(limited)
+	}
 	req := newRequest(limited, http.MethodPost, u, h)
 	req.Body, req.ContentLength = out.msg.body(), out.msg.size
 	req.GetBody = func() (io.ReadCloser, error) { return out.msg.body(), nil }
@@ -78,7 +86,11 @@ func (r *remote) post(ctx context.Context, s *session, out outgoing) (*http.Resp
 	case err != nil && limited.Err() != nil:
 		return nil, &fault{reason: reasonLost, final: true, err: errors.New("the server did not take it in time")}
 	case err != nil:
-		return nil, r.failure(err)
+		f := r.failure(err)
+		if f.reason == reasonSession {
+			f.session = s
+		}
+		return nil, f
 	case resp.Request != nil && resp.Request.Method != http.MethodPost:
 		_ = resp.Body.Close()
 		return nil, redirectFault(resp)
@@ -105,12 +117,12 @@ func (r *remote) get(ctx context.Context, s *session, last string) (*http.Respon
 	if last != "" {
 		h["Last-Event-Id"] = []string{last}
 	}
-	return r.http.Do(newRequest(ctx, http.MethodGet, r.url, h))
+	return r.http.Do(newRequest(s.with(ctx), http.MethodGet, r.url, h))
 }
 
 // deleteSession tells the server that a session is over.
 func (r *remote) deleteSession(ctx context.Context, s *session) {
-	resp, err := r.http.Do(newRequest(ctx, http.MethodDelete, r.url, r.header(s)))
+	resp, err := r.http.Do(newRequest(s.with(ctx), http.MethodDelete, r.url, r.header(s)))
 	if err != nil {
 		r.log.Debug("the session could not be ended", "why", wire.Clean(r.failure(err).Error()))
 		return
@@ -120,6 +132,9 @@ func (r *remote) deleteSession(ctx context.Context, s *session) {
 
 // failure returns an error of the HTTP client or of a login as a fault.
 func (r *remote) failure(err error) *fault {
+	if errors.Is(err, errOtherLogin) {
+		return &fault{reason: reasonSession, unsent: true, err: errOtherLogin}
+	}
 	c := r.classify(err)
 	if withURL, ok := errors.AsType[*url.Error](err); ok {
 		err = withURL.Err // a URL's query may hold a secret

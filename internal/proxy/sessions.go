@@ -128,7 +128,7 @@ func (s *sessions) replace(old *session) error {
 		return &fault{reason: reasonLost, err: errors.New("the session was lost before it had begun")}
 	}
 	defer t.free()
-	s.log.Info("the server lost the session; beginning a new one")
+	s.log.Info("the session is over; beginning a new one")
 	next, err := s.initialize(ctx, old, t)
 	if err != nil {
 		return err
@@ -174,7 +174,7 @@ func (s *sessions) initialize(ctx context.Context, old *session, t *transcript) 
 		return nil, &fault{reason: reasonSession, err: ErrSessionChanged}
 	}
 	next.end()
-	return s.conn.newSession(id, agreed.version, next.sse), nil
+	return s.conn.follow(next, id, agreed.version), nil
 }
 
 // replay sends the other messages of the host's that a new session needs.

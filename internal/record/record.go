@@ -11,6 +11,9 @@ import (
 // plain strings and prints redacted. Package fmt asks no methods for the verbs %p and %w, nor of a
 // value in an unexported field: there it prints the secrets.
 type Login struct {
+	// LoginID is a random name of this login. A refresh keeps it and another login has another, also one by the same
+	// person. It is "" for logins of older versions.
+	LoginID          string `json:"login_id,omitempty"`
 	ServerURL        string `json:"server_url"`
 	Profile          string `json:"profile,omitempty"`
 	ResourceOverride string `json:"resource_override,omitempty"`
