@@ -108,6 +108,7 @@ func (p *personLogin) authorize(ctx context.Context, plan loginPlan, try attempt
 		return nil, err
 	}
 	s := p.logins.replace(ctx, rec, plan.rev)
+	client.reg.AuthMethod, client.reg.ClientIDInBody = rec.Registration.AuthMethod, rec.Registration.ClientIDInBody
 	p.registry.confirm(ctx, client)
 	return s, nil
 }
@@ -120,6 +121,7 @@ func (p *personLogin) scopes(f *discovered, plan loginPlan) []string {
 // begin makes the pending login and the authorization URL. From here on the login uses only the metadata that
 // discovery found, even if the server's changes.
 func (p *personLogin) begin(ctx context.Context, f *discovered, reg *record.Registration, need clientNeed, plan loginPlan) (*record.Pending, string, error) {
+	p.set.rememberMethod(reg, plan.previous)
 	verifier, codeChallenge := grant.NewVerifier()
 	pending := &record.Pending{
 		ID: grant.NewState(), State: grant.NewState(), Verifier: verifier.Reveal(), RedirectURI: need.redirectURI, CreatedAt: time.Now(),
@@ -142,11 +144,12 @@ func (p *personLogin) begin(ctx context.Context, f *discovered, reg *record.Regi
 		r.Prompt = "consent"
 	}
 	if f.Server.RequirePushedAuthorizationRequests {
-		uri, _, err := grant.Push(ctx, p.guard(), f.Server.PushedAuthorizationRequestEndpoint, p.set.authFor(reg), r)
+		pushed, err := grant.Push(ctx, p.guard(), f.Server.PushedAuthorizationRequestEndpoint, p.set.authFor(reg), r)
 		if err != nil {
 			return nil, "", publicError(err)
 		}
-		r = grant.AuthorizationRequest{Endpoint: r.Endpoint, ClientID: r.ClientID, RequestURI: uri}
+		p.tokens.authenticated(ctx, &pending.Login, pushed.Auth)
+		r = grant.AuthorizationRequest{Endpoint: r.Endpoint, ClientID: r.ClientID, RequestURI: pushed.URI}
 	}
 	target, err := grant.AuthorizationURL(r)
 	if err != nil {
@@ -221,7 +224,7 @@ func (p *personLogin) finish(ctx context.Context, pending *record.Pending, value
 	if err != nil {
 		return nil, publicError(err)
 	}
-	rec.Registration.AuthMethod = auth.Method
+	p.tokens.authenticated(ctx, &rec, auth)
 	rec.Registration.Unanswered, rec.Registration.LoginUntil = false, time.Time{}
 	return p.received(ctx, &rec, tok, nonceOf(pending.Verifier))
 }

@@ -46,6 +46,7 @@ func (a *deviceAuthorizer) attempt(ctx context.Context, f *discovered, plan logi
 			}
 		}
 	}
+	a.set.rememberMethod(client.reg, plan.previous)
 	d := deviceLogin{rec: a.tokens.newRecord(f, client.reg, need.scopes)}
 	_, err := a.tokens.bindRecord(d.rec, f, plan.previous)
 	if err == nil {
@@ -54,22 +55,23 @@ func (a *deviceAuthorizer) attempt(ctx context.Context, f *discovered, plan logi
 	if err != nil {
 		return nil, client, err
 	}
-	d.code, err = grant.StartDevice(ctx, a.guard(), grant.DeviceRequest{
+	d.code, d.auth, err = grant.StartDevice(ctx, a.guard(), grant.DeviceRequest{
 		Endpoint: endpoint, Auth: d.auth, Scopes: need.scopes, ScopeSeparator: string(a.set.scopes.Separator), Resource: f.Resource, Extra: a.set.server.AuthorizeParams,
 	})
 	if err != nil {
 		return nil, client, publicError(err)
 	}
-	tok, err := a.await(ctx, d, plan.deadline)
+	tok, err := a.await(ctx, &d, plan.deadline)
 	if err != nil {
 		return nil, client, err
 	}
+	a.tokens.authenticated(ctx, d.rec, d.auth)
 	rec, err := a.received(ctx, d.rec, tok, "")
 	return rec, client, err
 }
 
 // await shows the code and polls the server until the person has decided.
-func (a *deviceAuthorizer) await(ctx context.Context, d deviceLogin, deadline time.Time) (*wire.Token, error) {
+func (a *deviceAuthorizer) await(ctx context.Context, d *deviceLogin, deadline time.Time) (*wire.Token, error) {
 	if d.code.Expiry.Before(deadline) {
 		deadline = d.code.Expiry
 	}
@@ -87,7 +89,7 @@ func (a *deviceAuthorizer) await(ctx context.Context, d deviceLogin, deadline ti
 }
 
 // prompt returns what the person is shown.
-func (a *deviceAuthorizer) prompt(d deviceLogin, deadline time.Time) (*LoginPrompt, error) {
+func (a *deviceAuthorizer) prompt(d *deviceLogin, deadline time.Time) (*LoginPrompt, error) {
 	target := d.code.Complete
 	if target == "" {
 		target = d.code.URI
@@ -106,7 +108,7 @@ func (a *deviceAuthorizer) prompt(d deviceLogin, deadline time.Time) (*LoginProm
 	}, nil
 }
 
-func (a *deviceAuthorizer) poll(ctx context.Context, d deviceLogin, shown *prompting) (*wire.Token, error) {
+func (a *deviceAuthorizer) poll(ctx context.Context, d *deviceLogin, shown *prompting) (*wire.Token, error) {
 	for {
 		t := time.NewTimer(d.code.Interval)
 		select {
@@ -141,8 +143,11 @@ func (a *deviceAuthorizer) poll(ctx context.Context, d deviceLogin, shown *promp
 	}
 }
 
-func (a *deviceAuthorizer) pollOnce(ctx context.Context, d deviceLogin) (*wire.Token, bool, error) {
-	return grant.PollDevice(ctx, a.guard(), grant.DevicePoll{
+func (a *deviceAuthorizer) pollOnce(ctx context.Context, d *deviceLogin) (*wire.Token, bool, error) {
+	r := grant.DevicePoll{
 		Endpoint: d.rec.TokenEndpoint, Auth: d.auth, Device: d.code, Resource: d.rec.Resource, Extra: a.set.server.TokenParams, Format: a.tokens.format(d.rec),
-	})
+	}
+	tok, pending, err := grant.PollDevice(ctx, a.guard(), &r)
+	d.auth = r.Auth
+	return tok, pending, err
 }

@@ -107,7 +107,9 @@ func (s *settings) lacking(rec *record.Login) []string {
 // authFor returns how the client of a registration authenticates. The secret of a non-interactive client and a
 // key are not stored: they are those of the settings.
 func (s *settings) authFor(reg *record.Registration) grant.ClientAuth {
-	a := grant.ClientAuth{ID: reg.ClientID, Secret: secret.New(reg.ClientSecret), Method: reg.AuthMethod}
+	a := grant.ClientAuth{
+		ID: reg.ClientID, Secret: secret.New(reg.ClientSecret), Method: reg.AuthMethod, IDInBody: reg.ClientIDInBody, Chosen: s.client.AuthMethod != "",
+	}
 	if a.ID != "" && a.ID == s.client.ID && s.client.Secret != "" {
 		a.Secret = secret.New(s.client.Secret)
 	}
@@ -118,6 +120,17 @@ func (s *settings) authFor(reg *record.Registration) grant.ClientAuth {
 		}
 	}
 	return a
+}
+
+// rememberMethod makes the client of a new login authenticate as the previous login with it found out.
+func (s *settings) rememberMethod(reg *record.Registration, previous *record.Login) {
+	if previous == nil || s.client.AuthMethod != "" || previous.Issuer != reg.Issuer || previous.Registration.ClientID != reg.ClientID {
+		return
+	}
+	secrets := []string{string(AuthMethodBasic), string(AuthMethodPost)}
+	if found := &previous.Registration; slices.Contains(secrets, found.AuthMethod) && slices.Contains(secrets, reg.AuthMethod) {
+		reg.AuthMethod, reg.ClientIDInBody = found.AuthMethod, found.ClientIDInBody
+	}
 }
 
 // refusalDigest identifies a refresh token together with the client authentication that it is presented with: a final

@@ -116,7 +116,7 @@ func TestWhatGoesWrongForMachines(t *testing.T) {
 		hint, not string
 		sent      int
 	}{
-		"a wrong secret": {secret, basic("robot", "another"), nil, "invalid_client", mcpoauth.ErrAccessDenied, "secret or key", "clock is", 1},
+		"a wrong secret": {secret, basic("robot", "another"), nil, "invalid_client", mcpoauth.ErrAccessDenied, "secret or key", "clock is", 2},
 		"a wrong key":    {key(other, ""), byKey, nil, "invalid_client", mcpoauth.ErrAccessDenied, "the server knows the public key", "clock is", 1},
 		"the server wants the token endpoint as the audience": {
 			key(ec, ""), strict(&srv, "client_assertion", "invalid_client", ec.Public(), jwt.Expected{Issuer: "robot", AnyAudience: jwt.Audience{"https://as.example/token"}}), nil,
@@ -124,7 +124,7 @@ func TestWhatGoesWrongForMachines(t *testing.T) {
 		},
 		"this machine's clock is ahead":              {key(ec, ""), byKey, func(s *robots) { s.clock = -10 * time.Minute }, "invalid_client", mcpoauth.ErrAccessDenied, "clock is 10m0s ahead of", "knows", 1},
 		"this machine's clock is behind":             {key(ec, ""), byKey, func(s *robots) { s.clock = 10 * time.Minute }, "invalid_client", mcpoauth.ErrAccessDenied, "clock is 10m0s behind", "knows", 1},
-		"a secret does not care for clocks":          {secret, basic("robot", "another"), func(s *robots) { s.clock = 10 * time.Minute }, "invalid_client", mcpoauth.ErrAccessDenied, "secret or key", "clock is", 1},
+		"a secret does not care for clocks":          {secret, basic("robot", "another"), func(s *robots) { s.clock = 10 * time.Minute }, "invalid_client", mcpoauth.ErrAccessDenied, "secret or key", "clock is", 2},
 		"an algorithm that the key can change to":    {key(rs, ""), plain, func(s *robots) { s.algs = []string{"ES256", "PS256"} }, "", nil, "--client-key-alg PS256", "register", 0},
 		"an algorithm that the key cannot":           {key(ec, ""), plain, func(s *robots) { s.algs = []string{"RS256", "PS256"} }, "", nil, "register a key", "PS256", 0},
 		"an algorithm that the key cannot, if asked": {key(ec, "ES256"), answers("invalid_client"), func(s *robots) { s.algs = []string{"RS256"} }, "invalid_client", mcpoauth.ErrAccessDenied, "the public key", "register", 1},
@@ -156,12 +156,12 @@ func TestWhatGoesWrongForMachines(t *testing.T) {
 		"an assertion, and this machine's clock is behind": {workload(ec, "", as), byToken, func(s *robots) { s.clock = 10 * time.Minute }, "invalid_grant", mcpoauth.ErrAccessDenied, "this machine's clock is 10m0s behind", "from", 1},
 		"an assertion, and this machine's clock is ahead":  {workload(ec, "", as), byToken, func(s *robots) { s.clock = -10 * time.Minute }, "invalid_grant", mcpoauth.ErrAccessDenied, "this machine's clock is 10m0s ahead", "ended", 1},
 
-		"the client is not allowed the grant": {secret, answers("unauthorized_client"), nil, "unauthorized_client", mcpoauth.ErrAccessDenied, "ask its owner to allow it", "clock is", 1},
+		"the client is not allowed the grant": {secret, answers("unauthorized_client"), nil, "unauthorized_client", mcpoauth.ErrAccessDenied, "ask the server's owner to allow the grant", "clock is", 2},
 		"the server does not know the grant":  {workload(ec, "", as), answers("unsupported_grant_type"), nil, "unsupported_grant_type", mcpoauth.ErrAccessDenied, "ask its owner to allow it", "clock is", 1},
 		"a scope that nobody knows":           {secret, answers("invalid_scope"), nil, "invalid_scope", mcpoauth.ErrAccessDenied, "--scope", "clock is", 1},
 		"a scope, whatever the clocks say":    {key(ec, ""), answers("invalid_scope"), func(s *robots) { s.clock = time.Hour }, "invalid_scope", mcpoauth.ErrAccessDenied, "--scope", "clock is", 1},
 		"the resource is not one of its":      {secret, answers("invalid_target"), nil, "invalid_target", mcpoauth.ErrAccessDenied, "--no-resource", "clock is", 1},
-		"a bare 401":                          {secret, plain, func(s *robots) { s.status = 401 }, "", mcpoauth.ErrAccessDenied, "secret or key", "clock is", 1},
+		"a bare 401":                          {secret, plain, func(s *robots) { s.status = 401 }, "", mcpoauth.ErrAccessDenied, "secret or key", "clock is", 2},
 		"a bare 403 for an assertion":         {workload(ec, "", as), byToken, func(s *robots) { s.status = 403 }, "", mcpoauth.ErrAccessDenied, `from "https://platform.example"`, "secret", 1},
 
 		"the server is in trouble":             {secret, plain, func(s *robots) { s.status = 500 }, "", mcpoauth.ErrTemporary, "", "secret", 1},

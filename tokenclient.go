@@ -77,6 +77,20 @@ func (t *tokenClient) auth(rec *record.Login) (grant.ClientAuth, error) {
 	return a, nil
 }
 
+// authenticated notes in a record how the server has authenticated its client.
+func (t *tokenClient) authenticated(ctx context.Context, rec *record.Login, a grant.ClientAuth) {
+	reg := &rec.Registration
+	if reg.AuthMethod == a.Method && reg.ClientIDInBody == a.IDInBody {
+		return
+	}
+	text := "the server authenticates this client by " + a.Method + " and not by " + reg.AuthMethod
+	if reg.AuthMethod == a.Method {
+		text = "the server wants client_id in the body beside " + a.Method
+	}
+	t.trace.note(ctx, NoteClientAuthentication, text+", which is remembered")
+	reg.AuthMethod, reg.ClientIDInBody = a.Method, a.IDInBody
+}
+
 // bindingKey makes the key for a new login's tokens, nil if they are not to be bound. previous is the login before.
 func (t *tokenClient) bindingKey(f *discovered, previous *record.Login) (*dpop.Key, error) {
 	if t.set.dpop == Never {

@@ -140,6 +140,7 @@ func (s *refreshSource) present(ctx context.Context, rec *record.Login) (*record
 	return rec, tok, err
 }
 
+// send presents the refresh token of a record once. On success the record says how the client was authenticated.
 func (s *refreshSource) send(ctx context.Context, rec *record.Login) (*wire.Token, error) {
 	auth, err := s.tokens.auth(rec)
 	if err != nil {
@@ -154,7 +155,11 @@ func (s *refreshSource) send(ctx context.Context, rec *record.Login) (*wire.Toke
 	if rec.NoRefreshResource {
 		r.Resource = ""
 	}
-	return grant.Refresh(ctx, s.tokens.guard(), r)
+	tok, auth, err := grant.Refresh(ctx, s.tokens.guard(), r)
+	if err == nil {
+		s.tokens.authenticated(ctx, rec, auth)
+	}
+	return tok, err
 }
 
 // resourceRefused reports whether a refresh failed because of its resource indicator (RFC 8707 section 2).
@@ -209,6 +214,11 @@ func (s *refreshSource) failed(ctx context.Context, rec *record.Login, entry *jo
 		ended.reason = "the server no longer binds tokens to the key of this login (DPoP)"
 	case f.Code == "invalid_client" || f.Code == "unauthorized_client":
 		ended.reason = "the server no longer accepts this client"
+		if f.Code == "unauthorized_client" && f.Status == http.StatusUnauthorized {
+			ended.reason += ", or does not allow it to refresh"
+		} else if f.Code == "unauthorized_client" {
+			ended.reason = "the server does not allow this client to refresh"
+		}
 		if src := RegistrationSource(rec.Registration.Source); src == SourceDynamic || src == SourceImported {
 			s.registry.forget(ctx, &rec.Registration)
 		}

@@ -63,13 +63,14 @@ func (s *machineSource) next(ctx context.Context, previous *stored, r tokenReque
 	}
 	ctx, cancel := detached(ctx, exchangeTimeout)
 	defer cancel()
-	tok, err := grant.Machine(ctx, s.tokens.guard(), grant.MachineRequest{
+	tok, auth, err := grant.Machine(ctx, s.tokens.guard(), grant.MachineRequest{
 		Endpoint: rec.TokenEndpoint, Auth: auth, Type: rec.Grant, Assertion: secret.New(assertion), Resource: rec.Resource, Scopes: scopes,
 		ScopeSeparator: string(s.tokens.set.scopes.Separator), Extra: s.tokens.set.server.TokenParams, Format: s.tokens.format(rec),
 	})
 	if err != nil {
 		return nil, s.failed(err)
 	}
+	s.tokens.authenticated(ctx, rec, auth)
 	s.tokens.trace.notes(ctx, NoteTokenResponse, tok.Notes)
 	applyToken(rec, tok)
 	rec.RefreshToken = "" // RFC 6749 section 4.4.3: the credentials are as good
@@ -101,9 +102,9 @@ func (s *machineSource) plan(ctx context.Context, previous *stored, r tokenReque
 		// A refresh token is not needed.
 		scopes = slices.DeleteFunc(scopes, func(s string) bool { return s == offlineAccess })
 	}
-	rec := s.tokens.newRecord(f, &record.Registration{
-		Issuer: f.Issuer, ClientID: set.client.ID, Source: string(SourcePreRegistered), AuthMethod: s.method(f),
-	}, scopes)
+	reg := &record.Registration{Issuer: f.Issuer, ClientID: set.client.ID, Source: string(SourcePreRegistered), AuthMethod: s.method(f)}
+	set.rememberMethod(reg, before)
+	rec := s.tokens.newRecord(f, reg, scopes)
 	rec.Grant, rec.AuthorizationEndpoint = set.grant.grantType(), ""
 	if before != nil && before.Grant == rec.Grant && before.Issuer == rec.Issuer && before.Registration.ClientID == set.client.ID {
 		rec.LoginID = before.LoginID // the same machine

@@ -106,6 +106,8 @@ const (
 	NoteFewerScopes NoteCode = "fewer-scopes"
 	// NoteNoRefreshToken means that the server issued no refresh token.
 	NoteNoRefreshToken NoteCode = "no-refresh-token"
+	// NoteClientAuthentication means that the server authenticates the client in another way than was tried first.
+	NoteClientAuthentication NoteCode = "client-authentication"
 	// NoteResourceRefused means that a refresh succeeded only without the resource indicator.
 	NoteResourceRefused NoteCode = "resource-refused"
 	// NoteEndpointMoved means that an endpoint is at another address than the login's record says.

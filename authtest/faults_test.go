@@ -416,6 +416,39 @@ var faultCases = map[string]faultCase{
 		},
 	},
 
+	"ClientRefusal": {
+		set:    func(f *authtest.Faults) { f.ClientRefusal = &authtest.Refusal{Status: 400, Code: "invalid_request"} },
+		normal: "401|invalid_client", faulty: "400|invalid_request",
+		see: func(c *client, _ bool) string {
+			a := postForm(c.t, c.srv.TokenEndpoint(), url.Values{"grant_type": {"refresh_token"}, "client_id": {"nobody"}})
+			return sprint(a.status, a.err())
+		},
+	},
+	"BasicNeedsID": {
+		set:    func(f *authtest.Faults) { f.BasicNeedsID = true },
+		normal: "invalid_grant|invalid_grant", faulty: "invalid_client|invalid_grant",
+		see: func(c *client, _ bool) string {
+			c.srv.AddClient(authtest.Client{ID: "b", Secret: "s"})
+			v := url.Values{"grant_type": {"refresh_token"}}
+			without := postForm(c.t, c.srv.TokenEndpoint(), v, basic("b", "s")...)
+			v.Set("client_id", "b")
+			return sprint(without.err(), postForm(c.t, c.srv.TokenEndpoint(), v, basic("b", "s")...).err())
+		},
+	},
+	"CodeSurvivesRefusal": {
+		set:    func(f *authtest.Faults) { f.CodeSurvivesRefusal = true },
+		normal: "invalid_client|invalid_grant", faulty: "invalid_client|",
+		see: func(c *client, _ bool) string {
+			code := c.newCode()
+			c.code = set("client_id", "nobody")
+			defer func() { c.code = nil }()
+			_, first := c.exchange(code)
+			c.code = nil
+			_, second := c.exchange(code)
+			err, _ := second["error"].(string)
+			return sprint(first["error"], err)
+		},
+	},
 	"RevocationNeedsSecretField": {
 		set:    func(f *authtest.Faults) { f.RevocationNeedsSecretField = true },
 		normal: "200|200", faulty: "400|200",

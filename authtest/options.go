@@ -61,6 +61,12 @@ type Client struct {
 	RedirectURIs []string
 }
 
+// Refusal is an OAuth error response (RFC 6749 section 5.2). A Code of "" has no body.
+type Refusal struct {
+	Status            int
+	Code, Description string
+}
+
 // Faults are what a [Server] does wrong. The zero value is none. See [Server.Set].
 type Faults struct {
 	// Intercept answers requests of a leg instead of the server, if it returns true. The legs are those
@@ -141,6 +147,13 @@ type Faults struct {
 	NonceUses     int
 	NonceLoop     bool
 	UnboundTokens bool
+
+	// ClientRefusal answers a client that is not authenticated; nil is 401 invalid_client. BasicNeedsID makes client_id
+	// in the body a part of client_secret_basic.
+	ClientRefusal *Refusal
+	BasicNeedsID  bool
+	// CodeSurvivesRefusal leaves a code usable if its client was not authenticated.
+	CodeSurvivesRefusal bool
 
 	// RevocationNeedsSecretField insists on a client_secret field, which may be empty.
 	RevocationNeedsSecretField bool

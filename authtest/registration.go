@@ -197,6 +197,8 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, form url.V
 		s.unknownClient(w, "this client is unknown")
 	case c.AuthMethod != method:
 		s.unknownClient(w, "this client authenticates by "+c.AuthMethod)
+	case method == "client_secret_basic" && s.faults.BasicNeedsID && !form.Has("client_id"):
+		s.unknownClient(w, "Missing client_id")
 	case c.Secret != secret:
 		s.unknownClient(w, "the secret is wrong")
 	case !c.secretExpiry.IsZero() && s.now().After(c.secretExpiry):
@@ -208,6 +210,14 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, form url.V
 }
 
 func (s *Server) unknownClient(w http.ResponseWriter, description string) {
+	if r := s.faults.ClientRefusal; r != nil {
+		if r.Code == "" {
+			w.WriteHeader(r.Status)
+			return
+		}
+		oauthError(w, r.Status, r.Code, r.Description)
+		return
+	}
 	w.Header().Set("WWW-Authenticate", `Basic realm="authtest"`)
 	oauthError(w, http.StatusUnauthorized, "invalid_client", description)
 }

@@ -104,12 +104,7 @@ func (s *Server) issue(w http.ResponseWriter, r *http.Request, form url.Values) 
 			return nil, http.StatusBadRequest, code, description
 		}
 	}
-	// A code is spent by whoever presents it, authenticated or not.
-	presented, again := s.codes[form.Get("code")], false
-	if presented != nil {
-		again, presented.spent = presented.spent, true
-	}
-	c := s.authenticate(w, r, form)
+	c, presented, again := s.present(w, r, form)
 	if c == nil {
 		return nil, 0, "", ""
 	}
@@ -174,6 +169,18 @@ func (s *Server) issue(w http.ResponseWriter, r *http.Request, form url.Values) 
 		return s.tokens(t.grant, scope, t), http.StatusOK, "", ""
 	}
 	return bad("unsupported_grant_type", "only authorization_code and refresh_token are supported")
+}
+
+// present authenticates the client and takes the code that it presents, if there is one; again means that it was
+// presented before. The caller holds the lock.
+func (s *Server) present(w http.ResponseWriter, r *http.Request, form url.Values) (c *client, presented *code, again bool) {
+	presented = s.codes[form.Get("code")]
+	if c = s.authenticate(w, r, form); presented == nil || c == nil && s.faults.CodeSurvivesRefusal {
+		return c, presented, false
+	}
+	// A code is spent by whoever presents it, authenticated or not.
+	again, presented.spent = presented.spent, true
+	return c, presented, again
 }
 
 // tokens issues a pair; old is the refresh token it replaces, if any.

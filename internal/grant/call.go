@@ -25,13 +25,17 @@ type call struct {
 	format TokenResponseFormat
 }
 
-// token makes a token request and returns the token. Its errors are explained for a person.
-func (r call) token(ctx context.Context) (*wire.Token, error) {
-	tok, _, err := r.sendForToken(ctx)
-	if err != nil {
-		return nil, explain(wire.AsFault(err, wire.StageToken, r.endpoint), r.form)
-	}
-	return tok, nil
+// token makes a token request and returns the token and the client authentication that counts. Its errors are explained
+// for a person.
+func (r call) token(ctx context.Context) (tok *wire.Token, auth ClientAuth, err error) {
+	auth, err = r.negotiate(func(r call) error {
+		var err error
+		if tok, _, err = r.sendForToken(ctx); err != nil {
+			return explain(wire.AsFault(err, wire.StageToken, r.endpoint), r.form)
+		}
+		return nil
+	})
+	return tok, auth, err
 }
 
 // sendForToken makes a token request and reads the answer, which is nil if there was none.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/mcpoauth/mcpoauth/internal/dpop"
 	"github.com/mcpoauth/mcpoauth/internal/secret"
+	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
 // Ways of client authentication (RFC 7591 section 2).
@@ -18,13 +19,16 @@ const (
 	methodPost  = "client_secret_post"
 )
 
-// ClientAuth is a client and its way to authenticate. One way is used, never two (RFC 6749 section
-// 2.3), and it is known before anything is sent.
+// ClientAuth is a client and its way to authenticate. One way is used in a request, never two (RFC 6749 section 2.3).
 type ClientAuth struct {
 	ID     string
 	Secret secret.String
 	// Method is none, client_secret_basic, client_secret_post or private_key_jwt.
 	Method string
+	// Chosen means that a person chose the method, so that no other one is tried.
+	Chosen bool
+	// IDInBody sends client_id in the body beside client_secret_basic (RFC 6749 section 3.2.1 allows it).
+	IDInBody bool
 	// Signer and Audience are for private_key_jwt. The audience is the issuer, or the token endpoint
 	// where a server insists on that.
 	Signer   *Signer
@@ -50,6 +54,9 @@ func (a ClientAuth) apply(form url.Values, h http.Header) error {
 		// RFC 6749 section 2.3.1: both are form-encoded first.
 		pair := url.QueryEscape(a.ID) + ":" + url.QueryEscape(a.Secret.Reveal())
 		h.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(pair)))
+		if a.IDInBody {
+			form.Set("client_id", a.ID)
+		}
 	case methodPost:
 		form.Set("client_id", a.ID)
 		form.Set("client_secret", a.Secret.Reveal())
@@ -59,12 +66,21 @@ func (a ClientAuth) apply(form url.Values, h http.Header) error {
 	return nil
 }
 
-// other returns another way to authenticate the same client, if there is one.
-func (a ClientAuth) other() (ClientAuth, bool) {
-	switch a.Method {
-	case methodBasic:
-		a.Method = methodPost
-	case methodPost:
+// next returns how to authenticate the client after the server has refused it with f, if there is another way.
+func (a ClientAuth) next(f *wire.Fault) (ClientAuth, bool) {
+	if a.Secret.IsZero() {
+		return a, false
+	}
+	switch {
+	case a.Method == methodBasic && !a.IDInBody && f.Status == http.StatusUnauthorized && missesID(f.Description):
+		// A server that has read the header says so: the MCP Python SDK looks the client up by the body.
+		a.IDInBody = true
+		return a, true
+	case a.Chosen:
+		return a, false
+	case a.Method == methodBasic, a.Method == methodNone: // a secret may come with a registration for none
+		a.Method, a.IDInBody = methodPost, false
+	case a.Method == methodPost:
 		a.Method = methodBasic
 	default:
 		return a, false

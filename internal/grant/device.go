@@ -45,8 +45,9 @@ type DeviceRequest struct {
 	Extra          url.Values
 }
 
-// StartDevice asks for a device code and a user code. The error is a *wire.Fault.
-func StartDevice(ctx context.Context, c *netguard.Client, r DeviceRequest) (*Device, error) {
+// StartDevice asks for a device code and a user code. It returns them with the client authentication that counts. The
+// error is a *wire.Fault.
+func StartDevice(ctx context.Context, c *netguard.Client, r DeviceRequest) (d *Device, auth ClientAuth, err error) {
 	form := url.Values{}
 	if len(r.Scopes) > 0 {
 		form.Set("scope", strings.Join(r.Scopes, cmp.Or(r.ScopeSeparator, " ")))
@@ -55,9 +56,18 @@ func StartDevice(ctx context.Context, c *netguard.Client, r DeviceRequest) (*Dev
 		form.Set("resource", r.Resource)
 	}
 	addExtra(form, r.Extra)
-	a, err := call{client: c, leg: "device", endpoint: r.Endpoint, auth: r.Auth, form: form}.send(ctx, nil)
+	auth, err = call{client: c, leg: "device", endpoint: r.Endpoint, auth: r.Auth, form: form}.negotiate(func(q call) error {
+		var err error
+		d, err = q.startDevice(ctx)
+		return err
+	})
+	return d, auth, err
+}
+
+func (r call) startDevice(ctx context.Context) (*Device, error) {
+	a, err := r.send(ctx, nil)
 	if err != nil {
-		return nil, wire.AsFault(err, wire.StageAuthorization, r.Endpoint)
+		return nil, wire.AsFault(err, wire.StageAuthorization, r.endpoint)
 	}
 	o, err := wire.ParseObject(a.Body)
 	d := &Device{Code: secret.New(o.String("device_code")), UserCode: o.String("user_code"), URI: o.String("verification_uri"), Complete: o.String("verification_uri_complete")}
@@ -74,10 +84,10 @@ func StartDevice(ctx context.Context, c *netguard.Client, r DeviceRequest) (*Dev
 		} else if f.Code != "" {
 			f.Message = "the server refused the device authorization"
 		}
-		return nil, wire.AsFault(f, wire.StageAuthorization, r.Endpoint)
+		return nil, wire.AsFault(f, wire.StageAuthorization, r.endpoint)
 	}
 	if clean := wire.CleanN(d.UserCode, maxUserCode); clean != d.UserCode {
-		return nil, &wire.Fault{Stage: wire.StageAuthorization, URL: wire.PlainURL(r.Endpoint), Message: "the server's user code has characters that cannot be typed", Hint: "the server is at fault"}
+		return nil, &wire.Fault{Stage: wire.StageAuthorization, URL: wire.PlainURL(r.endpoint), Message: "the server's user code has characters that cannot be typed", Hint: "the server is at fault"}
 	}
 	d.Expiry = a.Received.Add(defaultCodeLife)
 	if n, ok := o.Seconds("expires_in"); ok && n > 0 {
@@ -103,15 +113,16 @@ type DevicePoll struct {
 }
 
 // PollDevice asks once whether the person has decided. pending means that the next request may be made after
-// r.Device.Interval, which a slow_down lengthens. The error is a *wire.Fault.
-func PollDevice(ctx context.Context, c *netguard.Client, r DevicePoll) (tok *wire.Token, pending bool, err error) {
+// r.Device.Interval, which a slow_down lengthens. r.Auth becomes the client authentication that counts. The error is a
+// *wire.Fault.
+func PollDevice(ctx context.Context, c *netguard.Client, r *DevicePoll) (tok *wire.Token, pending bool, err error) {
 	d := r.Device
 	form := url.Values{"grant_type": {TypeDeviceCode}, "device_code": {d.Code.Reveal()}}
 	if r.Resource != "" {
 		form.Set("resource", r.Resource)
 	}
 	addExtra(form, r.Extra)
-	tok, err = call{client: c, leg: "token", endpoint: r.Endpoint, auth: r.Auth, form: form, format: r.Format}.token(ctx)
+	tok, r.Auth, err = call{client: c, leg: "token", endpoint: r.Endpoint, auth: r.Auth, form: form, format: r.Format}.token(ctx)
 	if err == nil {
 		return tok, false, nil
 	}

@@ -28,7 +28,7 @@ func TestStartDevice(t *testing.T) {
 	} {
 		s := newServer(t, asJSON(200, tc.body))
 		before := time.Now()
-		d, err := StartDevice(t.Context(), client(t, nil), DeviceRequest{Endpoint: s.URL, Auth: ClientAuth{ID: "c"}, Scopes: []string{"a", "b"}, Resource: "https://r", Extra: url.Values{"x": {"1"}, "scope": {"evil"}}})
+		d, _, err := StartDevice(t.Context(), client(t, nil), DeviceRequest{Endpoint: s.URL, Auth: ClientAuth{ID: "c"}, Scopes: []string{"a", "b"}, Resource: "https://r", Extra: url.Values{"x": {"1"}, "scope": {"evil"}}})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -49,14 +49,14 @@ func TestStartDevice(t *testing.T) {
 		"no object":                                 `[]`,
 	} {
 		s := newServer(t, asJSON(200, body))
-		d, err := StartDevice(t.Context(), client(t, nil), DeviceRequest{Endpoint: s.URL, Auth: ClientAuth{ID: "c"}})
+		d, _, err := StartDevice(t.Context(), client(t, nil), DeviceRequest{Endpoint: s.URL, Auth: ClientAuth{ID: "c"}})
 		var f *wire.Fault
 		if d != nil || !errors.As(err, &f) || f.Stage != wire.StageAuthorization || f.Temporary || strings.Contains(err.Error(), "\x1b") {
 			t.Errorf("%s: %+v, %v", name, d, err)
 		}
 	}
 	s := newServer(t, asJSON(400, `{"error":"invalid_client"}`))
-	_, err := StartDevice(t.Context(), client(t, nil), DeviceRequest{Endpoint: s.URL, Auth: ClientAuth{ID: "c"}})
+	_, _, err := StartDevice(t.Context(), client(t, nil), DeviceRequest{Endpoint: s.URL, Auth: ClientAuth{ID: "c"}})
 	if f := wire.AsFault(err, wire.StageAuthorization, ""); f.Code != "invalid_client" || s.count() != 1 {
 		t.Errorf("refused: %+v, %d requests", f, s.count())
 	}
@@ -84,7 +84,7 @@ func TestPollDevice(t *testing.T) {
 		s := newServer(t, answer(tc.status, "application/json", tc.body, tc.header...))
 		d := &Device{Code: secret.New("dc"), Interval: 10 * time.Second}
 		r := DevicePoll{Endpoint: s.URL, Auth: ClientAuth{ID: "c"}, Device: d, Resource: "https://r", Extra: url.Values{"x": {"1"}, "device_code": {"kept"}}}
-		tok, pending, err := PollDevice(t.Context(), client(t, nil), r)
+		tok, pending, err := PollDevice(t.Context(), client(t, nil), &r)
 		if pending != tc.pending || d.Interval != tc.interval || (tok != nil) != (name == "a token") {
 			t.Errorf("%s: %+v, pending %t, interval %v, %v", name, tok, pending, d.Interval, err)
 		}
@@ -98,7 +98,7 @@ func TestPollDevice(t *testing.T) {
 	// There is an end of slowing down.
 	d := &Device{Code: secret.New("dc"), Interval: maxInterval - time.Second}
 	s := newServer(t, asJSON(400, `{"error":"slow_down"}`))
-	if _, _, err := PollDevice(t.Context(), client(t, nil), DevicePoll{Endpoint: s.URL, Auth: ClientAuth{ID: "c"}, Device: d}); err != nil || d.Interval != maxInterval {
+	if _, _, err := PollDevice(t.Context(), client(t, nil), &DevicePoll{Endpoint: s.URL, Auth: ClientAuth{ID: "c"}, Device: d}); err != nil || d.Interval != maxInterval {
 		t.Errorf("interval %v, %v", d.Interval, err)
 	}
 }

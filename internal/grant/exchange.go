@@ -28,7 +28,7 @@ type IDJAGRequest struct {
 	Scopes             []string
 }
 
-// ExchangeForIDJAG asks for the grant, once. The error is a *wire.Fault.
+// ExchangeForIDJAG asks for the grant. The error is a *wire.Fault.
 func ExchangeForIDJAG(ctx context.Context, c *netguard.Client, r IDJAGRequest) (secret.String, error) {
 	form := url.Values{
 		"grant_type": {"urn:ietf:params:oauth:grant-type:token-exchange"}, "requested_token_type": {idJAG}, "subject_token": {r.IDToken.Reveal()},
@@ -40,9 +40,18 @@ func ExchangeForIDJAG(ctx context.Context, c *netguard.Client, r IDJAGRequest) (
 	if len(r.Scopes) > 0 {
 		form.Set("scope", strings.Join(r.Scopes, " "))
 	}
-	a, err := call{client: c, leg: "token", endpoint: r.Endpoint, auth: r.Auth, form: form}.send(ctx, nil)
+	var jag secret.String
+	_, err := call{client: c, leg: "token", endpoint: r.Endpoint, auth: r.Auth, form: form}.negotiate(func(r call) (err error) {
+		jag, err = r.exchangeForIDJAG(ctx)
+		return err
+	})
+	return jag, err
+}
+
+func (r call) exchangeForIDJAG(ctx context.Context) (secret.String, error) {
+	a, err := r.send(ctx, nil)
 	if err != nil {
-		return secret.String{}, wire.AsFault(err, wire.StageToken, r.Endpoint)
+		return secret.String{}, wire.AsFault(err, wire.StageToken, r.endpoint)
 	}
 	o, err := wire.ParseObject(a.Body)
 	grant := o.String("access_token")
@@ -51,16 +60,17 @@ func ExchangeForIDJAG(ctx context.Context, c *netguard.Client, r IDJAGRequest) (
 		switch {
 		case f.Code == "invalid_grant":
 			f.Message, f.Hint = "the identity provider does not accept the ID token", "it may have ended: log in at the identity provider again"
+		case notAuthenticated(f):
 		case f.Code != "":
 			f.Message, f.Hint = "the identity provider refused the exchange", "ask its administrator whether this client may use that MCP server"
 		case a.Status/100 == 2 && !f.Temporary:
 			f.Message, f.Hint = "the identity provider's answer cannot be used", "it is at fault"
 		}
-		return secret.String{}, wire.AsFault(f, wire.StageToken, r.Endpoint)
+		return secret.String{}, wire.AsFault(f, wire.StageToken, r.endpoint)
 	}
 	if got := o.String("issued_token_type"); got != idJAG {
 		return secret.String{}, &wire.Fault{
-			Stage: wire.StageToken, URL: wire.PlainURL(r.Endpoint), Message: fmt.Sprintf("the identity provider gave out a token of the type %q instead of a grant for another server", wire.CleanN(got, 80)),
+			Stage: wire.StageToken, URL: wire.PlainURL(r.endpoint), Message: fmt.Sprintf("the identity provider gave out a token of the type %q instead of a grant for another server", wire.CleanN(got, 80)),
 			Hint: "it does not support enterprise-managed authorization, or not for this client",
 		}
 	}

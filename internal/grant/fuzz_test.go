@@ -149,9 +149,10 @@ func FuzzAnswers(f *testing.F) {
 		c := client(t, reply{status, contentType, body})
 		auth := ClientAuth{ID: "id", Secret: secret.New("CANARY-secret"), Method: methodPost}
 		const at = issuer + "/token"
-		tok, err := Refresh(context.Background(), c, RefreshRequest{Endpoint: at, Auth: auth, RefreshToken: secret.New("CANARY-refresh")})
+		tok, _, err := Refresh(context.Background(), c, RefreshRequest{Endpoint: at, Auth: auth, RefreshToken: secret.New("CANARY-refresh")})
 		code, used, cerr := ExchangeCode(context.Background(), c, CodeRequest{Endpoint: at, Auth: auth, Code: secret.New("CANARY-code"), Verifier: secret.New("CANARY-verifier")})
-		uri, until, perr := Push(context.Background(), c, at, auth, usual())
+		pushed, perr := Push(context.Background(), c, at, auth, usual())
+		uri, until := pushed.URI, pushed.Expiry
 		rerr := Revoke(context.Background(), c, RevokeRequest{Endpoint: at, Auth: auth, Token: secret.New("CANARY-token")})
 		derr := DeleteClient(context.Background(), c, at, secret.New("CANARY-manage"))
 		if (tok == nil) == (err == nil) || (code == nil) != (tok == nil) || used != auth || (uri == "") == (perr == nil) || until.IsZero() != (perr != nil) {

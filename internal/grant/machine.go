@@ -137,9 +137,8 @@ type MachineRequest struct {
 	Format         TokenResponseFormat
 }
 
-// Machine asks for a token, exactly once: a second try would only feed a lockout. The error is a
-// *wire.Fault.
-func Machine(ctx context.Context, c *netguard.Client, r MachineRequest) (*wire.Token, error) {
+// Machine asks for a token and returns it with the client authentication that counts. The error is a *wire.Fault.
+func Machine(ctx context.Context, c *netguard.Client, r MachineRequest) (tok *wire.Token, auth ClientAuth, err error) {
 	form := url.Values{"grant_type": {r.Type}}
 	if !r.Assertion.IsZero() {
 		form.Set("assertion", r.Assertion.Reveal())
@@ -151,20 +150,30 @@ func Machine(ctx context.Context, c *netguard.Client, r MachineRequest) (*wire.T
 		form.Set("scope", strings.Join(r.Scopes, cmp.Or(r.ScopeSeparator, " ")))
 	}
 	addExtra(form, r.Extra)
-	tok, a, err := call{client: c, leg: "token", endpoint: r.Endpoint, auth: r.Auth, form: form, format: r.Format}.sendForToken(ctx)
-	if err == nil {
-		return tok, nil
+	var a *netguard.Answer
+	auth, err = call{client: c, leg: "token", endpoint: r.Endpoint, auth: r.Auth, form: form, format: r.Format}.negotiate(func(q call) error {
+		var err error
+		if tok, a, err = q.sendForToken(ctx); err != nil {
+			return wire.AsFault(err, wire.StageToken, r.Endpoint)
+		}
+		return nil
+	})
+	if f, ok := errors.AsType[*wire.Fault](err); ok && a != nil {
+		r.explain(f, a)
 	}
-	f := wire.AsFault(err, wire.StageToken, r.Endpoint)
-	if a == nil {
-		return nil, f
-	}
+	return tok, auth, err
+}
+
+// explain says in words why the request was refused, and what to do about it.
+func (r *MachineRequest) explain(f *wire.Fault, a *netguard.Answer) {
 	silent := f.Code == "" && !f.Temporary && (f.Status == http.StatusUnauthorized || f.Status == http.StatusForbidden)
 	switch {
 	case f.Code == "invalid_grant", silent && r.Type == TypeJWTBearer:
 		f.Message, f.Hint = "the server does not accept the assertion", about(r.Assertion, a)
-	case f.Code == "invalid_client", silent:
-		f.Message, f.Hint = "the server does not accept this client", "check the client ID and its secret or key, and that the server knows the public key"
+	case notAuthenticated(f), silent:
+		if silent {
+			call{auth: r.Auth, form: url.Values{"grant_type": {r.Type}}}.explainClient(f)
+		}
 		if r.Auth.Method != methodAssertion {
 			break
 		}
@@ -180,7 +189,6 @@ func Machine(ctx context.Context, c *netguard.Client, r MachineRequest) (*wire.T
 	case f.Code == "invalid_scope":
 		f.Message, f.Hint = "the server does not grant these scopes", "choose others with --scope (Options.Scopes.Request)"
 	}
-	return nil, f
 }
 
 // about says what a server checks in an assertion that it refused.

@@ -24,10 +24,15 @@ type RevokeRequest struct {
 // get it, empty, in a second request. The error is a *wire.Fault.
 func Revoke(ctx context.Context, c *netguard.Client, r RevokeRequest) error {
 	form := url.Values{"token": {r.Token.Reveal()}, "token_type_hint": {r.Hint}}
+	_, err := call{client: c, leg: "revocation", endpoint: r.Endpoint, auth: r.Auth, form: form}.negotiate(func(q call) error { return q.revoke(ctx) })
+	return err
+}
+
+func (r call) revoke(ctx context.Context) error {
 	for try := 0; ; try++ {
-		a, err := call{client: c, leg: "revocation", endpoint: r.Endpoint, auth: r.Auth, form: form}.send(ctx, nil)
+		a, err := r.send(ctx, nil)
 		if err != nil {
-			return wire.AsFault(err, wire.StageRevocation, r.Endpoint)
+			return wire.AsFault(err, wire.StageRevocation, r.endpoint)
 		}
 		if a.Status/100 == 2 {
 			return nil
@@ -36,14 +41,14 @@ func Revoke(ctx context.Context, c *netguard.Client, r RevokeRequest) error {
 		if f.Code == "invalid_grant" || f.Code == "invalid_token" {
 			return nil // RFC 7009 section 2.2: a token that is unknown is as good as revoked
 		}
-		if try == 0 && r.Auth.Method != methodBasic && a.Status == http.StatusBadRequest && f.Code == "invalid_request" && strings.Contains(f.Description, "client_secret") && r.Auth.Secret.IsZero() {
-			form.Set("client_secret", "")
+		if try == 0 && r.auth.Method != methodBasic && a.Status == http.StatusBadRequest && f.Code == "invalid_request" && strings.Contains(f.Description, "client_secret") && r.auth.Secret.IsZero() {
+			r.form.Set("client_secret", "")
 			continue
 		}
 		if f.Code != "" {
 			f.Message = "the server refused to revoke the token"
 		}
-		return wire.AsFault(f, wire.StageRevocation, r.Endpoint)
+		return wire.AsFault(f, wire.StageRevocation, r.endpoint)
 	}
 }
 

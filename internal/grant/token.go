@@ -44,30 +44,19 @@ type CodeRequest struct {
 	Format                TokenResponseFormat
 }
 
-// ExchangeCode exchanges a code and returns the token and the client authentication that worked. After
-// invalid_client the other way to send the same secret is tried once; else the code is sent
-// once. The error is a *wire.Fault.
+// ExchangeCode exchanges a code and returns the token and the client authentication that counts. Only a client that was
+// not authenticated presents the code again, in another way. The error is a *wire.Fault.
 func ExchangeCode(ctx context.Context, c *netguard.Client, r CodeRequest) (*wire.Token, ClientAuth, error) {
 	form := url.Values{"grant_type": {"authorization_code"}, "code": {r.Code.Reveal()}, "code_verifier": {r.Verifier.Reveal()}, "redirect_uri": {r.RedirectURI}}
 	if r.Resource != "" {
 		form.Set("resource", r.Resource)
 	}
 	addExtra(form, r.Extra)
-	request := call{client: c, leg: "token", endpoint: r.Endpoint, auth: r.Auth, form: form, format: r.Format}
-	tok, err := request.token(ctx)
-	if f, ok := errors.AsType[*wire.Fault](err); !ok || f.Code != "invalid_client" {
-		return tok, r.Auth, err
+	tok, auth, err := call{client: c, leg: "token", endpoint: r.Endpoint, auth: r.Auth, form: form, format: r.Format}.token(ctx)
+	if f, ok := errors.AsType[*wire.Fault](err); ok && f.Code == "invalid_grant" && auth.Method != r.Auth.Method {
+		f.Hint = "the server accepts the client's secret as " + auth.Method + " only, and the code was spent by the first request: log in with --client-auth-method " + auth.Method + " (Options.Client.AuthMethod)"
 	}
-	auth, ok := r.Auth.other()
-	if !ok {
-		return nil, r.Auth, err
-	}
-	request.auth = auth
-	tok, second := request.token(ctx)
-	if second != nil {
-		return nil, r.Auth, err
-	}
-	return tok, auth, nil
+	return tok, auth, err
 }
 
 // RefreshRequest refreshes a token (RFC 6749 section 6, RFC 8707).
@@ -80,8 +69,10 @@ type RefreshRequest struct {
 	Format       TokenResponseFormat
 }
 
-// Refresh sends a refresh token, exactly once whatever happens. The error is a *wire.Fault.
-func Refresh(ctx context.Context, c *netguard.Client, r RefreshRequest) (*wire.Token, error) {
+// Refresh presents a refresh token and returns the token and the client authentication that counts. Only a client that
+// was not authenticated presents the refresh token again, in another way: the server has not used it then. The error is
+// a *wire.Fault.
+func Refresh(ctx context.Context, c *netguard.Client, r RefreshRequest) (*wire.Token, ClientAuth, error) {
 	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {r.RefreshToken.Reveal()}}
 	if r.Resource != "" {
 		form.Set("resource", r.Resource)
@@ -96,14 +87,17 @@ func explain(f *wire.Fault, form url.Values) *wire.Fault {
 	if form.Get("grant_type") == "refresh_token" {
 		what, hint = "the refresh token", "log in again"
 	}
+	if notAuthenticated(f) {
+		return f // negotiate explains it
+	}
 	switch f.Code {
 	case "":
 		return f
 	case "invalid_grant":
 		f.Message = "the server does not accept " + what
-	case "invalid_client", "unauthorized_client":
-		f.Message = "the server does not accept this client"
-		hint = "check --client-id and its secret (Options.Client.ID, Options.Client.Secret, Options.Client.AuthMethod), or register anew with login --new-client"
+	case "unauthorized_client":
+		f.Message = "the server does not allow this client the grant " + form.Get("grant_type")
+		hint = "ask its owner to allow it, or register anew with login --new-client (LoginOptions.NewClient)"
 	default:
 		hint = codeHint(f.Code)
 		if f.Message == "the server refused" {

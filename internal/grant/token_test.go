@@ -139,7 +139,8 @@ func exchange(s *server, c *netguard.Client, auth ClientAuth) (*wire.Token, Clie
 }
 
 func refresh(s *server, c *netguard.Client, auth ClientAuth) (*wire.Token, error) {
-	return Refresh(context.Background(), c, RefreshRequest{Endpoint: s.URL + "/token?tenant=1", Auth: auth, RefreshToken: secret.New("r t"), Resource: resource})
+	tok, _, err := Refresh(context.Background(), c, RefreshRequest{Endpoint: s.URL + "/token?tenant=1", Auth: auth, RefreshToken: secret.New("r t"), Resource: resource})
+	return tok, err
 }
 
 func with(a, b url.Values) url.Values {
@@ -191,7 +192,7 @@ func TestNoResourceNoParameter(t *testing.T) {
 	if _, _, err := ExchangeCode(context.Background(), c, CodeRequest{Endpoint: s.URL, Auth: ClientAuth{ID: "x"}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Refresh(context.Background(), c, RefreshRequest{Endpoint: s.URL, Auth: ClientAuth{ID: "x"}}); err != nil {
+	if _, _, err := Refresh(context.Background(), c, RefreshRequest{Endpoint: s.URL, Auth: ClientAuth{ID: "x"}}); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 2 {
@@ -219,7 +220,7 @@ func TestExtraTokenParametersCannotReplaceOurs(t *testing.T) {
 				if _, _, err := ExchangeCode(context.Background(), c, code); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := Refresh(context.Background(), c, again); err != nil {
+				if _, _, err := Refresh(context.Background(), c, again); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -241,8 +242,7 @@ func TestExtraTokenParametersCannotReplaceOurs(t *testing.T) {
 	}
 }
 
-// Which of both ways a server takes is often not what it says. One other try with a code, none with a refresh
-// token.
+// Which of both ways a server takes is often not what it says: one other try.
 func TestAfterInvalidClient(t *testing.T) {
 	refused := asJSON(401, `{"error":"invalid_client","error_description":"first"}`)
 	for method, other := range map[string]string{"client_secret_basic": "client_secret_post", "client_secret_post": "client_secret_basic"} {
@@ -262,16 +262,22 @@ func TestAfterInvalidClient(t *testing.T) {
 			t.Errorf("%s: %d requests", method, s.count())
 		}
 
-		// Where that fails too, the first answer is the one to tell.
-		s = newServer(t, refused, asJSON(400, `{"error":"invalid_grant","error_description":"second"}`))
+		// Where that is refused in the same way, the first answer is the one to tell.
+		s = newServer(t, refused, asJSON(401, `{"error":"invalid_client","error_description":"second"}`))
 		tok, auth, err = exchange(s, c, auths[method].auth)
 		var f *wire.Fault
-		if tok != nil || auth != auths[method].auth || !errors.As(err, &f) || f.Code != "invalid_client" || f.Description != "first" || s.count() != 2 {
+		if tok != nil || auth != auths[method].auth || !errors.As(err, &f) || f.Description != "first" || !strings.Contains(f.Hint, "--client-auth-method") || s.count() != 2 {
+			t.Errorf("%s: %+v, %+v, %v after %d requests", method, tok, auth, err, s.count())
+		}
+		// Where the client is accepted then, the second one is: a strict server has spent the code.
+		s = newServer(t, refused, asJSON(400, `{"error":"invalid_grant","error_description":"second"}`))
+		tok, auth, err = exchange(s, c, auths[method].auth)
+		if tok != nil || auth.Method != other || !errors.As(err, &f) || f.Code != "invalid_grant" || !strings.Contains(f.Hint, "--client-auth-method "+other) || s.count() != 2 {
 			t.Errorf("%s: %+v, %+v, %v after %d requests", method, tok, auth, err, s.count())
 		}
 
 		s = newServer(t, refused, asJSON(200, good))
-		if tok, err := refresh(s, c, auths[method].auth); tok != nil || !errors.As(err, &f) || f.Code != "invalid_client" || s.count() != 1 {
+		if tok, err := refresh(s, c, auths[method].auth); tok == nil || err != nil || s.count() != 2 {
 			t.Errorf("%s: %+v, %v after %d requests", method, tok, err, s.count())
 		}
 	}
@@ -297,7 +303,7 @@ func TestAnswersThatAreNoToken(t *testing.T) {
 		"GitHub's bad code":       {asJSON(200, `{"error":"bad_verification_code"}`), "invalid_grant", 200, false, 0, "does not accept %s"},
 		"as a form":               {answer(200, "application/x-www-form-urlencoded", "error=bad_refresh_token&error_description=x"), "invalid_grant", 200, false, 0, "does not accept %s"},
 		"invalid_client":          {asJSON(401, `{"error":"invalid_client"}`), "invalid_client", 401, false, 0, "does not accept this client"},
-		"unauthorized_client":     {asJSON(400, `{"error":"unauthorized_client"}`), "unauthorized_client", 400, false, 0, "does not accept this client"},
+		"unauthorized_client":     {asJSON(400, `{"error":"unauthorized_client"}`), "unauthorized_client", 400, false, 0, "does not allow this client the grant"},
 		"invalid_request":         {asJSON(400, `{"error":"invalid_request"}`), "invalid_request", 400, false, 0, "token endpoint refused"},
 		"invalid_target":          {asJSON(400, `{"error":"invalid_target"}`), "invalid_target", 400, false, 0, "token endpoint refused"},
 		"server_error":            {asJSON(400, `{"error":"server_error"}`), "server_error", 400, true, 0, "token endpoint refused"},
@@ -407,7 +413,7 @@ func TestARequestThatDoesNotArriveIsKnownToBeUnsent(t *testing.T) {
 		return nil, errors.New("no")
 	}}
 	for _, endpoint := range []string{"https://10.0.0.1/token", "http://auth.example.com/token", "https://169.254.169.254/token", "ftp://auth.example.com/", "token"} {
-		_, err := Refresh(context.Background(), client(t, down), RefreshRequest{Endpoint: endpoint, Auth: ClientAuth{ID: "x"}})
+		_, _, err := Refresh(context.Background(), client(t, down), RefreshRequest{Endpoint: endpoint, Auth: ClientAuth{ID: "x"}})
 		if !errors.As(err, &f) || f.Temporary || !f.Unsent {
 			t.Errorf("%s: %+v", endpoint, f)
 		}
@@ -419,7 +425,7 @@ func TestACancelledRefresh(t *testing.T) {
 	release := make(chan bool)
 	s := newServer(t, func(http.ResponseWriter, *http.Request) { cancel(); <-release })
 	defer close(release)
-	_, err := Refresh(ctx, client(t, nil), RefreshRequest{Endpoint: s.URL, Auth: ClientAuth{ID: "x"}})
+	_, _, err := Refresh(ctx, client(t, nil), RefreshRequest{Endpoint: s.URL, Auth: ClientAuth{ID: "x"}})
 	var f *wire.Fault
 	if !errors.As(err, &f) || !errors.Is(err, context.Canceled) || f.Temporary || f.Unsent || f.Stage != "token" {
 		t.Errorf("%+v", f)
@@ -440,14 +446,14 @@ func TestRevocation(t *testing.T) {
 		"unknown refresh token":   {asJSON(400, `{"error":"invalid_grant"}`), true, false, ""},
 		"unsupported type":        {asJSON(400, `{"error":"unsupported_token_type"}`), false, false, "refused to revoke"},
 		"another request":         {asJSON(400, `{"error":"invalid_request","error_description":"token missing"}`), false, false, "refused to revoke"},
-		"unknown client":          {asJSON(401, `{"error":"invalid_client"}`), false, false, "refused to revoke"},
+		"unknown client":          {asJSON(401, `{"error":"invalid_client"}`), false, false, "does not accept this client"},
 		"503":                     {answer(503, "", ""), false, true, ""},
 		"503 with a code":         {asJSON(503, `{"error":"temporarily_unavailable"}`), false, true, "refused to revoke"},
 		"page":                    {answer(403, "text/html", htmlPage), false, true, "web page"},
 		"there is no endpoint":    {answer(404, "text/html", htmlPage), false, false, "web page"},
 		"broken":                  {broken, false, true, "broke"},
 		"a redirect":              {answer(307, "", "", "Location", "/x"), false, false, "redirect"},
-		"secret missing, but 401": {asJSON(401, `{"error":"invalid_request","error_description":"client_secret missing"}`), false, false, "refused to revoke"},
+		"secret missing, but 401": {asJSON(401, `{"error":"invalid_request","error_description":"client_secret missing"}`), false, false, "does not accept this client"},
 	} {
 		for method, a := range auths {
 			t.Run(name+", "+method, func(t *testing.T) {
@@ -457,7 +463,11 @@ func TestRevocation(t *testing.T) {
 				if want := with(a.form, url.Values{"token": {"t k"}, "token_type_hint": {"refresh_token"}}); !reflect.DeepEqual(form, want) || r.Header.Get("Authorization") != a.header {
 					t.Errorf("sent %v, %v", form, r.Header)
 				}
-				if s.count() != 1 {
+				want := 1
+				if strings.Contains(c.says, "this client") && strings.HasPrefix(method, "client_secret") {
+					want = 2
+				}
+				if s.count() != want {
 					t.Errorf("%d requests", s.count())
 				}
 				var f *wire.Fault
@@ -493,11 +503,9 @@ func TestRevocationWantsASecretField(t *testing.T) {
 	if first.Has("client_secret") || !reflect.DeepEqual(second, with(first, url.Values{"client_secret": {""}})) {
 		t.Errorf("%v, then %v", first, second)
 	}
-	for name, auth := range map[string]ClientAuth{"a secret by post": auths["client_secret_post"].auth, "a secret by Basic": auths["client_secret_basic"].auth, "an empty one by Basic": {ID: "x", Method: "client_secret_basic"}} {
-		s = newServer(t, wants, ok)
-		if err := revoke(s, auth); err == nil || s.count() != 1 {
-			t.Errorf("%s: %v after %d requests", name, err, s.count())
-		}
+	s = newServer(t, wants, ok)
+	if err := revoke(s, ClientAuth{ID: "x", Method: "client_secret_basic"}); err == nil || s.count() != 1 {
+		t.Errorf("an empty secret by Basic: %v after %d requests", err, s.count())
 	}
 	s = newServer(t, wants, wants, ok)
 	if err := revoke(s, auths["none"].auth); err == nil || s.count() != 2 {
@@ -546,7 +554,8 @@ func push(t *testing.T, s *server, auth ClientAuth) (string, time.Time, error) {
 	t.Helper()
 	r := usual()
 	r.ClientID, r.Extra = auth.ID, url.Values{"audience": {"x"}, "state": {"EVIL"}}
-	return Push(context.Background(), client(t, &http.Transport{DisableKeepAlives: true}), s.URL+"/par?k=CANARY", auth, r)
+	p, err := Push(context.Background(), client(t, &http.Transport{DisableKeepAlives: true}), s.URL+"/par?k=CANARY", auth, r)
+	return p.URI, p.Expiry, err
 }
 
 func TestPushedAuthorizationRequests(t *testing.T) {
@@ -598,11 +607,11 @@ func TestPushedRequestsThatAreRefused(t *testing.T) {
 		"429":                  {asJSON(429, `{}`), "", 429, true, ""},
 		"broken":               {broken, "", 0, true, "broke"},
 		"a redirect":           {answer(302, "", "", "Location", "/x"), "", 302, false, "redirect"},
-		"unknown client":       {asJSON(401, `{"error":"invalid_client"}`), "invalid_client", 401, false, "refused the authorization request"},
+		"unknown client":       {asJSON(401, `{"error":"invalid_client"}`), "invalid_client", 401, false, "does not accept this client"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t, c.page)
-			uri, expiry, err := push(t, s, auths["client_secret_post"].auth)
+			uri, expiry, err := push(t, s, auths["none"].auth)
 			var f *wire.Fault
 			if uri != "" || !expiry.IsZero() || !errors.As(err, &f) {
 				t.Fatalf("%q, %v, %v", uri, expiry, err)
@@ -629,9 +638,9 @@ func TestTheRequestsHaveNames(t *testing.T) {
 	_, _, _ = exchange(s, c, auth)
 	_, _ = refresh(s, c, auth)
 	_ = Revoke(context.Background(), c, RevokeRequest{Endpoint: s.URL, Auth: auth})
-	_, _, _ = Push(context.Background(), c, s.URL, auth, usual())
+	_, _ = Push(context.Background(), c, s.URL, auth, usual())
 	_ = DeleteClient(context.Background(), c, s.URL, secret.New("x"))
-	if want := []string{"token", "token", "refresh", "revocation", "par", "client-deletion"}; !slices.Equal(legs, want) {
+	if want := []string{"token", "token", "refresh", "refresh", "revocation", "revocation", "par", "par", "client-deletion"}; !slices.Equal(legs, want) {
 		t.Errorf("got %v, want %v", legs, want)
 	}
 }
@@ -640,12 +649,12 @@ func TestTheRequestsHaveNames(t *testing.T) {
 func TestWhatErrorCodesMean(t *testing.T) {
 	t.Parallel()
 	for code, word := range map[string]string{
-		"invalid_grant": "log in again", "invalid_client": "--client-id", "unauthorized_client": "--client-id", "invalid_request": "parameter", "invalid_scope": "--scope",
+		"invalid_grant": "log in again", "invalid_client": "--client-id", "unauthorized_client": "--new-client", "invalid_request": "parameter", "invalid_scope": "--scope",
 		"unsupported_grant_type": "owner", "access_denied": "owner", "interaction_required": "log in again", "consent_required": "log in again", "invalid_target": "--no-resource",
 		"E0000011": "server's own", "some_code_of_theirs": "server's own", "slow_down": "", "authorization_pending": "", "temporarily_unavailable": "",
 	} {
 		s := newServer(t, asJSON(400, `{"error":"`+code+`"}`))
-		_, err := Refresh(t.Context(), client(t, nil), RefreshRequest{Endpoint: s.URL, Auth: ClientAuth{ID: "c"}, RefreshToken: secret.New("rt")})
+		_, _, err := Refresh(t.Context(), client(t, nil), RefreshRequest{Endpoint: s.URL, Auth: ClientAuth{ID: "c"}, RefreshToken: secret.New("rt")})
 		var f *wire.Fault
 		if !errors.As(err, &f) || f.Code != code || !strings.Contains(f.Hint, word) || (word == "") != (f.Hint == "") {
 			t.Errorf("%s: %+v", code, f)

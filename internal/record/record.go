@@ -89,6 +89,8 @@ type Registration struct {
 	ClientSecret string `json:"client_secret,omitempty"`
 	// AuthMethod is none, client_secret_basic or client_secret_post.
 	AuthMethod string `json:"auth_method"`
+	// ClientIDInBody: the server wants client_id in the body beside client_secret_basic.
+	ClientIDInBody bool `json:"client_id_in_body,omitempty"`
 	// Source is pre-registered, metadata-document, dynamic or imported.
 	Source string `json:"source"`
 	// RedirectURI is the one used, RedirectURIs those the server registered.

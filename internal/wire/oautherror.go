@@ -95,6 +95,24 @@ func sameCode(code string) string {
 	return ""
 }
 
+// detail reads the member of that name: a text, or FastAPI's list of what is wrong with which parameter.
+func (o Object) detail() string {
+	if s := o.String("detail"); s != "" {
+		return s
+	}
+	first, err := firstObject(o["detail"])
+	if err != nil {
+		return ""
+	}
+	var where []string
+	for _, part := range first.Strings("loc") {
+		if part != "body" {
+			where = append(where, part)
+		}
+	}
+	return strings.TrimPrefix(strings.Join(where, ".")+": "+first.String("msg"), ": ")
+}
+
 // errorFrom reads an error response.
 func errorFrom(status int, h http.Header, o Object, now time.Time) *Fault {
 	f := &Fault{Stage: StageToken, Status: status, RetryAfter: RetryAfter(h, now), Message: "the server refused"}
@@ -107,7 +125,7 @@ func errorFrom(status int, h http.Header, o Object, now time.Time) *Fault {
 	}
 	// Okta's own members, where it answers before its OAuth endpoint does.
 	code = cmp.Or(code, o.String("errorCode"))
-	desc = cmp.Or(desc, o.String("message"), o.String("detail"), o.String("msg"), o.String("errorSummary"))
+	desc = cmp.Or(desc, o.String("message"), o.detail(), o.String("msg"), o.String("errorSummary"))
 	f.Description = Clean(desc)
 	if same := sameCode(code); same != "" {
 		// The server's own code stays visible.
