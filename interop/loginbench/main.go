@@ -131,7 +131,7 @@ func (b *bench) play(s scene, n int, delay time.Duration, slack float64) error {
 	tb := &cleanups{}
 	defer tb.run()
 	srv := authtest.New(tb, s.serve(func(network, address string) (net.Listener, error) {
-		ln, err := net.Listen(network, address) //nolint:noctx // it is at once
+		ln, err := net.Listen(network, address)
 		return far{ln, delay}, err
 	}))
 	if s.faults != nil {
@@ -185,7 +185,7 @@ func (b *bench) mcpoauth(url string) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	cmd := exec.Command(b.ours, "login", url) //nolint:noctx // it is killed below
+	cmd := exec.Command(b.ours, "login", url)
 	cmd.Env = []string{"HOME=" + home, "PATH=" + os.Getenv("PATH"), "BROWSER=" + b.script, "DISPLAY=:0"}
 	var said strings.Builder
 	cmd.Stderr = &said
@@ -209,7 +209,7 @@ func (b *bench) mcpoauth(url string) (time.Duration, error) {
 // peer measures one login of another client: a script that prints how many milliseconds it took.
 func (b *bench) peer(program, script string) func(string) (time.Duration, error) {
 	return func(url string) (time.Duration, error) {
-		cmd := exec.Command(program, script, url) //nolint:noctx // it has a limit of its own
+		cmd := exec.Command(program, script, url)
 		cmd.Dir = b.peers
 		var said strings.Builder
 		cmd.Stderr = &said
