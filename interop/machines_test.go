@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -122,26 +123,31 @@ func ask(r *http.Request, err error, answer any) error {
 	return json.NewDecoder(resp.Body).Decode(answer)
 }
 
-// introspected asks the authorization server about a token (RFC 7662).
-func introspected(issuer string) auth.TokenVerifier {
+// introspect asks an authorization server about a token (RFC 7662), as the MCP server.
+func introspect(ctx context.Context, endpoint, token string, answer any) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(url.Values{"token": {token}}.Encode()))
+	if err == nil {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.SetBasicAuth("mcp", "secret")
+	}
+	return ask(r, err, answer)
+}
+
+// introspected asks about each token.
+func introspected(endpoint string) auth.TokenVerifier {
 	return func(ctx context.Context, token string, _ *http.Request) (*auth.TokenInfo, error) {
-		r, err := http.NewRequestWithContext(ctx, http.MethodPost, issuer+"/introspect", strings.NewReader(url.Values{"token": {token}}.Encode()))
-		if err == nil {
-			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-			r.SetBasicAuth("mcp", "secret")
-		}
 		var a struct {
-			Active     bool
-			Sub, Scope string
-			Exp        int64
+			Active               bool
+			Sub, Username, Scope string
+			Exp                  int64
 		}
-		if err := ask(r, err, &a); err != nil {
+		if err := introspect(ctx, endpoint, token, &a); err != nil {
 			return nil, err
 		}
 		if !a.Active {
 			return nil, auth.ErrInvalidToken
 		}
-		return &auth.TokenInfo{UserID: a.Sub, Scopes: strings.Fields(a.Scope), Expiration: time.Unix(a.Exp, 0)}, nil
+		return &auth.TokenInfo{UserID: cmp.Or(a.Sub, a.Username), Scopes: strings.Fields(a.Scope), Expiration: time.Unix(a.Exp, 0)}, nil
 	}
 }
 
@@ -332,7 +338,7 @@ func TestDeviceCodeAtZitadel(t *testing.T) {
 func startFosite(t *testing.T, p platform) (mcpURL, issuer string) {
 	t.Helper()
 	issuer = startPeerInGo(t, "fosite", fosite, p.env(t), "AT_TTL=3s")
-	return protect(t, issuer, "mcp:read", introspected(issuer)), issuer
+	return protect(t, issuer, "mcp:read", introspected(issuer+"/introspect")), issuer
 }
 
 func TestClientCredentialsAtFosite(t *testing.T) {

@@ -3,7 +3,6 @@ package interop
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -75,12 +74,15 @@ func freePort(t *testing.T) int {
 	}
 }
 
+// startLimit is how long a peer may take until it answers. On a machine that does much else, some take minutes.
+const startLimit = 3 * time.Minute
+
 // start starts a peer, waits until it answers at address, and ends it with the test. It returns what the
 // peer says.
 func start(t *testing.T, address string, env []string, argv ...string) *lockedBuffer {
 	t.Helper()
 	out := launch(t, env, argv...)
-	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(startLimit); ; time.Sleep(100 * time.Millisecond) {
 		resp, err := http.Get(address)
 		if err == nil {
 			_ = resp.Body.Close()
@@ -165,52 +167,67 @@ func fastMCP(t *testing.T, env ...string) (url string, log *lockedBuffer) {
 	return url, start(t, url, append(env, "PORT="+port), py, "fastmcp-server.py")
 }
 
-// chromium returns a Prompt that opens the URL in headless Chromium and presses whatever button is
-// there until the browser is back at the redirect URI. Nothing but loopback is reached.
-func chromium(t *testing.T) mcpoauth.Prompt {
+// chromiumPath returns where the browser is.
+func chromiumPath(t *testing.T) string {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
 		missing(t, "Chromium")
 	}
+	return path
+}
+
+// chromium returns a Prompt that opens the URL in headless Chromium and presses whatever button is
+// there until the browser is back at the redirect URI. Nothing but loopback is reached.
+func chromium(t *testing.T) mcpoauth.Prompt {
+	t.Helper()
+	path := chromiumPath(t)
 	return func(ctx context.Context, p *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
-		opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
-			chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
-			chromedp.Flag("no-first-run", true), chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND , EXCLUDE 127.0.0.1 , EXCLUDE localhost"))
-		ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
-		defer cancel()
-		ctx, stop := chromedp.NewExecAllocator(ctx, opts...)
-		defer stop()
-		ctx, end := chromedp.NewContext(ctx)
-		defer end()
-		if err := chromedp.Do(ctx, chromedp.Navigate(p.URL)); err != nil {
-			return nil, fmt.Errorf("chromium: %w", err)
-		}
-		return nil, press(ctx, p.RedirectURI)
+		_, err := browse(ctx, path, p.URL, p.RedirectURI)
+		return nil, err
 	}
 }
 
+// browse does what chromium says, and returns the address at which the browser ended. That is empty if ctx ended first,
+// because the login was settled.
+func browse(ctx context.Context, chromium, page, redirectURI string) (at string, err error) {
+	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium), chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
+		chromedp.Flag("no-first-run", true), chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND , EXCLUDE 127.0.0.1 , EXCLUDE localhost"))
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	ctx, stop := chromedp.NewExecAllocator(ctx, opts...)
+	defer stop()
+	ctx, end := chromedp.NewContext(ctx)
+	defer end()
+	if err := chromedp.Do(ctx, chromedp.Navigate(page)); err != nil {
+		return "", fmt.Errorf("chromium: %w", err)
+	}
+	return press(ctx, redirectURI)
+}
+
 // press fills in forms and submits them.
-func press(ctx context.Context, redirectURI string) error {
+func press(ctx context.Context, redirectURI string) (at string, err error) {
 	const fill = `(() => {
 		for (const [n, v] of [['login','alice'],['username','test-user@localhost'],['password','verysecure']]) { const e = document.querySelector('input[name=' + n + ']'); if (e) e.value = v; }
 		const b = ['button[type=submit],input[type=submit]', 'button[onclick]'].flatMap(s => [...document.querySelectorAll(s)]).find(b => !/deny|cancel|abort|refuse/i.test(b.value + b.textContent));
 		if (b && !b.dataset.pressed) { b.dataset.pressed = '1'; b.click(); return true }
 		return false })()`
-	for range 200 {
+	for {
 		at, err := chromedp.Run(ctx, chromedp.Evaluate[string](`location.href`))
 		if err == nil && redirectURI != "" && strings.HasPrefix(at, redirectURI) {
-			return nil
+			return at, nil
 		}
-		select {
-		case <-ctx.Done(): // the login is settled
-			return nil
-		default:
+		switch ctx.Err() {
+		case nil:
+		case context.DeadlineExceeded:
+			return "", fmt.Errorf("the browser did not come back, it is at %s", at)
+		default: // the login is settled
+			return "", nil
 		}
 		_, _ = chromedp.Run(ctx, chromedp.Evaluate[bool](fill))
 		time.Sleep(150 * time.Millisecond)
 	}
-	return errors.New("the browser did not come back")
 }
 
 // journal counts the exchanges of a client.

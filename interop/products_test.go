@@ -1,0 +1,118 @@
+package interop
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "write interop/servers.json and docs/servers.md")
+
+// products are the authorization servers that go through a cycle.
+var products = []product{
+	{
+		name: "Authlib", version: fromPyPI("authlib"), start: startAuthlib,
+		special: "An unknown client is 400 `invalid_client`, a wrong secret 401. A client that registers with the method `none` gets a secret all the same.",
+	},
+	{
+		name: "@node-oauth/oauth2-server", version: fromNPM("@node-oauth/oauth2-server"), start: startNodeOAuth2Server, flags: []string{"--client-id", "pub"},
+		special: "A library of the two endpoints: registration, metadata, revocation and what a reused refresh token leads to are the program's. An unknown client is 400 `invalid_client`.",
+		setting: "`--client-id`",
+	},
+	{
+		name: "django-oauth-toolkit", version: fromPyPI("django-oauth-toolkit"), start: startDjango, flags: []string{"--client-id", "pub"},
+		special: "Registration is off by default (`DCR_ENABLED`), and so is the detection of a reused refresh token (`REFRESH_TOKEN_REUSE_PROTECTION`). The methods listed are Basic and body, yet public clients work. " +
+			"Mounted at `/o`, its metadata lies at `/o/.well-known/oauth-authorization-server`.",
+		setting: "`--client-id`, unless registration is on",
+	},
+}
+
+// TestProducts takes each product through a cycle.
+func TestProducts(t *testing.T) {
+	for _, p := range products {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel() // most of it is waiting
+			p.cycle(t)
+		})
+	}
+}
+
+// fromNPM returns the version that package.json has.
+func fromNPM(name string) func(*testing.T) string {
+	return func(t *testing.T) string {
+		var p struct{ Dependencies map[string]string }
+		if err := json.Unmarshal(file(t, "package.json"), &p); err != nil {
+			t.Fatal(err)
+		}
+		return pinned(t, name, p.Dependencies[name])
+	}
+}
+
+// fromPyPI returns the version that the requirements have.
+func fromPyPI(name string) func(*testing.T) string {
+	return found(name, "products/requirements.txt", `(?m)^`+regexp.QuoteMeta(name)+`==(\S+)$`)
+}
+
+// found returns the version that an expression finds in a file.
+func found(name, path, expression string) func(*testing.T) string {
+	return func(t *testing.T) string {
+		if m := regexp.MustCompile(expression).FindSubmatch(file(t, path)); m != nil {
+			return pinned(t, name, string(m[1]))
+		}
+		return pinned(t, name, "")
+	}
+}
+
+func pinned(t *testing.T, name, version string) string {
+	t.Helper()
+	if version == "" {
+		t.Fatalf("the version of %s is not known", name)
+	}
+	return version
+}
+
+func file(t *testing.T, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("peers", path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// startAt starts a server at a free port, and returns its origin.
+func startAt(t *testing.T, life time.Duration, ready string, env []string, argv ...string) (origin string) {
+	t.Helper()
+	port := strconv.Itoa(freePort(t))
+	origin = "http://127.0.0.1:" + port
+	start(t, origin+ready, append(env, "PORT="+port, "AT_TTL="+strconv.Itoa(int(life/time.Second))), argv...)
+	return origin
+}
+
+// productsPython is the Python with the products that are written in it.
+func productsPython(t *testing.T, name string) string {
+	t.Helper()
+	return installed(t, name, "products/venv/bin/python")
+}
+
+func startAuthlib(t *testing.T, life time.Duration) peer {
+	issuer := startAt(t, life, "/.well-known/oauth-authorization-server", nil, productsPython(t, "Authlib"), "products/authlib-server.py")
+	return peer{mcpURL: protect(t, issuer, "mcp:read", introspected(issuer+"/introspect"))}
+}
+
+func startNodeOAuth2Server(t *testing.T, life time.Duration) peer {
+	installed(t, "@node-oauth/oauth2-server", "node_modules/@node-oauth/oauth2-server/package.json")
+	issuer := startAt(t, life, "/.well-known/oauth-authorization-server", nil, node(t), "node-oauth2-server.mjs")
+	return peer{mcpURL: protect(t, issuer, "mcp:read", introspected(issuer+"/introspect"))}
+}
+
+func startDjango(t *testing.T, life time.Duration) peer {
+	issuer := startAt(t, life, "/o/.well-known/oauth-authorization-server", []string{"DB=" + filepath.Join(t.TempDir(), "db.sqlite3")},
+		productsPython(t, "django-oauth-toolkit"), "products/django-server.py") + "/o"
+	return peer{protect(t, issuer, "mcp:read", introspected(issuer+"/introspect/")), issuer + "/introspect/"}
+}
