@@ -20,12 +20,22 @@ var ErrSkipped = errors.New("skipped")
 type failure struct{ err error }
 
 // Run calls f with a TB, and ends what it started. Fatal and Skip end f and become the error.
-func Run(f func(TB) error) (err error) {
+func Run(f func(TB) error) error {
 	p := &Program{}
+	defer p.end()
+	return p.try(f)
+}
+
+// end ends what was started.
+func (p *Program) end() {
+	for i := len(p.ends) - 1; i >= 0; i-- {
+		p.ends[i]()
+	}
+}
+
+// try calls f. Fatal and Skip end f and become the error.
+func (p *Program) try(f func(TB) error) (err error) {
 	defer func() {
-		for i := len(p.ends) - 1; i >= 0; i-- {
-			p.ends[i]()
-		}
 		switch r := recover().(type) {
 		case nil:
 		case failure:

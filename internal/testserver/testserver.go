@@ -154,11 +154,11 @@ func run(tb TB, cmd *exec.Cmd, addr string) bool {
 		_ = cmd.Wait()
 		close(ended)
 	}()
-	for range 200 {
+	for range 1000 {
 		select {
 		case <-ended:
 			return false
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(10 * time.Millisecond):
 		}
 		if c, err := net.DialTimeout("tcp", addr, time.Second); err == nil {
 			_ = c.Close()
@@ -194,6 +194,6 @@ func ready(tb TB, isready, port string) {
 		if ctx.Err() != nil || !errors.As(err, &exit) {
 			tb.Fatal(fmt.Errorf("pg_isready: %w", err))
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond)
 	}
 }

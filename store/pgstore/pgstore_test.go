@@ -5,9 +5,11 @@ package pgstore_test
 import (
 	"database/sql"
 	"errors"
+	"fmt"
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -24,11 +26,38 @@ const urlEnv = "PGSTORE_TEST_URL"
 
 func TestMain(m *testing.M) {
 	storetest.Child(func() (store.Store, error) { return connect(os.Getenv(urlEnv), options()) })
-	os.Exit(m.Run())
+	testserver.Parallel(8)
+	os.Exit(server.Main(m))
+}
+
+var (
+	server    = testserver.Shared{Start: testserver.Postgres}
+	databases atomic.Int32
+)
+
+// database returns the URL of an empty database.
+func database(t *testing.T) string {
+	t.Helper()
+	at := server.At(t)
+	db, err := sql.Open("pgx", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	name := fmt.Sprintf("test%d", databases.Add(1))
+	if _, err := db.ExecContext(t.Context(), "CREATE DATABASE "+name); err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Path = name
+	return u.String()
 }
 
 func options() *pgstore.Options {
-	return &pgstore.Options{AllowEmptyProfile: true, Lease: 3 * time.Second, Timeout: 2 * time.Second}
+	return &pgstore.Options{AllowEmptyProfile: true, Lease: 2 * time.Second, Timeout: 2 * time.Second}
 }
 
 func connect(url string, opt *pgstore.Options) (*pgstore.Store, error) {
@@ -56,7 +85,7 @@ var key = store.Key{Kind: store.KindLogin, ID: "https://mcp.example/mcp", Profil
 
 func TestContract(t *testing.T) {
 	t.Parallel()
-	url := testserver.Postgres(t)
+	url := database(t)
 	s := open(t, url, options())
 	storetest.Run(t, func() (store.Store, error) { return s, nil })
 	storetest.RunProcesses(t, func() (store.Store, error) { return s, nil }, urlEnv+"="+url)
@@ -64,7 +93,7 @@ func TestContract(t *testing.T) {
 
 func TestAStoppedHolderIsFenced(t *testing.T) {
 	t.Parallel()
-	url := testserver.Postgres(t)
+	url := database(t)
 	s := open(t, url, options())
 	signal := func(sig os.Signal) func(*os.Process) error {
 		return func(p *os.Process) error { return p.Signal(sig) }
@@ -74,10 +103,10 @@ func TestAStoppedHolderIsFenced(t *testing.T) {
 
 func TestContractOverABadNetwork(t *testing.T) {
 	t.Parallel()
-	target, _ := url.Parse(testserver.Postgres(t))
+	target, _ := url.Parse(database(t))
 	n := testserver.Between(t, target.Host)
 	// A lock whose release was cut off is free after its lease.
-	s := open(t, strings.Replace(target.String(), target.Host, n.Addr, 1), &pgstore.Options{AllowEmptyProfile: true, Lease: 2 * time.Second, Timeout: time.Second})
+	s := open(t, strings.Replace(target.String(), target.Host, n.Addr, 1), &pgstore.Options{AllowEmptyProfile: true, Lease: time.Second, Timeout: time.Second})
 	n.Bad(60, 3*time.Millisecond)
 	storetest.RunUnreliable(t, s)
 	n.Bad(0, 0)
@@ -97,7 +126,7 @@ func TestContractOverABadNetwork(t *testing.T) {
 
 func TestTheTablesMustBeMadeFirst(t *testing.T) {
 	t.Parallel()
-	url := testserver.Postgres(t)
+	url := database(t)
 	s, err := connect(url, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +154,7 @@ func TestTheTablesMustBeMadeFirst(t *testing.T) {
 
 func TestTablesOfAnotherName(t *testing.T) {
 	t.Parallel()
-	url := testserver.Postgres(t)
+	url := database(t)
 	db, err := sql.Open("pgx", url)
 	if err != nil {
 		t.Fatal(err)
@@ -158,13 +187,13 @@ func TestTablesOfAnotherName(t *testing.T) {
 
 func TestAnEmptyProfileIsRefused(t *testing.T) {
 	t.Parallel()
-	s := open(t, testserver.Postgres(t), nil)
+	s := open(t, database(t), nil)
 	storetest.RunRefusesEmptyProfile(t, s)
 }
 
 func TestWhatIsUnderWayIsForgotten(t *testing.T) {
 	t.Parallel()
-	url := testserver.Postgres(t)
+	url := database(t)
 	s := open(t, url, nil)
 	pending := store.Key{Kind: store.KindPending, ID: "x", Profile: "p"}
 	if _, err := s.Save(t.Context(), pending, []byte("x"), 0); err != nil {

@@ -24,11 +24,12 @@ const addrEnv = "REDISSTORE_TEST_ADDR"
 
 func TestMain(m *testing.M) {
 	storetest.Child(func() (store.Store, error) { return connect(os.Getenv(addrEnv), options()) })
+	testserver.Parallel(8)
 	os.Exit(m.Run())
 }
 
 func options() *redisstore.Options {
-	return &redisstore.Options{AllowEmptyProfile: true, Lease: 3 * time.Second, Timeout: 2 * time.Second}
+	return &redisstore.Options{AllowEmptyProfile: true, Lease: 2 * time.Second, Timeout: 2 * time.Second}
 }
 
 // conn makes a Conn of a driver.
@@ -93,7 +94,8 @@ func TestAStoppedHolderIsFenced(t *testing.T) {
 func TestContractOverABadNetwork(t *testing.T) {
 	t.Parallel()
 	n := testserver.Between(t, testserver.Redis(t))
-	s := open(t, n.Addr, options())
+	// A lock whose release was cut off is free after its lease.
+	s := open(t, n.Addr, &redisstore.Options{AllowEmptyProfile: true, Lease: time.Second, Timeout: time.Second})
 	n.Bad(60, 3*time.Millisecond)
 	storetest.RunUnreliable(t, s)
 	n.Bad(0, 0)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"runtime"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/store"
@@ -39,24 +41,27 @@ func TestASoundStorePasses(t *testing.T) {
 
 // Each of these breaks one promise, and the contract must notice.
 func TestBrokenStoresAreFound(t *testing.T) {
-	for name, s := range map[string]store.Store{
-		"lost update":                    &lostUpdate{Store: memstore.New()},
-		"ignored revision":               &ignoredRevision{memstore.New()},
-		"lock that does not exclude":     &noLock{memstore.New()},
-		"one lock for all names":         &oneName{memstore.New()},
-		"lock wait that ignores context": &deafLock{memstore.New()},
-		"torn write":                     &tornWrite{Store: memstore.New()},
-		"shared bytes":                   &sharedBytes{Store: memstore.New(), kept: map[store.Key][]byte{}},
-		"revision reused after deletion": &reusedRevision{Store: memstore.New()},
-		"deletion that ignores revision": &blindDelete{memstore.New()},
-		"listing that ignores kinds":     &listsAll{memstore.New()},
-		"keys that run together":         &colliding{memstore.New()},
-		"unlock that frees another":      &doubleUnlock{Store: memstore.New(), gates: map[string]chan struct{}{}},
+	t.Parallel()
+	for name, broken := range map[string]func() store.Store{
+		"lost update":                    func() store.Store { return &lostUpdate{Store: memstore.New()} },
+		"ignored revision":               func() store.Store { return &ignoredRevision{memstore.New()} },
+		"lock that does not exclude":     func() store.Store { return &noLock{memstore.New()} },
+		"one lock for all names":         func() store.Store { return &oneName{memstore.New()} },
+		"lock wait that ignores context": func() store.Store { return &deafLock{memstore.New()} },
+		"torn write":                     func() store.Store { return &tornWrite{Store: memstore.New()} },
+		"shared bytes":                   func() store.Store { return &sharedBytes{Store: memstore.New(), kept: map[store.Key][]byte{}} },
+		"revision reused after deletion": func() store.Store { return &reusedRevision{Store: memstore.New()} },
+		"deletion that ignores revision": func() store.Store { return &blindDelete{memstore.New()} },
+		"listing that ignores kinds":     func() store.Store { return &listsAll{memstore.New()} },
+		"keys that run together":         func() store.Store { return &colliding{memstore.New()} },
+		"unlock that frees another":      func() store.Store { return &doubleUnlock{Store: memstore.New(), gates: map[string]chan struct{}{}} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := &recorder{}
-			storetest.Run(r, func() (store.Store, error) { return s, nil })
+			synctest.Test(t, func(*testing.T) {
+				storetest.Run(r, func() (store.Store, error) { return broken(), nil })
+			})
 			if len(r.failures) == 0 {
 				t.Error("the contract did not notice")
 			} else {
@@ -77,7 +82,7 @@ func (s *lostUpdate) Save(ctx context.Context, key store.Key, data []byte, rev s
 	if at != rev {
 		return 0, store.ErrConflict
 	}
-	time.Sleep(time.Millisecond)
+	runtime.Gosched() // to the others; in the bubble time stands still as long as one of them runs
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, at, _ = s.Store.Load(ctx, key)
@@ -130,7 +135,7 @@ func (s *tornWrite) Save(ctx context.Context, key store.Key, data []byte, rev st
 	if err != nil {
 		return 0, err
 	}
-	time.Sleep(100 * time.Microsecond)
+	runtime.Gosched() // as above
 	return s.Store.Save(ctx, key, data, half)
 }
 

@@ -110,17 +110,22 @@ func RunProcesses(t TB, open Open, env ...string) {
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}
-	for role, key := range map[string]store.Key{"count": counter("locked"), "swap": counter("swapped")} {
-		var running []*exec.Cmd
+	// All of them at once: each part has a record of its own.
+	parts := map[string]store.Key{"count": counter("locked"), "swap": counter("swapped")}
+	running := map[string][]*exec.Cmd{}
+	for role := range parts {
 		for range processes {
 			cmd := child(role, env)
 			cmd.Stderr = os.Stderr
 			if err := cmd.Start(); err != nil {
 				t.Fatalf("start: %v", err)
 			}
-			running = append(running, cmd)
+			running[role] = append(running[role], cmd)
 		}
-		for _, cmd := range running {
+	}
+	killed(t, s, env)
+	for role, key := range parts {
+		for _, cmd := range running[role] {
 			if err := cmd.Wait(); err != nil {
 				t.Errorf("%s: a process ended with %v", role, err)
 			}
@@ -130,7 +135,6 @@ func RunProcesses(t TB, open Open, env ...string) {
 			t.Errorf("%s: %d processes counted to %s of %d (%v)", role, processes, data, processes*rounds, err)
 		}
 	}
-	killed(t, s, env)
 }
 
 // killed kills the holder of a lock.
