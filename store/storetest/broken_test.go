@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -82,7 +81,7 @@ func (s *lostUpdate) Save(ctx context.Context, key store.Key, data []byte, rev s
 	if at != rev {
 		return 0, store.ErrConflict
 	}
-	runtime.Gosched() // to the others; in the bubble time stands still as long as one of them runs
+	time.Sleep(100 * time.Microsecond)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, at, _ = s.Store.Load(ctx, key)
@@ -135,7 +134,7 @@ func (s *tornWrite) Save(ctx context.Context, key store.Key, data []byte, rev st
 	if err != nil {
 		return 0, err
 	}
-	runtime.Gosched() // as above
+	time.Sleep(100 * time.Microsecond)
 	return s.Store.Save(ctx, key, data, half)
 }
 
