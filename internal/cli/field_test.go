@@ -15,6 +15,7 @@ import (
 //
 // It has a row in docs/compatibility.md.
 func TestTheProgramThatLogsInIsKilled(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	env := []string{"MCPOAUTH_DIR=" + t.TempDir()}
 	args := []string{"login", srv.MCPURL(), "--no-browser", "--timeout", "40s"}
@@ -73,6 +74,7 @@ func whoAsks(t *testing.T, list []*process) *process {
 //
 // It has a row in docs/compatibility.md.
 func TestAHalfFinishedLogin(t *testing.T) {
+	t.Parallel()
 	for name, kill := range map[string]func(t *testing.T, srv *authtest.Server, p *process, reached <-chan struct{}){
 		"after the registration": func(_ *testing.T, _ *authtest.Server, p *process, _ <-chan struct{}) {
 			p.await(addressOnStderr)
@@ -92,6 +94,7 @@ func TestAHalfFinishedLogin(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			srv := authtest.New(t, nil)
 			reached := make(chan struct{})
 			srv.Set(func(f *authtest.Faults) {

@@ -13,6 +13,7 @@ import (
 // TestAKeyringsKeys: logins behind a real keyring, and another store that is sealed with its key, from the first
 // key to the next.
 func TestAKeyringsKeys(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	home := t.TempDir()
 	at := func(begin string, lines ...string) string {

@@ -165,6 +165,7 @@ func with(m map[string]string, k, v string) map[string]string {
 // TestMachinesInCron: each kind of credentials comes by the environment alone, and what goes wrong is told
 // apart by the exit code.
 func TestMachinesInCron(t *testing.T) {
+	t.Parallel()
 	srv := startMachines(t)
 	stranger, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -263,6 +264,7 @@ func TestMachinesInCron(t *testing.T) {
 }
 
 func TestThereIsNoPlaceForLogins(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{{"list"}, {"clear", "--all"}, {"token", "https://mcp.example.com/mcp"}, {"list", "--store", "keyring"}} {
 		if code, out, errs := cron(t, nil, args...); code != exitUsage || out != "" || !strings.Contains(errs, "HOME is not set") || !strings.Contains(errs, "hint: name the directory for logins") {
 			t.Errorf("%s: exit code %d, stdout %q\n%s", args, code, out, errs)

@@ -76,6 +76,21 @@ func start(t *testing.T, env []string, args ...string) *process {
 	return p
 }
 
+// run runs mcpoauth with the given streams.
+func run(t *testing.T, env []string, stdin io.Reader, stdout, stderr io.Writer, args ...string) int {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), exe, args...)
+	cmd.Args[0] = "mcpoauth"
+	cmd.Env = append([]string{"GORACE=" + noRaceSleep, "PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "TERM=xterm"}, env...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
+	_ = cmd.Run()
+	return cmd.ProcessState.ExitCode()
+}
+
 func (p *process) text() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -122,6 +137,7 @@ var addressPattern = regexp.MustCompile(addressOnStderr)
 
 // It has a row in docs/compatibility.md.
 func TestTheBrowserIsOnAnotherMachine(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	dir := t.TempDir()
 	p := start(t, []string{"MCPOAUTH_DIR=" + dir}, "login", srv.MCPURL(), "--no-browser", "--json", "--log-level", "debug")
@@ -155,6 +171,7 @@ func TestTheBrowserIsOnAnotherMachine(t *testing.T) {
 
 // It has a row in docs/compatibility.md.
 func TestNoBrowserAndNothingToRead(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	p := start(t, []string{"MCPOAUTH_DIR=" + t.TempDir(), "MCPOAUTH_NO_BROWSER=1"}, "login", srv.MCPURL())
 	_ = p.stdin.Close()
@@ -172,6 +189,7 @@ func TestNoBrowserAndNothingToRead(t *testing.T) {
 
 // It has a row in docs/compatibility.md.
 func TestNeitherBrowserNorTerminal(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	empty := t.TempDir()
 	p := start(t, []string{"MCPOAUTH_DIR=" + t.TempDir(), "PATH=" + empty, "BROWSER=", "DISPLAY=", "WAYLAND_DISPLAY="}, "login", srv.MCPURL(), "--timeout", "1s")
@@ -190,6 +208,7 @@ func TestNeitherBrowserNorTerminal(t *testing.T) {
 }
 
 func TestInterruptLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("there is no SIGINT to send on Windows")
 	}
@@ -238,6 +257,7 @@ func TestInterruptLeavesNothingBehind(t *testing.T) {
 }
 
 func TestSecondInterruptKills(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("there is no SIGINT to send on Windows")
 	}
@@ -254,6 +274,7 @@ func TestSecondInterruptKills(t *testing.T) {
 }
 
 func TestClosedOutputIsNoPanic(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	env := []string{"MCPOAUTH_DIR=" + t.TempDir(), "BROWSER=" + asBrowser(t)}
 	if p := start(t, env, "login", srv.MCPURL()); p.exit() != 0 {

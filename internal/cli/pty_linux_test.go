@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -24,22 +23,8 @@ func pty(t *testing.T) (tty *os.File, keyboard io.Writer, closed func() string) 
 	return p.TTY, p.Keyboard, p.Close
 }
 
-// run runs mcpoauth with the given streams.
-func run(t *testing.T, env []string, stdin io.Reader, stdout, stderr io.Writer, args ...string) int {
-	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), exe, args...)
-	cmd.Args[0] = "mcpoauth"
-	cmd.Env = append([]string{"GORACE=" + noRaceSleep, "PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "TERM=xterm"}, env...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, stderr
-	_ = cmd.Run()
-	return cmd.ProcessState.ExitCode()
-}
-
 func TestWaitOnATerminalIsOneLineRewrittenAndTakenAway(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	tty, _, closed := pty(t)
 	env := []string{"MCPOAUTH_DIR=" + t.TempDir(), "BROWSER=" + asBrowser(t), "TESTBROWSER=never"}
@@ -61,6 +46,7 @@ func TestWaitOnATerminalIsOneLineRewrittenAndTakenAway(t *testing.T) {
 
 // It has a row in docs/compatibility.md.
 func TestBrowserAndPasteAtOnce(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	tty, keyboard, closed := pty(t)
 	env := []string{"MCPOAUTH_DIR=" + t.TempDir(), "BROWSER=" + asBrowser(t), "TESTBROWSER=never"}
@@ -102,6 +88,7 @@ func TestBrowserAndPasteAtOnce(t *testing.T) {
 
 // TestAnImportNeedsAYes: who only presses Enter has not said it.
 func TestAnImportNeedsAYes(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	home := t.TempDir()
 	fastmcpCache(t, srv, home)
@@ -122,6 +109,7 @@ func TestAnImportNeedsAYes(t *testing.T) {
 }
 
 func TestColourOnATerminalOnlyWithoutNoColor(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, nil)
 	env := []string{"MCPOAUTH_DIR=" + t.TempDir(), "BROWSER=" + asBrowser(t)}
 	if code := run(t, env, nil, nil, nil, "login", srv.MCPURL()); code != 0 {

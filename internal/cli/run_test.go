@@ -216,6 +216,7 @@ func TestAProgramThatWasKilledHasFailed(t *testing.T) {
 
 // TestASignalEndsTheProgramInOrder: it gets a signal that it can handle.
 func TestASignalEndsTheProgramInOrder(t *testing.T) {
+	t.Parallel()
 	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		p := start(t, []string{"MCPOAUTH_DIR=" + t.TempDir()}, "run", "https://mcp.example/mcp", "--", "sh", "-c",
 			`trap 'echo in order >&2; exit 3' TERM; echo ready >&2; i=0; while [ $i -lt 200 ]; do sleep 0.05; i=$((i+1)); done`)
@@ -231,6 +232,7 @@ func TestASignalEndsTheProgramInOrder(t *testing.T) {
 
 // TestASecondSignalDoesNotWaitForTheProgram: the first one lets it end in order, which this one does not.
 func TestASecondSignalDoesNotWaitForTheProgram(t *testing.T) {
+	t.Parallel()
 	p := start(t, []string{"MCPOAUTH_DIR=" + t.TempDir()}, "run", "https://mcp.example/mcp", "--", "sh", "-c",
 		`trap 'echo not yet >&2' TERM; echo ready $$ >&2; i=0; while [ $i -lt 200 ]; do sleep 0.05; i=$((i+1)); done`)
 	program, err := strconv.Atoi(p.await("ready ([0-9]+)\n"))

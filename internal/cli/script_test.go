@@ -15,21 +15,29 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/mcpoauth/mcpoauth/authtest"
+	"github.com/mcpoauth/mcpoauth/internal/testserver"
 )
 
 func TestMain(m *testing.M) {
 	if strings.Contains(filepath.Base(os.Args[0]), ".test") {
-		// The settings of whoever runs the tests are not theirs. The commands that they run have their own.
+		testserver.Parallel(8)
+		testserver.ClearSettings()
 		if err := os.Setenv("XDG_CONFIG_HOME", filepath.Join(os.TempDir(), "mcpoauth-tests-have-none")); err != nil {
 			panic(err)
 		}
 	}
 	testscript.Main(m, map[string]func(){
-		"mcpoauth":    func() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+		"mcpoauth": func() {
+			beforeMain()
+			os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+		},
 		"testbrowser": testBrowser,
 		"testprogram": testProgram,
 	})
 }
+
+// beforeMain changes what a command finds outside its environment.
+var beforeMain = func() {}
 
 type serverKey struct{}
 
@@ -37,6 +45,7 @@ type serverKey struct{}
 const noRaceSleep = "atexit_sleep_ms=0"
 
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,

@@ -20,6 +20,7 @@ import (
 // TestStandardInputIsPolled: what a host gives as standard input may be shared with a shell, and must
 // block again when the bridge has ended; one that is standard output too must never cease to.
 func TestStandardInputIsPolled(t *testing.T) {
+	t.Parallel()
 	file := func(fd int, name string) *os.File {
 		syscall.CloseOnExec(fd) // else the child holds the other end too
 		return os.NewFile(uintptr(fd), name)

@@ -14,47 +14,41 @@ import (
 // TestServersAsStores plays the command with logins in real servers: nothing lies in files, an empty
 // profile is refused, and the tables of a database are made when they are needed.
 func TestServersAsStores(t *testing.T) {
+	t.Parallel()
 	srv := authtest.New(t, &authtest.Options{AutoApprove: true})
 	for name, start := range map[string]func(testserver.TB) string{
 		"redis":    func(tb testserver.TB) string { return "redis://" + testserver.Redis(tb) },
 		"postgres": testserver.Postgres,
 	} {
 		t.Run(name, func(t *testing.T) {
-			url := start(t)
+			t.Parallel()
 			home := t.TempDir()
-			t.Setenv("HOME", home)
-			t.Setenv("MCPOAUTH_DIR", "")
-			t.Setenv("XDG_STATE_HOME", "")
-			t.Setenv("BROWSER", "testbrowser")
-			t.Setenv("MCPOAUTH_STORE", url)
-			run := func(args ...string) (int, string, string) {
+			env := []string{"HOME=" + home, "BROWSER=" + asBrowser(t), "MCPOAUTH_STORE=" + start(t)}
+			as := func(profile string, args ...string) (int, string, string) {
 				t.Helper()
 				var out, errs strings.Builder
-				code := Main(args, strings.NewReader(""), &out, &errs)
+				code := run(t, append(env, "MCPOAUTH_PROFILE="+profile), strings.NewReader(""), &out, &errs, args...)
 				return code, out.String(), errs.String()
 			}
-			if code, _, errs := run("login", srv.MCPURL()); code != exitFailed && code != exitUsage || !strings.Contains(errs, "--profile") {
+			if code, _, errs := as("", "login", srv.MCPURL()); code != exitFailed && code != exitUsage || !strings.Contains(errs, "--profile") {
 				t.Errorf("without a profile: %d, %s", code, errs)
 			}
-			t.Setenv("MCPOAUTH_PROFILE", "alice")
-			if code, _, errs := run("token", srv.MCPURL()); code != exitLoginRequired {
+			if code, _, errs := as("alice", "token", srv.MCPURL()); code != exitLoginRequired {
 				t.Errorf("token before a login: %d, %s", code, errs)
 			}
-			if code, _, errs := run("login", srv.MCPURL()); code != exitDone {
+			if code, _, errs := as("alice", "login", srv.MCPURL()); code != exitDone {
 				t.Fatalf("login: %d, %s", code, errs)
 			}
-			if code, out, errs := run("token", srv.MCPURL()); code != exitDone || strings.TrimSpace(out) == "" {
+			if code, out, errs := as("alice", "token", srv.MCPURL()); code != exitDone || strings.TrimSpace(out) == "" {
 				t.Errorf("token: %d, %q, %s", code, out, errs)
 			}
-			if code, out, errs := run("list"); code != exitDone || !strings.Contains(out, srv.MCPURL()) || !strings.Contains(out, "alice") {
+			if code, out, errs := as("alice", "list"); code != exitDone || !strings.Contains(out, srv.MCPURL()) || !strings.Contains(out, "alice") {
 				t.Errorf("list: %d, %q, %s", code, out, errs)
 			}
-			t.Setenv("MCPOAUTH_PROFILE", "bob")
-			if code, _, errs := run("token", srv.MCPURL()); code != exitLoginRequired {
+			if code, _, errs := as("bob", "token", srv.MCPURL()); code != exitLoginRequired {
 				t.Errorf("another profile: %d, %s", code, errs)
 			}
-			t.Setenv("MCPOAUTH_PROFILE", "alice")
-			if code, _, errs := run("logout", srv.MCPURL()); code != exitDone {
+			if code, _, errs := as("alice", "logout", srv.MCPURL()); code != exitDone {
 				t.Errorf("logout: %d, %s", code, errs)
 			}
 			if files, _ := filepath.Glob(filepath.Join(home, "*", "*", "*")); len(files) > 0 {

@@ -13,12 +13,13 @@ import (
 
 // TestALoginUnderAnotherProfileIsOffered, but not one of another server, and not in place of one that has ended.
 func TestALoginUnderAnotherProfileIsOffered(t *testing.T) {
-	bridgeHome(t)
+	t.Parallel()
+	env := []string{"MCPOAUTH_DIR=" + t.TempDir(), "BROWSER=" + asBrowser(t)}
 	srv, other := authtest.New(t, &authtest.Options{AutoApprove: true, NoRotation: true}), authtest.New(t, nil)
 	run := func(args ...string) (int, string) {
 		t.Helper()
 		var errs strings.Builder
-		code := Main(args, strings.NewReader(""), io.Discard, &errs)
+		code := run(t, env, strings.NewReader(""), io.Discard, &errs, args...)
 		return code, errs.String()
 	}
 	if code, errs := run("login", srv.MCPURL(), "--profile", "my work"); code != exitDone {

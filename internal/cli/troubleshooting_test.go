@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -39,12 +40,17 @@ type desk struct {
 	t   *testing.T
 	srv *authtest.Server
 	dir string
+	env map[string]string
 }
 
 // run runs the command and returns its exit code and what a person sees last.
 func (d *desk) run(args ...string) (int, string) {
-	var out, errs strings.Builder
-	code := Main(args, strings.NewReader(""), &out, &errs)
+	var env []string
+	for name, value := range d.env {
+		env = append(env, name+"="+value)
+	}
+	var errs strings.Builder
+	code := run(d.t, env, strings.NewReader(""), io.Discard, &errs, args...)
 	return code, errs.String()
 }
 
@@ -236,13 +242,13 @@ var troubles = []trouble{
 	},
 	{
 		title: "Access denied", command: "mcpoauth login URL", code: exitDenied,
-		meet:  func(d *desk) string { d.t.Setenv("TESTBROWSER", "deny"); return d.srv.MCPURL() },
+		meet:  func(d *desk) string { d.env["TESTBROWSER"] = "deny"; return d.srv.MCPURL() },
 		means: "The person pressed \"deny\", or the server's rules do not allow this person or client (exit code 4).",
 		do:    "If you did not, ask the server's administrator; some companies must approve an application first.",
 	},
 	{
 		title: "No response from the browser", command: "mcpoauth login URL --timeout 2s", code: exitTemporary,
-		meet:  func(d *desk) string { d.t.Setenv("TESTBROWSER", "never"); return d.srv.MCPURL() },
+		meet:  func(d *desk) string { d.env["TESTBROWSER"] = "never"; return d.srv.MCPURL() },
 		means: "The page was not finished in time, or the browser runs on another machine and cannot reach this one, or the page showed an error and did not redirect the browser.",
 		do: "Look at the page. An error about the client: `mcpoauth login URL --new-client`. A page that does not load at the end: paste its address into the terminal. " +
 			"Five minutes are the limit unless `--timeout` says otherwise.",
@@ -251,9 +257,9 @@ var troubles = []trouble{
 		title: "No browser and no terminal", command: "mcpoauth login URL --timeout 2s", code: exitTemporary, also: `no browser here .*`,
 		meet: func(d *desk) string {
 			for _, name := range []string{"BROWSER", "DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME"} {
-				d.t.Setenv(name, "")
+				d.env[name] = ""
 			}
-			d.t.Setenv("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22")
+			d.env["SSH_CONNECTION"] = "192.0.2.1 50000 192.0.2.2 22"
 			return d.srv.MCPURL()
 		},
 		means: "A service, a container or an SSH session cannot open the page.",
@@ -267,7 +273,7 @@ var troubles = []trouble{
 				d.t.Fatal(err)
 			}
 			d.t.Cleanup(func() { _ = l.Close() })
-			d.t.Setenv("PORT", fmt.Sprint(l.Addr().(*net.TCPAddr).Port)) // a TCP listener's
+			d.env["PORT"] = fmt.Sprint(l.Addr().(*net.TCPAddr).Port) // a TCP listener's
 			return d.srv.MCPURL()
 		},
 		means: "Another program, or another login with the same port, uses it.", do: "Wait until it ends, or choose another port that the client's registration allows.",
@@ -375,11 +381,30 @@ func (d *desk) nameServer() {
 			_, _ = conn.WriteTo(b[:n], from)
 		}
 	}()
-	before := net.DefaultResolver
-	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "udp", conn.LocalAddr().String())
-	}}
-	d.t.Cleanup(func() { net.DefaultResolver = before; _ = conn.Close() })
+	d.t.Cleanup(func() { _ = conn.Close() })
+	d.env[resolverEnv] = conn.LocalAddr().String()
+}
+
+// Variables by which a command of a desk is another user's, or asks another name server.
+const (
+	userEnv     = "TESTUSER"
+	resolverEnv = "TESTRESOLVER"
+)
+
+func init() { beforeMain = changed }
+
+// changed changes what a command finds outside its environment.
+func changed() {
+	if at := os.Getenv(resolverEnv); at != "" {
+		net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "udp", at)
+		}}
+	}
+	if id, err := strconv.Atoi(os.Getenv(userEnv)); err == nil {
+		if err := syscall.Seteuid(id); err != nil {
+			panic(err)
+		}
+	}
 }
 
 // tls serves with a certificate of its own making.
@@ -421,14 +446,7 @@ func (d *desk) readOnly() {
 	if err := os.Chmod(d.dir, 0o500); err != nil {
 		d.t.Fatal(err)
 	}
-	if err := syscall.Seteuid(nobody); err != nil {
-		d.t.Skip("root cannot become somebody else here: ", err)
-	}
-	d.t.Cleanup(func() {
-		if err := syscall.Seteuid(0); err != nil {
-			panic(err)
-		}
-	})
+	d.env[userEnv] = strconv.Itoa(nobody)
 }
 
 // normal takes what differs from run to run out of a text.
@@ -466,6 +484,7 @@ func wrap(text string) string {
 
 // TestTroubleshooting meets each trouble and compares docs/troubleshooting.md with what a person sees.
 func TestTroubleshooting(t *testing.T) {
+	t.Parallel()
 	have, err := os.ReadFile(troubleshooting)
 	if err != nil && !*update {
 		t.Fatal(err)
@@ -475,9 +494,17 @@ func TestTroubleshooting(t *testing.T) {
 		"what is behind them. `mcpoauth inspect URL` shows how a server does OAuth and what a login there would do; `--log-level debug` tells every exchange, without secrets.") +
 		"\n\nExit codes: 1 it failed for good, 2 the command line is wrong, 3 a person has to log in, 4 refused, 5 try again later.\n")
 	browser := asBrowser(t)
-	for _, tr := range troubles {
-		section := ""
-		t.Run(tr.title, func(t *testing.T) { section = tr.section(t, browser) })
+	sections := make([]string, len(troubles))
+	t.Run("met", func(t *testing.T) {
+		for i, tr := range troubles {
+			t.Run(tr.title, func(t *testing.T) {
+				t.Parallel()
+				sections[i] = tr.section(t, browser)
+			})
+		}
+	})
+	for i, tr := range troubles {
+		section := sections[i]
 		if section == "" {
 			// It could not be met here.
 			_, rest, _ := strings.Cut(string(have), "\n## "+tr.title+"\n")
@@ -506,13 +533,9 @@ func TestTroubleshooting(t *testing.T) {
 // section meets the trouble and writes it down.
 func (tr *trouble) section(t *testing.T, browser string) string {
 	d := &desk{t: t, srv: authtest.New(t, &authtest.Options{Lenient: true}), dir: filepath.Join(t.TempDir(), "logins")}
-	for k, v := range map[string]string{
-		"MCPOAUTH_DIR": d.dir, "BROWSER": browser, "TESTBROWSER": "", "SSH_CONNECTION": "", "HTTPS_PROXY": "", "HTTP_PROXY": "", "USER": "you", "PORT": "",
-	} {
-		t.Setenv(k, v)
-	}
+	d.env = map[string]string{"MCPOAUTH_DIR": d.dir, "BROWSER": browser, "USER": "you"}
 	url := tr.meet(d)
-	args := strings.Fields(strings.NewReplacer("URL", url, "PORT", os.Getenv("PORT"), "PROGRAM", "testprogram").Replace(tr.command))[1:]
+	args := strings.Fields(strings.NewReplacer("URL", url, "PORT", d.env["PORT"], "PROGRAM", "testprogram").Replace(tr.command))[1:]
 	code, text := d.run(args...)
 	if code != tr.code {
 		t.Errorf("exit code %d, want %d\n%s", code, tr.code, text)
@@ -523,7 +546,11 @@ func (tr *trouble) section(t *testing.T, browser string) string {
 	}
 	mustBePlain(fatalf(t.Errorf), text)
 	if tr.also != "" {
-		lines = regexp.MustCompile(tr.also).FindString(text) + "\n" + lines
+		line := regexp.MustCompile(tr.also).FindString(text)
+		if line == "" {
+			t.Fatalf("%q is missing in:\n%s", tr.also, text)
+		}
+		lines = line + "\n" + lines
 	}
 	return fmt.Sprintf("\n## %s\n\n```console\n$ %s\n%s```\n\n%s\n",
 		tr.title, d.normal(strings.ReplaceAll(tr.command, "URL", url)), d.normal(lines), wrap(tr.means+" "+tr.do))
