@@ -118,6 +118,11 @@ func (p *personLogin) scopes(f *discovered, plan loginPlan) []string {
 	return p.set.scopesFor(f, plan.request.scopes, plan.previous)
 }
 
+// stepUp returns what a person is told of the scopes that are asked for in addition.
+func (p *personLogin) stepUp(f *discovered, plan loginPlan) (all, unpublished []string) {
+	return p.set.stepUp(f, plan.request.scopes, plan.previous)
+}
+
 // begin makes the pending login and the authorization URL. From here on the login uses only the metadata that
 // discovery found, even if the server's changes.
 func (p *personLogin) begin(ctx context.Context, f *discovered, reg *record.Registration, need clientNeed, plan loginPlan) (*record.Pending, string, error) {

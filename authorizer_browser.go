@@ -34,7 +34,9 @@ func (a *browserAuthorizer) attempt(ctx context.Context, f *discovered, plan log
 	if err := l.Arm(pending.State); err != nil {
 		return nil, client, err
 	}
-	values, err := a.ask(ctx, l, pending, a.prompt(pending, target, plan.deadline))
+	lp := a.prompt(pending, target, plan.deadline)
+	lp.StepUp, lp.Unpublished = a.stepUp(f, plan)
+	values, err := a.ask(ctx, l, pending, lp)
 	if err != nil {
 		if client.reused && errors.Is(err, errLoginTimeout) {
 			err = &Error{

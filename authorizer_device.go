@@ -25,6 +25,8 @@ type deviceLogin struct {
 	code *grant.Device
 	auth grant.ClientAuth
 	rec  *record.Login
+	// stepUp and unpublished are those of the prompt.
+	stepUp, unpublished []string
 }
 
 func (a *deviceAuthorizer) authorize(ctx context.Context, plan loginPlan) (*session, error) {
@@ -61,6 +63,7 @@ func (a *deviceAuthorizer) attempt(ctx context.Context, f *discovered, plan logi
 	if err != nil {
 		return nil, client, publicError(err)
 	}
+	d.stepUp, d.unpublished = a.stepUp(f, plan)
 	tok, err := a.await(ctx, &d, plan.deadline)
 	if err != nil {
 		return nil, client, err
@@ -103,7 +106,7 @@ func (a *deviceAuthorizer) prompt(d *deviceLogin, deadline time.Time) (*LoginPro
 	}
 	return &LoginPrompt{
 		URL: target, UserCode: d.code.UserCode, VerificationURL: address, ServerURL: a.trace.server, Profile: a.trace.profile, Issuer: d.rec.Issuer,
-		TokenHost: resource.Host(d.rec.TokenEndpoint), Scopes: slices.Clone(d.rec.RequestedScopes), Deadline: deadline,
+		TokenHost: resource.Host(d.rec.TokenEndpoint), Scopes: slices.Clone(d.rec.RequestedScopes), StepUp: d.stepUp, Unpublished: d.unpublished, Deadline: deadline,
 		Check: func(*LoginReply) error { return errors.New("this login needs nothing pasted") },
 	}, nil
 }

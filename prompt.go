@@ -32,6 +32,12 @@ type LoginPrompt struct {
 	RedirectURI string
 	// Scopes are those requested.
 	Scopes []string
+	// StepUp are those of Scopes that are asked for beyond what the login had: a request needs them, or
+	// [LoginOptions.Scopes] names them. Unpublished are those of StepUp that neither the metadata of the server and its
+	// authorization server, nor the options, nor the login before name. A Prompt that opens a browser without being
+	// asked to can refuse them with [ErrAccessDenied]. Unpublished is empty where no metadata lists scopes.
+	StepUp      []string
+	Unpublished []string
 	// Deadline is when the wait ends.
 	Deadline time.Time
 	// Check returns why a reply cannot be used, nil if it belongs to this login. A Prompt can ask the person again

@@ -66,6 +66,26 @@ func regranted(rec *record.Login) []string {
 	return slices.DeleteFunc(slices.Clone(rec.RequestedScopes), func(scope string) bool { return !slices.Contains(rec.Scopes, scope) })
 }
 
+// stepUp returns the scopes that a login asks for beyond those of the login before, and which of them nobody has
+// published: a server may demand any scope that its authorization server knows, an administrator's too.
+func (s *settings) stepUp(f *discovered, further []string, previous *record.Login) (all, unpublished []string) {
+	var had, published []string
+	if previous != nil && previous.Issuer == f.Issuer {
+		if had = previous.Scopes; len(had) == 0 {
+			had = regranted(previous)
+		}
+	}
+	published = slices.Clone(f.Server.ScopesSupported)
+	if f.ResourceMetadata != nil {
+		published = append(published, f.ResourceMetadata.ScopesSupported...)
+	}
+	all = missing(slices.Concat(had, s.scopes.Drop), further)
+	if len(published) == 0 {
+		return all, nil
+	}
+	return all, missing(slices.Concat(published, s.scopes.Request, s.scopes.Add), all)
+}
+
 // registeredScope returns the scopes to register a client with. A server may limit the client to these, so that a
 // step-up to a scope that is left out here would need another client. Each login chooses what it requests.
 func registeredScope(f *discovered, scopes []string) string {

@@ -86,3 +86,44 @@ func TestWhichScopesAreRegistered(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// TestWhichScopesAreAStepUp: what a login asks for beyond the login before, and what of that nobody has published.
+func TestWhichScopesAreAStepUp(t *testing.T) {
+	t.Parallel()
+	const issuer = "https://as.example.com"
+	had := &record.Login{Issuer: issuer, Scopes: []string{"read"}, RequestedScopes: []string{"read", "admin"}}
+	unsaid := &record.Login{Issuer: issuer, RequestedScopes: []string{"read", "admin"}}
+	elsewhere := &record.Login{Issuer: "https://b.example.com", Scopes: []string{"admin"}}
+	further := []string{"read", "admin"}
+	for name, tc := range map[string]struct {
+		o                 ScopeOptions
+		listed, supported []string
+		further           []string
+		previous          *record.Login
+		all, unpublished  string
+	}{
+		"nothing":                        {supported: []string{"read"}, previous: had},
+		"no lists":                       {further: further, previous: had, all: "admin"},
+		"another":                        {supported: []string{"read"}, further: further, previous: had, all: "admin", unpublished: "admin"},
+		"the resource's list":            {listed: []string{"admin"}, further: further, previous: had, all: "admin"},
+		"the authorization server's":     {supported: []string{"admin"}, further: further, previous: had, all: "admin"},
+		"the other's list":               {listed: []string{"read"}, supported: []string{"admin"}, further: further, previous: had, all: "admin"},
+		"in no list":                     {listed: []string{"read"}, supported: []string{"write"}, further: further, previous: had, all: "admin", unpublished: "admin"},
+		"the settings":                   {o: ScopeOptions{Request: []string{"admin"}}, listed: []string{"read"}, further: further, previous: had, all: "admin"},
+		"the settings add it":            {o: ScopeOptions{Add: []string{"admin"}}, listed: []string{"read"}, further: further, previous: had, all: "admin"},
+		"the settings drop it":           {o: ScopeOptions{Drop: []string{"admin"}}, listed: []string{"read"}, further: further, previous: had},
+		"all that was asked was granted": {listed: []string{"read"}, further: further, previous: unsaid},
+		"granted elsewhere":              {listed: []string{"read"}, further: further, previous: elsewhere, all: "read admin", unpublished: "admin"},
+		"no login before":                {listed: []string{"read"}, further: further, all: "read admin", unpublished: "admin"},
+	} {
+		f := &discovered{Result: resultOf(issuer), challenge: &challenge{}}
+		f.Server.ScopesSupported = tc.supported
+		if tc.listed != nil {
+			f.ResourceMetadata = &wire.ResourceMetadata{ScopesSupported: tc.listed}
+		}
+		all, unpublished := setOf(t, Options{Scopes: tc.o}).stepUp(f, tc.further, tc.previous)
+		if strings.Join(all, " ") != tc.all || strings.Join(unpublished, " ") != tc.unpublished {
+			t.Errorf("%s: %q, %q", name, all, unpublished)
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/mcpoauth/mcpoauth"
 	"github.com/mcpoauth/mcpoauth/internal/browser"
@@ -27,6 +28,7 @@ type bridging struct {
 	noBrowser, loginFirst bool
 	ignoreTools           []string
 	transport             string
+	stepUp                string
 	maxMessage            int64
 	alias                 aliases
 }
@@ -64,11 +66,12 @@ The arguments of mcp-remote and fastmcp-remote are accepted unchanged: in a host
 	fs := cmd.Flags()
 	fs.DurationVar(&b.loginWait, "login-wait", 25*time.Second, "`TIME` that a request waits for a login before the host is told that one is required")
 	fs.BoolVar(&b.noBrowser, "no-browser", false, "print the login's address and open no browser")
+	b.addStepUp(fs)
 	fs.BoolVar(&b.loginFirst, "login-first", false, "log in before the host's first message is read")
 	fs.StringArrayVar(&b.ignoreTools, "ignore-tool", nil, "hide tools of this `NAME` from the host; * stands for anything (repeatable)")
 	fs.StringVar(&b.transport, "transport", "http-first", "`TRANSPORT` to use: http-first, sse-first, http-only or sse-only")
 	fs.Int64Var(&b.maxMessage, "max-message", 64<<20, "largest message in `BYTES`")
-	for _, own := range []string{"login-wait", "no-browser", "login-first", "ignore-tool", "transport", "max-message"} {
+	for _, own := range []string{"login-wait", "no-browser", "step-up", "login-first", "ignore-tool", "transport", "max-message"} {
 		fs.Lookup(own).Annotations = map[string][]string{envFlag: nil}
 	}
 	a := &b.alias
@@ -210,9 +213,50 @@ func (b *bridging) mode() (proxy.Mode, error) {
 	return 0, invalidValue("--transport", b.transport, "http-first, sse-first, http-only or sse-only")
 }
 
+// addStepUp adds the flag that says which step-ups open a browser.
+func (b *bridging) addStepUp(fs *pflag.FlagSet) {
+	fs.StringVar(&b.stepUp, "step-up", "auto", "`WHEN` a demand for further scopes opens a browser: auto (for scopes that the server publishes), always or never")
+}
+
+// checkStepUp returns an error for a value that --step-up does not have.
+func (b *bridging) checkStepUp() error {
+	_, err := mode("--step-up", b.stepUp)
+	return err
+}
+
+// unasked returns an error for a step-up that may not open a browser without being asked to: docs/bridge.md says which.
+func (b *bridging) unasked(lp *mcpoauth.LoginPrompt) error {
+	scopes := lp.Unpublished
+	if b.stepUp == "never" {
+		scopes = lp.StepUp
+	}
+	if len(scopes) == 0 || b.stepUp == "always" || b.noBrowser {
+		return nil
+	}
+	command := "mcpoauth login " + shellWord(lp.ServerURL)
+	if lp.Profile != "" {
+		command += " --profile " + shellWord(lp.Profile)
+	}
+	for _, scope := range scopes {
+		command += " --add-scope " + shellWord(scope)
+	}
+	why := "a demand for scopes that the server does not publish"
+	if b.stepUp == "never" {
+		why = "a demand for further scopes"
+	}
+	return &mcpoauth.Error{
+		Op: mcpoauth.OpAuthorization, URL: lp.ServerURL, Code: "insufficient_scope", Err: mcpoauth.ErrAccessDenied,
+		Message: why + " opens no browser by itself: " + strings.Join(cleanAll(scopes), " "),
+		Hint:    "if you want to allow them: " + command + "; --step-up always opens the browser",
+	}
+}
+
 func (b *bridging) run(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
 	f := b.f
 	mode, err := b.mode()
+	if err == nil {
+		err = b.checkStepUp()
+	}
 	if err != nil {
 		return err
 	}
@@ -277,6 +321,9 @@ func (b *bridging) login(ctx context.Context, c *mcpoauth.Client, cause error) e
 
 // prompt shows a login where standard input belongs to the host or to the program that was started.
 func (b *bridging) prompt(ctx context.Context, lp *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
+	if err := b.unasked(lp); err != nil && !proxy.CanAskHost(ctx) {
+		return nil, err
+	}
 	return mcpoauth.TerminalPrompt(nil, b.f.u.err, &mcpoauth.TerminalOptions{
 		QR:          mcpoauth.Never,
 		OpenBrowser: func(ctx context.Context, address string) error { return b.open(ctx, lp, address) },
@@ -292,6 +339,9 @@ func (b *bridging) open(ctx context.Context, lp *mcpoauth.LoginPrompt, address s
 		<-ctx.Done() // the login is over, one way or the other
 		done()
 		return nil
+	}
+	if err := b.unasked(lp); err != nil {
+		return err // the host could not ask after all
 	}
 	if b.noBrowser {
 		return nil

@@ -390,3 +390,52 @@ func TestALoginElsewhereBeginsAnotherSession(t *testing.T) {
 		t.Errorf("%d sessions; %s", len(sessions), h.errs)
 	}
 }
+
+// TestWhichStepUpsOpenABrowserUnasked: docs/bridge.md says so. A server may demand an administrator's scope, and a model
+// calls the tool that needs it.
+func TestWhichStepUpsOpenABrowserUnasked(t *testing.T) {
+	published := []string{"mcp:read", "mcp:write", "offline_access"}
+	for name, tc := range map[string]struct {
+		scopes  []string // that the authorization server lists
+		args    []string
+		opens   bool
+		capable string // of the host
+	}{
+		"a scope that is published":       {published, nil, true, `{}`},
+		"one that nobody publishes":       {[]string{"mcp:read", "offline_access"}, nil, false, `{}`},
+		"the same, always":                {[]string{"mcp:read", "offline_access"}, []string{"--step-up", "always"}, true, `{}`},
+		"one that is published, never":    {published, []string{"--step-up", "never"}, false, `{}`},
+		"a host that asks its own person": {[]string{"mcp:read", "offline_access"}, nil, true, `{"elicitation":{"url":{}}}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bridgeHome(t)
+			srv := authtest.New(t, &authtest.Options{Scopes: tc.scopes})
+			h := bridge(t, append([]string{srv.MCPURL()}, tc.args...)...)
+			if m := h.ask(strings.Replace(initialize, `"capabilities":{}`, `"capabilities":`+tc.capable, 1)); m["result"] == nil {
+				t.Fatalf("initialize: %v; %s", m, h.errs)
+			}
+			if _, err := io.WriteString(h.in, `{"jsonrpc":"2.0","method":"notifications/initialized"}`+"\n"); err != nil {
+				t.Fatal(err)
+			}
+			m := h.ask(`{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"write_note","arguments":{}}}`)
+			asked := m["method"] == "elicitation/create"
+			if got := srv.Count("authorize") >= 2 || asked; got != tc.opens || asked != (tc.capable != `{}`) {
+				t.Errorf("%d visits, %v; %s", srv.Count("authorize"), m, h.errs)
+			}
+			if tc.opens {
+				return
+			}
+			e, _ := m["error"].(map[string]any)
+			data, _ := e["data"].(map[string]any)
+			if data["reason"] != "access_denied" || data["oauthError"] != "insufficient_scope" || !strings.Contains(h.errs.String(), "mcpoauth login "+srv.MCPURL()+" --add-scope mcp:write") || strings.Contains(fmt.Sprint(e), "mcp:write") {
+				t.Errorf("got %v; %s", m, h.errs)
+			}
+		})
+	}
+	var errs syncBuffer
+	for _, command := range []string{"proxy", "run"} {
+		if code := Main([]string{command, "https://mcp.example.com/mcp", "--step-up", "often", "--", "x"}, strings.NewReader(""), io.Discard, &errs); code != exitUsage {
+			t.Errorf("%s: %d, %s", command, code, &errs)
+		}
+	}
+}

@@ -45,9 +45,15 @@ machine can reach it. The exit code is the program's.`,
 	}
 	cmd.Flags().SetInterspersed(false)
 	cmd.Flags().BoolVar(&b.noBrowser, "no-browser", false, "print the login's address and open no browser")
-	cmd.Flags().Lookup("no-browser").Annotations = map[string][]string{envFlag: nil}
+	b.addStepUp(cmd.Flags())
+	for _, own := range []string{"no-browser", "step-up"} {
+		cmd.Flags().Lookup(own).Annotations = map[string][]string{envFlag: nil}
+	}
 	f.addAll(cmd)
 	cmd.RunE = f.run(func(ctx context.Context, _ *cobra.Command, args []string, o *mcpoauth.Options) error {
+		if err := b.checkStepUp(); err != nil {
+			return err
+		}
 		o.LoginTimeout, o.Prompt = f.timeout, b.prompt
 		return f.withClient(ctx, args[0], o, func(c *mcpoauth.Client) error {
 			return f.runProgram(ctx, c, programOf(args))

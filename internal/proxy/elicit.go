@@ -22,13 +22,19 @@ type questions struct {
 // questionsKey is the context key under which AskHost finds the questions of its bridge.
 type questionsKey struct{}
 
+// CanAskHost reports whether AskHost can ask the host now. ctx is as for AskHost.
+func CanAskHost(ctx context.Context) bool {
+	q, _ := ctx.Value(questionsKey{}).(*questions)
+	return q != nil && q.conn.opensAddresses()
+}
+
 // AskHost asks the person to open an address, by way of the host (URL mode elicitation, MCP 2025-11-25). ctx is that
 // of [Options.Login] or derived from it. It returns the person's action, accept, decline or cancel; ok is false if
 // the host cannot be asked: it has not declared that it can, or there is no session yet. done tells the host that
 // the purpose of the address is fulfilled.
 func AskHost(ctx context.Context, message, address string) (action string, done func(), ok bool) {
 	q, _ := ctx.Value(questionsKey{}).(*questions)
-	if q == nil || !q.conn.opensAddresses() {
+	if !CanAskHost(ctx) {
 		return "", nil, false
 	}
 	id := "mcpoauth-" + rand.Text()
