@@ -1,6 +1,7 @@
 package mcpoauth
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"errors"
@@ -8,7 +9,6 @@ import (
 	"net/url"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/browser"
@@ -67,6 +67,8 @@ type loginPlan struct {
 	rev      store.Revision
 	// deadline is when the wait for the person ends.
 	deadline time.Time
+	// push means that the authorization server wants the request to be pushed (RFC 9126), whatever its metadata says.
+	push bool
 }
 
 // authorizer makes one login and saves it. The caller holds the login lock.
@@ -132,6 +134,7 @@ func (p *personLogin) begin(ctx context.Context, f *discovered, reg *record.Regi
 		ID: grant.NewState(), State: grant.NewState(), Verifier: verifier.Reveal(), RedirectURI: need.redirectURI, CreatedAt: time.Now(),
 		Login: *p.tokens.newRecord(f, reg, need.scopes),
 	}
+	pending.Login.PushInsisted = plan.push || plan.previous != nil && plan.previous.PushInsisted && plan.previous.Issuer == f.Issuer
 	thumbprint, err := p.tokens.bindRecord(&pending.Login, f, plan.previous)
 	if err != nil {
 		return nil, "", err
@@ -148,13 +151,8 @@ func (p *personLogin) begin(ctx context.Context, f *discovered, reg *record.Regi
 		// OpenID Connect Core 1.0 section 11: offline_access without consent may be ignored.
 		r.Prompt = "consent"
 	}
-	if f.Server.RequirePushedAuthorizationRequests {
-		pushed, err := grant.Push(ctx, p.guard(), f.Server.PushedAuthorizationRequestEndpoint, p.set.authFor(reg), r)
-		if err != nil {
-			return nil, "", publicError(err)
-		}
-		p.tokens.authenticated(ctx, &pending.Login, pushed.Auth)
-		r = grant.AuthorizationRequest{Endpoint: r.Endpoint, ClientID: r.ClientID, RequestURI: pushed.URI}
+	if r, err = p.push(ctx, f, pending, r, plan); err != nil {
+		return nil, "", err
 	}
 	target, err := grant.AuthorizationURL(r)
 	if err != nil {
@@ -209,11 +207,11 @@ func (p *personLogin) finish(ctx context.Context, pending *record.Pending, value
 		rec.RequestedScopes = rec.Scopes
 	}
 	// Errors too count only if they come from the right issuer (RFC 9207 section 2.4).
-	if err := cb.CheckIssuer(grant.ExpectedIssuer{Issuer: rec.Issuer, Promised: rec.IssParameterPromised}); err != nil {
+	if err := cb.CheckIssuer(grant.ExpectedIssuer{Issuer: rec.Issuer, Also: cmp.Or(p.set.server.CallbackIssuer, rec.IssuerSpelling), Promised: rec.IssParameterPromised}); err != nil {
 		return nil, publicError(err)
 	}
 	if cb.Error != "" {
-		return nil, authorizationRefused(pending, cb)
+		return nil, authorizationRefusal{p.set, &rec, pending.RedirectURI, cb.Error, cb.ErrorDescription}.err()
 	}
 	auth, err := p.tokens.auth(&rec)
 	if err != nil {
@@ -254,29 +252,6 @@ func (p *personLogin) received(ctx context.Context, rec *record.Login, tok *wire
 
 func sameState(got, want string) bool {
 	return want != "" && subtle.ConstantTimeCompare([]byte(got), []byte(want)) == 1
-}
-
-// authorizationRefused returns the error for an error response (RFC 6749 section 4.1.2.1).
-func authorizationRefused(p *record.Pending, cb grant.Callback) error {
-	e := &Error{Op: OpAuthorization, URL: p.Login.Issuer, Code: cb.Error, Description: cb.ErrorDescription, Message: "the authorization server refused"}
-	switch cb.Error {
-	case "access_denied":
-		e.Message, e.Err = "access was denied at the authorization server", ErrAccessDenied
-		e.Hint = "run the login again and allow the access"
-	case "temporarily_unavailable", "server_error":
-		return &TemporaryError{Err: e}
-	case "invalid_scope":
-		e.Hint = "choose the scopes with --scope (Options.Scopes.Request), or leave one out with --drop-scope (Options.Scopes.Drop)"
-	case "invalid_target":
-		e.Hint = "the server does not accept the resource indicator: try --no-resource (Options.Server.NoResource) or --resource (Options.Server.Resource)"
-	case "unauthorized_client", "invalid_client":
-		e.Hint = "the server does not know this client: run login with --new-client (LoginOptions.NewClient)"
-	default:
-		if strings.Contains(strings.ToLower(cb.Error+" "+cb.ErrorDescription), "redirect") {
-			e.Hint = redirectHint(p.RedirectURI)
-		}
-	}
-	return e
 }
 
 var errLoginTimeout = errors.New("the login took too long")

@@ -27,12 +27,23 @@ func (a *browserAuthorizer) attempt(ctx context.Context, f *discovered, plan log
 		return nil, client, err
 	}
 	defer func() { _ = l.Close() }()
+	rec, err := a.once(ctx, f, l, client, plan)
+	if err != nil && a.pushNext(f, plan, err) {
+		a.trace.note(ctx, NoteAuthorization, "the server takes pushed authorization requests only (RFC 9126); asking again with one")
+		plan.push = true
+		rec, err = a.once(ctx, f, l, client, plan)
+	}
+	return rec, client, err
+}
+
+// once sends one authorization request, waits for its response and exchanges the code.
+func (a *browserAuthorizer) once(ctx context.Context, f *discovered, l *loopback.Listener, client *clientRegistration, plan loginPlan) (*record.Login, error) {
 	pending, target, err := a.begin(ctx, f, client.reg, clientNeed{redirectURI: l.RedirectURI(), scopes: a.scopes(f, plan)}, plan)
 	if err != nil {
-		return nil, client, err
+		return nil, err
 	}
 	if err := l.Arm(pending.State); err != nil {
-		return nil, client, err
+		return nil, err
 	}
 	lp := a.prompt(pending, target, plan.deadline)
 	lp.StepUp, lp.Unpublished = a.stepUp(f, plan)
@@ -44,10 +55,9 @@ func (a *browserAuthorizer) attempt(ctx context.Context, f *discovered, plan log
 				Hint: "if the page showed an error about the client, run login with --new-client (LoginOptions.NewClient); --timeout (Options.LoginTimeout) waits longer",
 			}
 		}
-		return nil, client, err
+		return nil, err
 	}
-	rec, err := a.finish(ctx, pending, values)
-	return rec, client, err
+	return a.finish(ctx, pending, values)
 }
 
 // redirectBase returns the redirect URI without a port.

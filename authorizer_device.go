@@ -37,7 +37,7 @@ func (a *deviceAuthorizer) authorize(ctx context.Context, plan loginPlan) (*sess
 func (a *deviceAuthorizer) attempt(ctx context.Context, f *discovered, plan loginPlan) (*record.Login, *clientRegistration, error) {
 	endpoint := f.Server.DeviceAuthorizationEndpoint
 	if endpoint == "" {
-		return nil, nil, &Error{Op: OpAuthorization, URL: f.Issuer, Message: "the authorization server has no device authorization endpoint", Hint: "log in with a browser: leave --grant out; --no-browser takes the redirect URL pasted back"}
+		return nil, nil, &Error{Op: OpAuthorization, URL: f.Issuer, Message: "the authorization server has no device authorization endpoint", Hint: "if its owner tells you the address, give it with --device-authorization-endpoint (Options.Server.Endpoints); else log in with a browser: leave --grant out, --no-browser takes the redirect URL pasted back"}
 	}
 	need := clientNeed{redirectURI: deviceRedirect, scopes: a.scopes(f, plan), fresh: plan.request.newClient}
 	client := a.registry.fixed(f)
@@ -57,11 +57,9 @@ func (a *deviceAuthorizer) attempt(ctx context.Context, f *discovered, plan logi
 	if err != nil {
 		return nil, client, err
 	}
-	d.code, d.auth, err = grant.StartDevice(ctx, a.guard(), grant.DeviceRequest{
-		Endpoint: endpoint, Auth: d.auth, Scopes: need.scopes, ScopeSeparator: string(a.set.scopes.Separator), Resource: f.Resource, Extra: a.set.server.AuthorizeParams,
-	})
+	d.code, d.auth, err = a.start(ctx, endpoint, d)
 	if err != nil {
-		return nil, client, publicError(err)
+		return nil, client, authorizationRefusal{set: a.set, rec: d.rec}.explain(err)
 	}
 	d.stepUp, d.unpublished = a.stepUp(f, plan)
 	tok, err := a.await(ctx, &d, plan.deadline)
@@ -71,6 +69,21 @@ func (a *deviceAuthorizer) attempt(ctx context.Context, f *discovered, plan logi
 	a.tokens.authenticated(ctx, d.rec, d.auth)
 	rec, err := a.received(ctx, d.rec, tok, "")
 	return rec, client, err
+}
+
+// start asks for the codes (RFC 8628 section 3.1). RFC 8628 knows no PKCE, and a few servers refuse parameters that they
+// do not know, so a challenge is sent once the server has asked for one.
+func (a *deviceAuthorizer) start(ctx context.Context, endpoint string, d deviceLogin) (*grant.Device, grant.ClientAuth, error) {
+	r := grant.DeviceRequest{
+		Endpoint: endpoint, Auth: d.auth, Scopes: d.rec.RequestedScopes, ScopeSeparator: string(a.set.scopes.Separator), Resource: d.rec.Resource, Extra: a.set.server.AuthorizeParams,
+	}
+	code, auth, err := grant.StartDevice(ctx, a.guard(), r)
+	if f, ok := errors.AsType[*wire.Fault](err); ok && grant.WantsChallenge(f) {
+		a.trace.note(ctx, NoteAuthorization, "the server wants PKCE with a device authorization; asking again with a challenge")
+		r.PKCE, r.Auth = true, auth
+		return grant.StartDevice(ctx, a.guard(), r)
+	}
+	return code, auth, err
 }
 
 // await shows the code and polls the server until the person has decided.
@@ -136,7 +149,7 @@ func (a *deviceAuthorizer) poll(ctx context.Context, d *deviceLogin, shown *prom
 			continue
 		case err != nil:
 			f := faultOf(err)
-			if f.Code == "access_denied" {
+			if f.Code == "access_denied" || f.Code == "authorization_declined" {
 				f.Err = errors.Join(ErrAccessDenied, f.Err)
 			}
 			return nil, publicError(f)

@@ -75,6 +75,9 @@ func throughProxy(t *testing.T, w *web, get func(*tls.ClientHelloInfo) (*tls.Cer
 			return
 		}
 		there, err := new(net.Dialer).DialContext(r.Context(), "tcp", world.Listener.Addr().String())
+		if err != nil && r.Context().Err() != nil {
+			return // a request ahead of its need, which was not needed
+		}
 		if err != nil {
 			t.Error(err)
 			return

@@ -2,6 +2,8 @@ package mcpoauth_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -27,6 +29,12 @@ type television struct {
 	refresh  int
 	grants   []any
 	response map[string]any
+	// pkce is what the server says to a request without a code challenge, "" if it takes it; verified whether the
+	// verifier of the last poll fits the challenge.
+	pkce, challenge string
+	verified        bool
+	// hide leaves the device endpoint out of the metadata.
+	hide bool
 }
 
 func startTelevision(t *testing.T, n *memoryNetwork, answers ...string) *television {
@@ -49,7 +57,7 @@ func (s *television) serve(w http.ResponseWriter, r *http.Request) {
 	case "/.well-known/oauth-protected-resource/mcp":
 		answer(200, map[string]any{"resource": s.URL + "/mcp", "authorization_servers": []string{s.URL}, "scopes_supported": []string{"watch"}})
 	case "/.well-known/oauth-authorization-server":
-		answer(200, map[string]any{"issuer": s.URL, "token_endpoint": s.URL + "/token", "device_authorization_endpoint": s.URL + "/begin", "registration_endpoint": s.URL + "/register"})
+		answer(200, map[string]any{"issuer": s.URL, "token_endpoint": s.URL + "/token", "device_authorization_endpoint": s.device(), "registration_endpoint": s.URL + "/register"})
 	case "/register":
 		var m map[string]any
 		_ = json.NewDecoder(r.Body).Decode(&m)
@@ -57,6 +65,10 @@ func (s *television) serve(w http.ResponseWriter, r *http.Request) {
 		m["client_id"] = "tv"
 		answer(201, m)
 	case "/begin":
+		if s.challenge = r.PostForm.Get("code_challenge"); s.pkce != "" && s.challenge == "" {
+			answer(400, map[string]any{"error": "invalid_request", "error_description": s.pkce})
+			return
+		}
 		s.begun = map[string]string{"scope": r.PostForm.Get("scope"), "resource": r.PostForm.Get("resource"), "client_id": r.PostForm.Get("client_id")}
 		answer(200, s.response)
 	case "/token":
@@ -66,6 +78,8 @@ func (s *television) serve(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		s.polls = append(s.polls, time.Now())
+		sum := sha256.Sum256([]byte(r.PostForm.Get("code_verifier")))
+		s.verified = s.challenge == base64.RawURLEncoding.EncodeToString(sum[:])
 		if r.PostForm.Get("device_code") != "dev-secret" {
 			answer(400, map[string]any{"error": "invalid_grant"})
 			return
@@ -91,6 +105,14 @@ func (s *television) serve(w http.ResponseWriter, r *http.Request) {
 	default:
 		w.WriteHeader(404)
 	}
+}
+
+// device returns what the metadata has for the device endpoint.
+func (s *television) device() any {
+	if s.hide {
+		return nil
+	}
+	return s.URL + "/begin"
 }
 
 func TestALoginByACodeOnAnotherDevice(t *testing.T) {
@@ -136,7 +158,7 @@ func TestHowALoginByACodeEnds(t *testing.T) {
 func testHowALoginByACodeEnds(t *testing.T) {
 	n := newMemoryNetwork()
 	network := mcpoauth.NetworkOptions{HTTPClient: n.client(t)}
-	for code, want := range map[string]error{"access_denied": mcpoauth.ErrAccessDenied, "expired_token": nil, "invalid_grant": nil} {
+	for code, want := range map[string]error{"access_denied": mcpoauth.ErrAccessDenied, "authorization_declined": mcpoauth.ErrAccessDenied, "expired_token": nil, "invalid_grant": nil} {
 		srv := startTelevision(t, n, code)
 		c := newClient(t, srv.URL+"/mcp", mcpoauth.Options{Store: memstore.New(), Network: network, Grant: mcpoauth.DeviceCode{}, Prompt: func(ctx context.Context, _ *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
 			<-ctx.Done()
@@ -198,6 +220,47 @@ func TestACodeThatEnds(t *testing.T) {
 			if failure != nil && (!errors.Is(err, broken) || took > 4*time.Second || len(srv.polls) > 0) {
 				t.Errorf("after %v and %d polls: %v", took, len(srv.polls), err)
 			}
+		}
+	})
+}
+
+// Keycloak demands PKCE of a client in the device grant, too.
+//
+// It has a row in docs/compatibility.md.
+func TestADeviceLoginWithPKCE(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newMemoryNetwork()
+		network := mcpoauth.NetworkOptions{HTTPClient: n.client(t)}
+		shown := func(context.Context, *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) { return nil, nil }
+		for text, want := range map[string]bool{"Missing parameter: code_challenge_method": true, "PKCE is required": true, "": false, "nonce is missing": false} {
+			srv := startTelevision(t, n, "authorization_pending")
+			srv.pkce = text
+			c := newClient(t, srv.URL+"/mcp", mcpoauth.Options{Grant: mcpoauth.DeviceCode{}, Network: network, Prompt: shown})
+			_, err := c.Login(t.Context(), nil)
+			if ok := err == nil; ok != (want || text == "") || srv.verified != want {
+				t.Errorf("%q: %v, verifier %t", text, err, srv.verified)
+			}
+		}
+	})
+}
+
+// Some authorization servers have an endpoint for devices that their metadata lacks.
+//
+// It has a row in docs/compatibility.md.
+func TestADeviceEndpointByHand(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newMemoryNetwork()
+		srv := startTelevision(t, n)
+		srv.hide = true
+		o := mcpoauth.Options{Grant: mcpoauth.DeviceCode{}, Network: mcpoauth.NetworkOptions{HTTPClient: n.client(t)}, Prompt: func(context.Context, *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) { return nil, nil }}
+		if _, err := newClient(t, srv.URL+"/mcp", o).Login(t.Context(), nil); err == nil || !strings.Contains(mcpoauth.Hint(err), "--device-authorization-endpoint") {
+			t.Errorf("%v, hint %q", err, mcpoauth.Hint(err))
+		}
+		o.Server.Endpoints.DeviceAuthorization = srv.URL + "/begin"
+		if _, err := newClient(t, srv.URL+"/mcp", o).Login(t.Context(), nil); err != nil {
+			t.Errorf("%v, hint %q", err, mcpoauth.Hint(err))
 		}
 	})
 }

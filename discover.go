@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/mcpoauth/mcpoauth/internal/discovery"
 	"github.com/mcpoauth/mcpoauth/internal/record"
+	"github.com/mcpoauth/mcpoauth/internal/resource"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
@@ -87,7 +87,7 @@ func (d *discoverer) discover(ctx context.Context, c *challenge, previous *recor
 func (d *discoverer) checkClient(issuer string, previous *record.Login) error {
 	o := d.set
 	if own := o.client.Issuer; own != "" {
-		if own == issuer {
+		if resource.SameIssuer(own, issuer) {
 			return nil
 		}
 		return &Error{
@@ -95,11 +95,11 @@ func (d *discoverer) checkClient(issuer string, previous *record.Login) error {
 			Hint: "nothing was sent there; check --client-issuer (Options.Client.Issuer)",
 		}
 	}
-	if o.client.ID == "" || o.server.Issuer != "" || o.server.Endpoints != (Endpoints{}) || previous == nil {
+	if o.client.ID == "" || o.server.Issuer != "" || o.server.Endpoints.Token != "" || previous == nil {
 		return nil
 	}
 	reg := previous.Registration
-	if reg.Source != string(SourcePreRegistered) || reg.ClientID != o.client.ID || reg.Issuer == "" || strings.TrimSuffix(reg.Issuer, "/") == strings.TrimSuffix(issuer, "/") {
+	if reg.Source != string(SourcePreRegistered) || reg.ClientID != o.client.ID || reg.Issuer == "" || resource.SameIssuer(reg.Issuer, issuer) {
 		return nil
 	}
 	return &Error{
@@ -125,7 +125,7 @@ func (d *discoverer) request(preferredIssuer string) discovery.Request {
 	r := discovery.Request{
 		ServerURL: d.trace.server, IssuerOnly: d.provider, ProtocolVersion: protocolVersion,
 		ResourceOverride: o.server.Resource, NoResource: o.server.NoResource, PinnedIssuer: o.server.Issuer,
-		NoProviders: o.server.IgnoreProviders, Endpoints: o.server.Endpoints.metadata(),
+		NoProviders: o.server.IgnoreProviders, Endpoints: o.server.Endpoints.metadata(), NoPush: o.par == Never,
 		AllowGuessedEndpoints: o.allow.GuessedEndpoints, AllowCrossOriginMetadata: o.allow.CrossOriginMetadata,
 		AllowMissingPKCE: o.allow.MissingPKCE, AllowForeignEndpoints: o.allow.ForeignEndpoints,
 		Machine: o.grant != nil, Device: o.device(),

@@ -70,7 +70,8 @@ func TestMetadataOfAnotherResource(t *testing.T) {
 	}{
 		"another host":             {"https://bank.example.com/mcp", root + "/mcp", false},
 		"another port":             {"https://tools.example.com:8443/mcp", root + "/mcp", false},
-		"another scheme":           {"http://tools.example.com/mcp", root + "/mcp", false},
+		"another scheme and port":  {"http://tools.example.com:8080/mcp", root + "/mcp", false},
+		"http behind a proxy":      {"http://tools.example.com/mcp", root + "/mcp", true},
 		"a name that begins alike": {"https://tools.example.com/mcp2", root + "/mcp", false},
 		"half a path segment":      {"https://tools.example.com/mc", root, false},
 		"a path below":             {"https://tools.example.com/mcp/admin", root + "/mcp", false},
@@ -256,7 +257,7 @@ func TestAddressesThatWouldRunCommands(t *testing.T) {
 		"javascript:alert(1)":                        false,
 		"file:///usr/bin/calc":                       false,
 		"file://localhost/usr/bin/calc":              false,
-		"http://login.example.com/authorize":         false,
+		"http://login.example.com:8080/authorize":    false,
 		"https://user:pass@login.example.com/auth":   false,
 		"data:text/html,hello":                       false,
 		"ms-calculator:":                             false,

@@ -1,6 +1,7 @@
 package mcpoauth
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -23,12 +24,8 @@ func (s *settings) apply(rec *record.Login) *record.Login {
 	if s.server.NoResource {
 		r.Resource = ""
 	}
-	if e := s.server.Endpoints; e.Token != "" {
-		r.TokenEndpoint = e.Token
-		if e.Revocation != "" {
-			r.RevocationEndpoint = e.Revocation
-		}
-	}
+	r.TokenEndpoint = cmp.Or(s.server.Endpoints.Token, r.TokenEndpoint)
+	r.RevocationEndpoint = cmp.Or(s.server.Endpoints.Revocation, r.RevocationEndpoint)
 	if s.server.TokenMember != "" {
 		r.TokenMember = s.server.TokenMember
 	}

@@ -193,6 +193,7 @@ func (c *Client) inspectServer(in *Inspection, f *discovered) {
 	in.find("no-challenge", !d.open && len(d.lines) == 0)
 	in.find("challenge-no-metadata", !d.open && len(d.lines) > 0 && d.metadataURL == "" && !f.Legacy)
 	in.find("open", d.open)
+	in.find("http-addresses", f.Upgraded)
 	in.find("legacy", f.Legacy && !f.Guessed)
 	in.find("guessed", f.Guessed)
 	in.find("issuer-slash", f.Announced != "" && f.Announced != f.Issuer && strings.TrimSuffix(f.Announced, "/") == strings.TrimSuffix(f.Issuer, "/"))

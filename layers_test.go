@@ -25,7 +25,7 @@ var layers = []string{
 	// A request: send, read the refusal, decide, act.
 	"transport.go", "overcome.go", "decide.go",
 	// A person's login: one at a time, by a browser, a code, or an identity provider.
-	"authorizer_provider.go", "login.go", "authorizer_device.go", "authorizer_browser.go", "authorizer.go", "idtoken.go",
+	"authorizer_provider.go", "login.go", "authorizer_device.go", "authorizer_browser.go", "authorizer.go", "authorizer_pushed.go", "authorizer_refused.go", "idtoken.go",
 	// Tokens without a person.
 	"refresh.go", "tokensource_machine.go", "tokensource.go", "tokenclient.go", "journal.go",
 	// What the server wants, and who the program is there.

@@ -37,6 +37,10 @@ type Options struct {
 	Grant Grant
 	// DPoP is when tokens are bound to a key of the login (RFC 9449).
 	DPoP Mode
+	// PAR is when authorization requests are pushed (RFC 9126): Auto does it where the metadata requires it, or once a
+	// server refuses a request that was not pushed, which the login remembers. Always needs the endpoint. Never sends
+	// them by the browser, even if the metadata requires otherwise.
+	PAR Mode
 
 	// Client identifies the program at the authorization server.
 	Client ClientOptions
@@ -117,14 +121,17 @@ type ServerOptions struct {
 	// Issuer pins the issuer of the authorization server. Only this one is used, even if the server's
 	// metadata spells it differently or names others.
 	Issuer string
+	// CallbackIssuer is another value of the callback's iss parameter (RFC 9207) that is accepted beside the issuer, for a
+	// server that names itself otherwise there. Empty accepts none.
+	CallbackIssuer string
 	// Resource replaces the resource indicator (RFC 8707) that is sent, and identifies the login together with the
 	// server URL. Empty sends the one of the server's metadata.
 	Resource string
 	// NoResource sends no resource indicator, for authorization servers that refuse it (Microsoft Entra
 	// ID does).
 	NoResource bool
-	// Endpoints are the authorization server's, for one whose metadata is missing or wrong; its issuer is Issuer
-	// then, or the one that the server names. The zero value fetches the metadata.
+	// Endpoints replace those of the authorization server's metadata where they are missing or wrong. Without metadata
+	// its issuer is Issuer, or the one that the server names.
 	Endpoints Endpoints
 	// AuthorizeParams and TokenParams are extra parameters of the authorization and token requests, as
 	// some providers need them (access_type for Google, audience for Auth0). They cannot replace a
@@ -183,10 +190,11 @@ type Allow struct {
 	TokenType string
 }
 
-// Endpoints are those of an authorization server (RFC 8414 section 2). Authorization and Token are required;
-// with a non-interactive grant, Token alone.
+// Endpoints are those of an authorization server (RFC 8414 section 2). Each that is set replaces the one of the metadata.
+// The metadata is not requested if they are all that is needed: Authorization and Token; with [DeviceCode]
+// DeviceAuthorization and Token; with a grant without a person Token alone.
 type Endpoints struct {
-	Authorization, Token, Registration, Revocation, DeviceAuthorization string
+	Authorization, Token, Registration, Revocation, DeviceAuthorization, PushedAuthorizationRequest string
 }
 
 // metadata is the metadata of a server with these endpoints, nil for the zero value.
@@ -196,7 +204,8 @@ func (e Endpoints) metadata() *wire.ServerMetadata {
 	}
 	return &wire.ServerMetadata{
 		AuthorizationEndpoint: e.Authorization, TokenEndpoint: e.Token, RegistrationEndpoint: e.Registration,
-		RevocationEndpoint: e.Revocation, DeviceAuthorizationEndpoint: e.DeviceAuthorization, CodeChallengeMethodsSupported: []string{"S256"},
+		RevocationEndpoint: e.Revocation, DeviceAuthorizationEndpoint: e.DeviceAuthorization,
+		PushedAuthorizationRequestEndpoint: e.PushedAuthorizationRequest, CodeChallengeMethodsSupported: []string{"S256"},
 		Raw: map[string]json.RawMessage{"code_challenge_methods_supported": json.RawMessage(`["S256"]`)},
 	}
 }

@@ -43,7 +43,7 @@ func TestOptionsThatCannotBeUsed(t *testing.T) {
 		"a resource and none":           {o: mcpoauth.Options{Server: mcpoauth.ServerOptions{Resource: "https://mcp.example", NoResource: true}}, option: "Server.Resource"},
 		"a resource with a fragment":    {o: mcpoauth.Options{Server: mcpoauth.ServerOptions{Resource: "https://mcp.example#x"}}, option: "Server.Resource"},
 		"a relative resource":           {o: mcpoauth.Options{Server: mcpoauth.ServerOptions{Resource: "/mcp"}}, option: "Server.Resource"},
-		"an endpoint without the other": {o: mcpoauth.Options{Server: mcpoauth.ServerOptions{Endpoints: mcpoauth.Endpoints{Token: "https://as.example/t"}}}, option: "Server.Endpoints"},
+		"an endpoint without a host":    {o: mcpoauth.Options{Server: mcpoauth.ServerOptions{Endpoints: mcpoauth.Endpoints{Token: "as.example/t"}}}, option: "Server.Endpoints"},
 		"a header in two lines":         {o: mcpoauth.Options{Network: mcpoauth.NetworkOptions{Header: http.Header{"X": {"a\nb"}}}}, option: "Network.Header"},
 		"an origin without a scheme":    {o: mcpoauth.Options{Network: mcpoauth.NetworkOptions{Header: http.Header{"X": {"a"}}, HeaderOrigins: []string{"as.example"}}}, option: "Network.HeaderOrigins"},
 	} {

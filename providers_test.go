@@ -192,13 +192,23 @@ func TestEndpointsByHand(t *testing.T) {
 	p.refused(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: p.client}}, "")
 	o := mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: p.client}, Server: mcpoauth.ServerOptions{Endpoints: mcpoauth.Endpoints{Authorization: p.authorize, Token: p.token}}}
 	p.wants(p.use(o), once)
-	for name, e := range map[string]mcpoauth.Endpoints{"one alone": {Token: p.token}, "no token endpoint": {Authorization: p.authorize}} {
-		var oe *mcpoauth.OptionError
-		if _, err := mcpoauth.New(mcp, &mcpoauth.Options{Server: mcpoauth.ServerOptions{Endpoints: e}}); !errors.As(err, &oe) || oe.Hint == "" {
-			t.Errorf("%s: %v", name, err)
+	// One alone completes the metadata, and there is none.
+	for flag, e := range map[string]mcpoauth.Endpoints{"--authorization-endpoint": {Token: p.token}, "--token-endpoint": {Authorization: p.authorize}} {
+		one := o
+		one.Server.Endpoints = e
+		if err := p.refused(one, ""); !strings.Contains(mcpoauth.Hint(err), flag) {
+			t.Errorf("%v, hint %q", err, mcpoauth.Hint(err))
 		}
 	}
-	p.refused(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: p.client}, Server: mcpoauth.ServerOptions{Endpoints: mcpoauth.Endpoints{Authorization: "http://as.example.com/a", Token: p.token}}}, "")
+	// With metadata that lacks the endpoint it is enough.
+	m := metadataOf(issuer)
+	m["authorization_endpoint"], m["token_endpoint"] = p.authorize, nil
+	p.documents[issuer+"/.well-known/oauth-authorization-server"], p.iss = m, issuer
+	one := o
+	one.Server.Endpoints, p.requests = mcpoauth.Endpoints{Token: p.token}, nil
+	p.wants(p.use(one), once)
+	delete(p.documents, issuer+"/.well-known/oauth-authorization-server")
+	p.refused(mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: p.client}, Server: mcpoauth.ServerOptions{Endpoints: mcpoauth.Endpoints{Authorization: "http://10.0.0.1/a", Token: p.token}}}, "")
 }
 
 // Options: ClientID, and CallbackHost since 127.0.0.1 is not taken; outside of a test CallbackPort as well, for the

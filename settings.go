@@ -12,10 +12,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mcpoauth/mcpoauth/internal/grant"
 	"github.com/mcpoauth/mcpoauth/internal/netguard"
 	"github.com/mcpoauth/mcpoauth/internal/registration"
 	"github.com/mcpoauth/mcpoauth/internal/resource"
+	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
 const (
@@ -31,7 +31,7 @@ type settings struct {
 	prompt       Prompt
 	loginTimeout time.Duration
 	grant        Grant
-	dpop         Mode
+	dpop, par    Mode
 	client       *ClientOptions
 	callback     *CallbackOptions
 	scopes       *ScopeOptions
@@ -52,7 +52,7 @@ var (
 
 // newSettings checks o and copies what the caller could still change.
 func newSettings(o *Options) (*settings, error) {
-	s := &settings{prompt: o.Prompt, loginTimeout: o.LoginTimeout, grant: o.Grant, dpop: o.DPoP}
+	s := &settings{prompt: o.Prompt, loginTimeout: o.LoginTimeout, grant: o.Grant, dpop: o.DPoP, par: o.PAR}
 	if s.loginTimeout < 0 {
 		return nil, optionError("LoginTimeout", fmt.Errorf("%v is negative", s.loginTimeout), "")
 	}
@@ -61,6 +61,9 @@ func newSettings(o *Options) (*settings, error) {
 	}
 	if s.dpop < Auto || s.dpop > Never {
 		return nil, optionError("DPoP", fmt.Errorf("%d is not a mode", s.dpop), "use Auto, Always or Never")
+	}
+	if s.par < Auto || s.par > Never {
+		return nil, optionError("PAR", fmt.Errorf("%d is not a mode", s.par), "use Auto, Always or Never")
 	}
 	s.client, s.callback, s.scopes = own(o.Client, noClient), own(o.Callback, noCallback), own(o.Scopes, noScopes)
 	s.server, s.network, s.allow = own(o.Server, noServer), own(o.Network, noNetwork), own(o.Allow, noAllow)
@@ -159,13 +162,19 @@ func (s *settings) setServer() error {
 			return optionError("Server.Resource", fmt.Errorf("%q is not an absolute URI without a fragment", o.Resource), "")
 		}
 	}
-	e := o.Endpoints
-	if e == (Endpoints{}) {
-		return nil
-	}
-	needsAuthorization := s.grant == nil || s.grant.grantType() == grant.TypeDeviceCode && e.DeviceAuthorization == ""
-	if e.Token == "" || e.Authorization == "" && needsAuthorization {
-		return optionError("Server.Endpoints", errors.New("the authorization and the token endpoint are needed"), "give both, with --authorization-endpoint and --token-endpoint")
+	return o.Endpoints.check()
+}
+
+// check insists on addresses. Which of them a login needs depends on the metadata.
+func (e Endpoints) check() error {
+	for flag, raw := range map[string]string{
+		"authorization-endpoint": e.Authorization, "token-endpoint": e.Token, "registration-endpoint": e.Registration, "revocation-endpoint": e.Revocation,
+		"device-authorization-endpoint": e.DeviceAuthorization, "pushed-authorization-request-endpoint": e.PushedAuthorizationRequest,
+	} {
+		u, err := url.Parse(raw)
+		if raw != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || strings.Contains(raw, "#")) {
+			return optionError("Server.Endpoints", fmt.Errorf("%q is not the address of an endpoint", wire.PlainURL(raw)), "give --"+flag+" a whole URL, as in https://login.example.com/token")
+		}
 	}
 	return nil
 }

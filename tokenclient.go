@@ -26,7 +26,7 @@ func (t *tokenClient) newRecord(f *discovered, reg *record.Registration, scopes 
 	return &record.Login{
 		LoginID: grant.NewState(), ServerURL: t.trace.server, Profile: t.trace.profile, ResourceOverride: t.set.server.Resource, Resource: f.Resource, Issuer: f.Issuer,
 		Scopes: scopes, RequestedScopes: scopes, AuthorizationEndpoint: f.Server.AuthorizationEndpoint, TokenEndpoint: f.Server.TokenEndpoint,
-		RevocationEndpoint: f.Server.RevocationEndpoint, WithheldRevocation: withheld(f.Withheld, "revocation_endpoint"), ServerMetadataURL: f.ServerMetadataURL,
+		IssuerSpelling: f.Spelling, RevocationEndpoint: f.Server.RevocationEndpoint, WithheldRevocation: withheld(f.Withheld, "revocation_endpoint"), ServerMetadataURL: f.ServerMetadataURL,
 		IssParameterPromised: f.Server.AuthorizationResponseIssParameterSupported, Registration: *reg,
 		TokenMember: t.set.server.TokenMember, BearerType: t.set.allow.TokenType,
 	}

@@ -102,6 +102,8 @@ const (
 	NoteTokenResponse NoteCode = "token-response"
 	// NoteRegistration is about the client's registration.
 	NoteRegistration NoteCode = "registration"
+	// NoteAuthorization is about the authorization request.
+	NoteAuthorization NoteCode = "authorization"
 	// NoteFewerScopes means that the server granted fewer scopes than were requested.
 	NoteFewerScopes NoteCode = "fewer-scopes"
 	// NoteNoRefreshToken means that the server issued no refresh token.

@@ -117,6 +117,9 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	code, description := s.wrong(q, f)
+	if f.InsistOnPAR != "" && !r.URL.Query().Has("request_uri") {
+		code, description = "invalid_request", f.InsistOnPAR
+	}
 	if f.AuthorizeError != "" {
 		code, description = f.AuthorizeError, "as the test wants it"
 	}

@@ -285,6 +285,14 @@ var faultCases = map[string]faultCase{
 			return sprint(plain, pushedCallback(c), c.serverMetadata()["require_pushed_authorization_requests"])
 		},
 	},
+	"InsistOnPAR": {
+		set:    func(f *authtest.Faults) { f.InsistOnPAR = "pushed requests only" },
+		normal: "code|code|false", faulty: "invalid_request|code|false",
+		see: func(c *client, _ bool) string {
+			plain := c.callback()
+			return sprint(plain, pushedCallback(c), c.serverMetadata()["require_pushed_authorization_requests"])
+		},
+	},
 	"RequiredAuthorizeParams": {
 		set:    func(f *authtest.Faults) { f.RequiredAuthorizeParams = map[string]string{"access_type": "offline"} },
 		normal: "code|code", faulty: "invalid_request|code",

@@ -121,8 +121,10 @@ type Faults struct {
 	WrongIssuer    string
 	NoIssuer       bool
 
-	// RequirePAR accepts pushed authorization requests only.
-	RequirePAR bool
+	// RequirePAR accepts pushed authorization requests only. InsistOnPAR does, too, but says so in the callback alone, with
+	// this description.
+	RequirePAR  bool
+	InsistOnPAR string
 	// RequiredAuthorizeParams must come with the authorization request.
 	RequiredAuthorizeParams map[string]string
 	// RejectResource answers invalid_target to any resource parameter. AnyResource accepts every one,

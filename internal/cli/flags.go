@@ -58,7 +58,7 @@ type flags struct {
 	clientAuthMethod, clientIssuer          string
 	clientMetadataURL, clientName           string
 	initialTokenFile, softwareStatementFile string
-	dpop                                    string
+	dpop, par                               string
 
 	callbackHost, callbackPath string
 	callbackPort               int
@@ -66,6 +66,7 @@ type flags struct {
 	endpoints               mcpoauth.Endpoints
 	ignoreProviders         bool
 	resource, authServer    string
+	callbackIssuer          string
 	noResource              bool
 	authParams, tokenParams []string
 	tokenMember, tokenType  string
@@ -91,7 +92,7 @@ func (f *flags) wanted(cmd *cobra.Command) bool {
 
 // setDefaults sets what is not zero where no flag says otherwise.
 func (f *flags) setDefaults() {
-	f.store, f.logLevel, f.offline, f.clientKeyAudience, f.dpop = "file", "off", "auto", "issuer", "auto"
+	f.store, f.logLevel, f.offline, f.clientKeyAudience, f.dpop, f.par = "file", "off", "auto", "issuer", "auto", "auto"
 }
 
 // addStore adds the flags of commands that only look at the store.
@@ -166,6 +167,7 @@ func (f *flags) addAll(cmd *cobra.Command) {
 		fs.StringVar(&f.assertionEnv, "assertion-env", "", "environment `VARIABLE` with the workload's token")
 		fs.StringArrayVar(&f.assertionCommand, "assertion-command", nil, "`WORD` of the command that prints the workload's token; {audience} is replaced (repeat for each word)")
 		fs.StringVar(&f.dpop, "dpop", f.dpop, "`WHEN` tokens are bound to a key (DPoP): auto (where the server asks for it), always or never")
+		fs.StringVar(&f.par, "par", f.par, "`WHEN` authorization requests are pushed (PAR): auto (where the server demands it), always or never")
 		fs.StringVar(&f.assertionURL, "assertion-url", "", "`URL` that answers with the workload's token; {audience} is replaced")
 		fs.StringArrayVar(&f.assertionHeaders, "assertion-header", nil, "`\"Name: value\"` for it; ${VAR} is replaced from the environment (repeatable)")
 		fs.StringVar(&f.assertionPlatform, "assertion-platform", "", "`NAME` of the platform to ask for the workload's token: "+"github-actions, google, azure")
@@ -183,11 +185,13 @@ func (f *flags) addAll(cmd *cobra.Command) {
 		fs.StringVar(&f.resource, "resource", "", "send this resource indicator (a `URI`) instead of the server's")
 		fs.BoolVar(&f.noResource, "no-resource", false, "send no resource indicator")
 		fs.StringVar(&f.authServer, "auth-server", "", "use the authorization server with this `ISSUER` and no other")
+		fs.StringVar(&f.callbackIssuer, "callback-issuer", "", "accept this `ISSUER` in callbacks, too, from a server that names another one there")
 		fs.StringVar(&f.endpoints.Authorization, "authorization-endpoint", "", "`URL` of the authorization server's endpoint, where its metadata is missing or wrong")
 		fs.StringVar(&f.endpoints.Token, "token-endpoint", "", "`URL` of its token endpoint")
 		fs.StringVar(&f.endpoints.Registration, "registration-endpoint", "", "`URL` of its registration endpoint")
 		fs.StringVar(&f.endpoints.Revocation, "revocation-endpoint", "", "`URL` of its revocation endpoint")
 		fs.StringVar(&f.endpoints.DeviceAuthorization, "device-authorization-endpoint", "", "`URL` of its device authorization endpoint")
+		fs.StringVar(&f.endpoints.PushedAuthorizationRequest, "pushed-authorization-request-endpoint", "", "`URL` of its endpoint for pushed authorization requests")
 		fs.BoolVar(&f.ignoreProviders, "ignore-providers", false, "ignore what is built in about some authorization servers beyond their metadata")
 		fs.StringArrayVar(&f.authParams, "auth-param", nil, "extra `NAME=VALUE` of the authorization request (repeatable)")
 		fs.StringArrayVar(&f.tokenParams, "token-param", nil, "extra `NAME=VALUE` of token requests (repeatable)")
@@ -299,7 +303,7 @@ func (f *flags) options(cmd *cobra.Command, args []string) (*mcpoauth.Options, e
 		Scopes:   mcpoauth.ScopeOptions{Request: words(f.scopes), Drop: words(f.dropScopes), Separator: mcpoauth.ScopeSeparator(f.scopeSeparator)},
 		Client:   mcpoauth.ClientOptions{Name: f.clientName, Metadata: f.clientMetadata, ID: f.clientID, AuthMethod: mcpoauth.AuthMethod(f.clientAuthMethod), Issuer: f.clientIssuer, MetadataURL: f.clientMetadataURL},
 		Callback: mcpoauth.CallbackOptions{Host: f.callbackHost, Port: f.callbackPort, Path: f.callbackPath},
-		Server:   mcpoauth.ServerOptions{Resource: f.resource, NoResource: f.noResource, Issuer: f.authServer, Endpoints: f.endpoints, IgnoreProviders: f.ignoreProviders, TokenMember: f.tokenMember},
+		Server:   mcpoauth.ServerOptions{Resource: f.resource, NoResource: f.noResource, Issuer: f.authServer, CallbackIssuer: f.callbackIssuer, Endpoints: f.endpoints, IgnoreProviders: f.ignoreProviders, TokenMember: f.tokenMember},
 		Network:  mcpoauth.NetworkOptions{HeaderOrigins: f.headerOrigins},
 		Allow:    mcpoauth.Allow{PrivateNetwork: f.allowPrivateNetwork, InsecureHTTP: f.allowInsecureHTTP, GuessedEndpoints: f.allowGuessedEndpoints, CrossOriginMetadata: f.allowCrossOriginMetadata, MissingPKCE: f.allowMissingPKCE, ForeignEndpoints: f.allowForeignEndpoints, TokenType: f.tokenType},
 	}
@@ -310,7 +314,7 @@ func (f *flags) options(cmd *cobra.Command, args []string) (*mcpoauth.Options, e
 		return nil, &usageError{"--resource and --no-resource exclude each other", "give one of them"}
 	}
 	steps := []func(*mcpoauth.Options) error{
-		func(o *mcpoauth.Options) error { return f.setStore(cmd.Context(), o) }, f.setOffline, f.setDPoP, f.setSecrets, f.setGrant, f.setParams, f.setHeaders, f.setTLS, f.setLogger,
+		func(o *mcpoauth.Options) error { return f.setStore(cmd.Context(), o) }, f.setOffline, f.setDPoP, f.setPAR, f.setSecrets, f.setGrant, f.setParams, f.setHeaders, f.setTLS, f.setLogger,
 	}
 	for _, set := range steps {
 		if err := set(o); err != nil {

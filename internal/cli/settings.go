@@ -24,6 +24,11 @@ func (f *flags) setDPoP(o *mcpoauth.Options) (err error) {
 	return err
 }
 
+func (f *flags) setPAR(o *mcpoauth.Options) (err error) {
+	o.PAR, err = mode("--par", f.par)
+	return err
+}
+
 // mode reads the value of a flag that says when something is done.
 func mode(flag, value string) (mcpoauth.Mode, error) {
 	switch value {

@@ -45,14 +45,14 @@ func (d *run) checkEndpoints(m *wire.ServerMetadata, at string) *wire.Fault {
 		{"token_endpoint", m.TokenEndpoint, true},
 		{"registration_endpoint", m.RegistrationEndpoint, false},
 		{"revocation_endpoint", m.RevocationEndpoint, false},
-		{"pushed_authorization_request_endpoint", m.PushedAuthorizationRequestEndpoint, m.RequirePushedAuthorizationRequests},
+		{"pushed_authorization_request_endpoint", m.PushedAuthorizationRequestEndpoint, d.mustPush(m)},
 		{"device_authorization_endpoint", m.DeviceAuthorizationEndpoint, false},
 		{"introspection_endpoint", m.IntrospectionEndpoint, false},
 		{"jwks_uri", m.JWKSURI, false},
 	} {
 		if e.value == "" {
 			if e.needed {
-				return d.wrong(at, "the authorization server's metadata has no usable "+e.name, "")
+				return d.wrong(at, "the authorization server's metadata has no usable "+e.name, missingHint(e.name))
 			}
 			continue
 		}
@@ -61,6 +61,16 @@ func (d *run) checkEndpoints(m *wire.ServerMetadata, at string) *wire.Fault {
 		}
 	}
 	return nil
+}
+
+// mustPush reports whether authorization requests have to be pushed (RFC 9126).
+func (d *run) mustPush(m *wire.ServerMetadata) bool {
+	return m.RequirePushedAuthorizationRequests && !d.r.NoPush
+}
+
+// missingHint names the setting for an endpoint that the metadata lacks.
+func missingHint(name string) string {
+	return "the server is at fault; if its owner tells you the address, give it with --" + strings.ReplaceAll(name, "_", "-") + " (Options.Server.Endpoints)"
 }
 
 // checkPKCE requires S256 (RFC 7636). A list without it is final; without a list the server may support it all the
@@ -122,17 +132,16 @@ func (d *run) checkSite(m *wire.ServerMetadata, at string) *wire.Fault {
 	if d.r.AllowForeignEndpoints || callback && m.AuthorizationResponseIssParameterSupported || isKnown(m.Issuer, spreadEndpoints) {
 		return nil
 	}
-	begin := m.AuthorizationEndpoint
+	names := []string{"authorization_endpoint", "token_endpoint", "registration_endpoint"}
 	if d.r.Device {
-		begin = m.DeviceAuthorizationEndpoint
+		names[0] = "device_authorization_endpoint"
 	}
-	endpoints := []string{begin, m.TokenEndpoint, m.RegistrationEndpoint}
-	if callback && m.RequirePushedAuthorizationRequests {
-		endpoints = append(endpoints, m.PushedAuthorizationRequestEndpoint)
+	if callback && d.mustPush(m) {
+		names = append(names, "pushed_authorization_request_endpoint")
 	}
 	var hosts []string
-	for _, e := range endpoints {
-		if host := resource.Hostname(e); host != "" {
+	for _, e := range d.endpoints(m) {
+		if host := resource.Hostname(*e.value); host != "" && e.given == "" && slices.Contains(names, e.name) {
 			hosts = append(hosts, host)
 		}
 	}
@@ -157,6 +166,7 @@ func (d *run) withhold(m *wire.ServerMetadata) {
 	if d.r.AllowForeignEndpoints || isKnown(m.Issuer, spreadEndpoints) {
 		return
 	}
+	given := d.given()
 	for _, e := range []struct {
 		name     string
 		value    *string
@@ -165,9 +175,9 @@ func (d *run) withhold(m *wire.ServerMetadata) {
 		{"revocation_endpoint", &m.RevocationEndpoint, false},
 		{"introspection_endpoint", &m.IntrospectionEndpoint, false},
 		{"device_authorization_endpoint", &m.DeviceAuthorizationEndpoint, d.r.Device},
-		{"pushed_authorization_request_endpoint", &m.PushedAuthorizationRequestEndpoint, m.RequirePushedAuthorizationRequests},
+		{"pushed_authorization_request_endpoint", &m.PushedAuthorizationRequestEndpoint, d.mustPush(m)},
 	} {
-		if *e.value == "" || e.required || resource.SameSite(resource.Hostname(m.TokenEndpoint), resource.Hostname(*e.value)) {
+		if *e.value == "" || e.required || given[e.name] || resource.SameSite(resource.Hostname(m.TokenEndpoint), resource.Hostname(*e.value)) {
 			continue
 		}
 		d.withheld = append(d.withheld, Endpoint{e.name, wire.PlainURL(*e.value)})

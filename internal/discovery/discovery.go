@@ -51,8 +51,11 @@ type Request struct {
 	Device bool
 	// NoProviders: use only the metadata, without the facts known about providers.
 	NoProviders bool
-	// Endpoints replace the authorization server's metadata, nil if that is to be asked for.
+	// Endpoints replace those of the authorization server's metadata. If they are all that is needed, the metadata is not
+	// requested. Nil replaces none.
 	Endpoints *wire.ServerMetadata
+	// NoPush: authorization requests are not pushed, even if the metadata requires it (RFC 9126).
+	NoPush bool
 	// IssuerOnly: PinnedIssuer is an identity provider, and there is no MCP server.
 	IssuerOnly bool
 	// NeedsRegistration: there is no client yet, so an authorization server that registers clients is
@@ -73,8 +76,11 @@ type Result struct {
 	// ResourceMetadata is nil for servers of MCP 2025-03-26; ResourceMetadataURL is where it was.
 	ResourceMetadata    *wire.ResourceMetadata
 	ResourceMetadataURL string
-	// Issuer is the document's; Announced the one that led to it.
-	Issuer, Announced string
+	// Issuer is the document's; Announced the one that led to it. Spelling is the document's own, if its http was read
+	// as https, else "".
+	Issuer, Announced, Spelling string
+	// Upgraded: addresses that the metadata has with http were read as https.
+	Upgraded bool
 	// Server is the authorization server's metadata, checked; ServerMetadataURL is where it was, "" if
 	// it was guessed.
 	Server            *wire.ServerMetadata
@@ -103,6 +109,9 @@ type run struct {
 	notes  []string
 	// withheld are those of the metadata that was checked last.
 	withheld []Endpoint
+	// upgraded is set once an address with http was read as https; spelling has such issuers as their documents have them.
+	upgraded bool
+	spelling map[string]string
 	// unreachable are the origins that could not be reached: further requests there would only wait again.
 	unreachable map[string]*wire.Fault
 }
@@ -121,7 +130,7 @@ func Discover(ctx context.Context, c *netguard.Client, r Request) (*Result, erro
 		ahead = newAhead(ctx, c)
 		defer ahead.End()
 	}
-	d := &run{ctx: ctx, c: c, r: r, server: server, ahead: ahead, unreachable: make(map[string]*wire.Fault)}
+	d := &run{ctx: ctx, c: c, r: r, server: server, ahead: ahead, unreachable: make(map[string]*wire.Fault), spelling: make(map[string]string)}
 	res, err := d.discover()
 	if err != nil {
 		f := *wire.AsFault(err, wire.StageDiscovery, "")
@@ -139,6 +148,10 @@ func Discover(ctx context.Context, c *netguard.Client, r Request) (*Result, erro
 		res.Resource = ""
 	case r.ResourceOverride != "":
 		res.Resource = r.ResourceOverride
+	}
+	if d.upgraded {
+		d.note("the metadata has addresses with http on a host that is reached by https; they are read as https")
+		res.Upgraded, res.Spelling = true, d.spelling[res.Issuer]
 	}
 	d.remarkServer(res.Server)
 	res.Notes, res.Tried, res.Withheld = d.notes, d.tried, d.withheld

@@ -55,6 +55,9 @@ func (d *run) resourceMetadata() (*wire.ResourceMetadata, string, error) {
 			continue
 		}
 		m, err := wire.ParseResourceMetadata(body)
+		if m != nil {
+			d.secureResource(m, at)
+		}
 		if err != nil {
 			return nil, "", d.wrong(at, "the protected resource metadata cannot be used: "+err.Error(), "")
 		}
@@ -105,6 +108,9 @@ func (d *run) named(raw string) (*url.URL, error) {
 	}
 	if err != nil || u.Host == "" || u.User != nil || strings.Contains(raw, "#") {
 		return nil, &wire.Fault{Message: "the challenge's resource_metadata is not a usable URL", Hint: atServer}
+	}
+	if secured, err := url.Parse(d.secure(u.String(), d.r.ServerURL)); err == nil {
+		u = secured
 	}
 	if resource.SameOrigin(u, d.server) {
 		return u, nil

@@ -3,6 +3,7 @@ package discovery
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -64,12 +65,18 @@ func TestWhereResourceMetadataIsSought(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWeb(t, nil)
 			_, f := w.discover(Request{ServerURL: c.server, MetadataURL: c.header})
+			u, err := url.Parse(c.server)
+			if err != nil {
+				t.Fatal(err)
+			}
 			var want []string
 			origin := strings.TrimSuffix(strings.Join(strings.SplitAfter(c.server, "/")[:3], ""), "/")
 			for _, p := range c.want {
 				want = append(want, origin+p)
 			}
-			if !c.noLegacy {
+			if path := strings.TrimSuffix(u.EscapedPath(), "/"); !c.noLegacy && path != "" {
+				want = append(want, origin+oauthName+path, origin+oauthName, origin+oidcName, origin+oidcName+path, origin+path+oidcName)
+			} else if !c.noLegacy {
 				want = append(want, origin+oauthName, origin+oidcName)
 			}
 			for i := range w.requests {
@@ -314,7 +321,8 @@ func TestWhoseResourceMetadataItIs(t *testing.T) {
 		{mcp, atPath, mcp + "/deeper", false},
 		{mcp, atPath, mcp + "#x", false},
 		{mcp, atPath, mcp + "?x", false},
-		{mcp, atPath, "http://mcp.example.com/mcp", false},
+		{mcp, atPath, "http://mcp.example.com:8080/mcp", false},
+		{mcp, atPath, "http://www.mcp.example.com/mcp", false},
 		{mcp, atPath, "https://mcp.example.com:8443/mcp", false},
 		{mcp, atPath, "https://user@mcp.example.com/mcp", false},
 		{mcp, atPath, mcpOrigin + "/x/../mcp", false},
@@ -386,7 +394,7 @@ func TestAConfiguredResource(t *testing.T) {
 
 func TestMetadataOnAnotherOrigin(t *testing.T) {
 	for _, header := range []string{
-		evil + "/prm", "//evil.example.net/prm", "http://mcp.example.com/prm", "https://mcp.example.com:8443/prm", "https://x.mcp.example.com/prm", "https://mcp.example.com.evil.example.net/prm",
+		evil + "/prm", "//evil.example.net/prm", "http://mcp.example.com:8080/prm", "https://mcp.example.com:8443/prm", "https://x.mcp.example.com/prm", "https://mcp.example.com.evil.example.net/prm",
 		"http://169.254.169.254/latest/meta-data/", "http://[fd00:ec2::254]/", "http://127.0.0.1:1/prm", "file://mcp.example.com/etc/passwd", "ftp://mcp.example.com/prm",
 	} {
 		w := newWeb(t, usual().with(pages{evil + "/prm": prm(mcp, evil)}))

@@ -112,15 +112,17 @@ func TestWhoseServerMetadataItIs(t *testing.T) {
 		{issuer + "/", issuer, true},
 		{issuer + "/", issuer + "/", true},
 		{issuer + "/t1", issuer + "/t1", true},
-		{issuer + "/t1", issuer + "/t1/", false},
-		{issuer + "/t1/", issuer + "/t1", false},
+		{issuer + "/t1", issuer + "/t1/", true},
+		{issuer + "/t1/", issuer + "/t1", true},
+		{issuer + "/t1/", issuer + "/t1//", false},
 		{issuer + "/t1", issuer + "/t2", false},
 		{issuer + "/t1", issuer, false},
 		{issuer, issuer + "/t1", false},
 		{issuer, issuer + "//", false},
 		{issuer, "https://AUTH.example.com", false},
 		{issuer, issuer + ":443", false},
-		{issuer, "http://auth.example.com", false},
+		{issuer, "http://auth.example.com:8080", false},
+		{issuer, "http://www.auth.example.com", false},
 		{issuer, issuer + "?x", false},
 		{issuer, issuer + "#x", false},
 		{issuer, "https://u@auth.example.com", false},
@@ -137,7 +139,7 @@ func TestWhoseServerMetadataItIs(t *testing.T) {
 			body := metadata(issuer, map[string]any{"issuer": c.documented})
 			w.pages = announced(c.announced).with(pages{at: doc(body), mcpOrigin + oauthName: asm(mcpOrigin, nil)})
 			if !c.ok {
-				w.refused(Request{AllowGuessedEndpoints: true}, c.announced, wire.Clean(c.documented), "--auth-server")
+				w.refused(Request{AllowGuessedEndpoints: true}, c.announced, wire.Clean(c.documented), "--auth")
 				if last := w.used()[len(w.used())-1]; last != at {
 					t.Errorf("after the wrong document %s was asked", last)
 				}
@@ -209,7 +211,7 @@ func TestEndpoints(t *testing.T) {
 		"introspection_endpoint": false, "jwks_uri": false, "pushed_authorization_request_endpoint": false,
 	} {
 		for _, v := range []any{
-			"http://auth.example.com/x", "javascript:alert(1)", "file:///etc/passwd", "ftp://auth.example.com/x", "//auth.example.com/x", "/x", "x", "https:///x", "https:x", "https://u:pw@auth.example.com/x",
+			"http://auth.example.com:8080/x", "http://auth2.example.com/x", "javascript:alert(1)", "file:///etc/passwd", "ftp://auth.example.com/x", "//auth.example.com/x", "/x", "x", "https:///x", "https:x", "https://u:pw@auth.example.com/x",
 			issuer + "/x#f", issuer + "/x#", "https://10.0.0.1/x", "https://169.254.169.254/x", "https://127.0.0.1/x", "https://localhost/x", "http://localhost:1/x", "https://metadata.google.internal/x",
 			"https://2130706433/x", "https://аpple.example/x", "https://auth.example.com:99999/x", "https://[fe80::1%25eth0]/x", "https://%zz",
 		} {
@@ -682,7 +684,7 @@ func TestServersOfTheFirstSpecification(t *testing.T) {
 	if !res.Legacy || res.Guessed || res.Issuer != mcpOrigin || res.Announced != mcpOrigin || res.Resource != mcp || res.ServerMetadataURL != mcpOrigin+oidcName || res.ResourceMetadataURL != "" {
 		t.Errorf("%+v", res)
 	}
-	w.only(atPath, atRoot, mcpOrigin+oauthName, mcpOrigin+oidcName)
+	w.only(atPath, atRoot, mcpOrigin+oauthName+"/mcp", mcpOrigin+oauthName, mcpOrigin+oidcName)
 	newWeb(t, pages{mcpOrigin + oauthName: asm(issuer, nil)}).refused(Request{AllowGuessedEndpoints: true}, issuer, mcpOrigin)
 	newWeb(t, pages{mcpOrigin + oauthName: asm(mcpOrigin+"/mcp", nil)}).refused(Request{}, mcpOrigin+"/mcp")
 	newWeb(t, pages{mcpOrigin + oauthName: asm(mcpOrigin, map[string]any{"code_challenge_methods_supported": nil})}).refused(Request{AllowGuessedEndpoints: true}, "PKCE")
@@ -692,7 +694,7 @@ func TestServersOfTheFirstSpecification(t *testing.T) {
 func TestAServerWithoutAnyMetadata(t *testing.T) {
 	w := newWeb(t, nil)
 	_, f := w.discover(Request{})
-	if f == nil || !f.NotOffered || f.Temporary || f.URL != mcp || len(f.Tried) != 4 || !strings.Contains(f.Hint, "--allow-guessed-endpoints") {
+	if f == nil || !f.NotOffered || f.Temporary || f.URL != mcp || len(f.Tried) != 7 || !strings.Contains(f.Hint, "--allow-guessed-endpoints") {
 		t.Fatalf("%+v", f)
 	}
 	w = newWeb(t, nil)
@@ -781,7 +783,7 @@ func TestHowLongDiscoveryTakes(t *testing.T) {
 	}{
 		// A host that does not answer is waited for once.
 		"silent host":           {time.Hour, Request{ServerURL: mcp}, 10 * time.Second, 1, true},
-		"slow host":             {9 * time.Second, Request{ServerURL: mcp}, 36 * time.Second, 4, false},
+		"slow host":             {6 * time.Second, Request{ServerURL: mcp}, 30 * time.Second, 7, false},
 		"slow host, many tries": {8 * time.Second, Request{ServerURL: mcp, PinnedIssuer: issuer + "/t1"}, 45 * time.Second, 9, true},
 	} {
 		t.Run(name, func(t *testing.T) {

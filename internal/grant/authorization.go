@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -81,10 +82,14 @@ func AuthorizationURL(r AuthorizationRequest) (string, error) {
 			return "", refuse("the authorization endpoint's query already has the parameter " + wire.CleanN(k, 40))
 		}
 	}
-	for k, v := range r.parameters() {
-		q[k] = v
-	}
-	u.RawQuery = q.Encode()
+	p := r.parameters()
+	// The endpoint's own parameters stay as they are: a server may read them by another rule than that of forms.
+	own := slices.DeleteFunc(strings.Split(u.RawQuery, "&"), func(pair string) bool {
+		name, _, _ := strings.Cut(pair, "=")
+		plain, err := url.QueryUnescape(name)
+		return pair == "" || err != nil || p.Has(plain)
+	})
+	u.RawQuery = strings.Join(append(own, p.Encode()), "&")
 	s := u.String()
 	if len(s) > maxAuthorizationURL {
 		return "", &wire.Fault{Stage: wire.StageAuthorization, URL: wire.PlainURL(r.Endpoint), Message: "the authorization URL is too long for a browser", Hint: "ask for fewer scopes with --scope (Options.Scopes.Request)"}
@@ -143,6 +148,8 @@ func ParseCallback(v url.Values) (Callback, error) {
 type ExpectedIssuer struct {
 	// Issuer is the one whose authorization endpoint was opened.
 	Issuer string
+	// Also is another value of iss that is accepted, "" for none.
+	Also string
 	// Promised means that its metadata promises an iss parameter in every callback
 	// (authorization_response_iss_parameter_supported), so that its absence is an error.
 	Promised bool
@@ -152,10 +159,11 @@ type ExpectedIssuer struct {
 // section 2.4). The error is a *wire.Fault.
 func (c Callback) CheckIssuer(expected ExpectedIssuer) error {
 	switch {
-	case c.HasIssuer && c.Issuer != expected.Issuer:
+	case c.HasIssuer && c.Issuer != expected.Issuer && (expected.Also == "" || c.Issuer != expected.Also):
 		return &wire.Fault{
-			Stage: wire.StageAuthorization, URL: wire.PlainURL(expected.Issuer), Message: "the callback comes from another authorization server than the one asked (RFC 9207)",
-			Hint: "this may be a mix-up attack: do not repeat the login before you know the reason",
+			Stage: wire.StageAuthorization, URL: wire.PlainURL(expected.Issuer),
+			Message: fmt.Sprintf("the callback comes from another authorization server than the one asked (RFC 9207): it says %q, not %q", wire.Clean(c.Issuer), wire.Clean(expected.Issuer)),
+			Hint:    "this may be a mix-up attack: do not repeat the login before you know the reason. If the owner of " + wire.Clean(expected.Issuer) + " confirms that its callbacks name the other, give that one with --callback-issuer (Options.Server.CallbackIssuer)",
 		}
 	case !c.HasIssuer && expected.Promised:
 		return &wire.Fault{

@@ -85,6 +85,9 @@ func TestAnEndpointWithAQuery(t *testing.T) {
 	}
 	want := usualQuery()
 	want["tenant"], want["x"], want["audience"] = []string{"1"}, []string{"a b", "c"}, []string{"new"}
+	if !strings.Contains(got, "?tenant=1&x=a%20b&x=c&audience=new&") {
+		t.Errorf("it is not as it was: %s", got)
+	}
 	if q := query(t, got, issuer+"/authorize"); !reflect.DeepEqual(q, want) {
 		t.Errorf("got %v, want %v", q, want)
 	}
@@ -347,8 +350,8 @@ func TestIssInTheCallback(t *testing.T) {
 				t.Errorf("%s, promised %t: %#v", raw, c.promised, err)
 				continue
 			}
-			// What a stranger wrote is not repeated.
-			if strings.Contains(strings.ToLower(f.Error()+f.Hint), "evil") {
+			// What a stranger wrote is not repeated, but for the issuer that the callback names.
+			if strings.Contains(f.Error()+f.Hint, "EVIL") {
 				t.Errorf("%s: %v", raw, f)
 			}
 		}

@@ -32,6 +32,8 @@ type Device struct {
 	URI, Complete string
 	Expiry        time.Time
 	Interval      time.Duration
+	// Verifier is the code verifier of a request with PKCE, the zero value without.
+	Verifier secret.String
 }
 
 // DeviceRequest begins a device authorization (RFC 8628 section 3.1).
@@ -42,7 +44,19 @@ type DeviceRequest struct {
 	// ScopeSeparator is as in an AuthorizationRequest.
 	ScopeSeparator string
 	Resource       string
-	Extra          url.Values
+	// PKCE sends a code challenge (RFC 7636), and the verifier with the token request. RFC 8628 does not know it, but
+	// Keycloak demands it of some clients.
+	PKCE  bool
+	Extra url.Values
+}
+
+// WantsChallenge reports whether a fault of [StartDevice] says that PKCE is missing.
+func WantsChallenge(f *wire.Fault) bool {
+	if f.Code != "invalid_request" {
+		return false
+	}
+	text := strings.ToLower(f.Description)
+	return f.Description == "" || strings.Contains(text, "code_challenge") || strings.Contains(text, "code challenge") || strings.Contains(text, "pkce") || strings.Contains(text, "proof key")
 }
 
 // StartDevice asks for a device code and a user code. It returns them with the client authentication that counts. The
@@ -55,10 +69,19 @@ func StartDevice(ctx context.Context, c *netguard.Client, r DeviceRequest) (d *D
 	if r.Resource != "" {
 		form.Set("resource", r.Resource)
 	}
+	var verifier secret.String
+	if r.PKCE {
+		var challenge string
+		verifier, challenge = NewVerifier()
+		form.Set("code_challenge", challenge)
+		form.Set("code_challenge_method", "S256")
+	}
 	addExtra(form, r.Extra)
 	auth, err = call{client: c, leg: "device", endpoint: r.Endpoint, auth: r.Auth, form: form}.negotiate(func(q call) error {
 		var err error
-		d, err = q.startDevice(ctx)
+		if d, err = q.startDevice(ctx); err == nil {
+			d.Verifier = verifier
+		}
 		return err
 	})
 	return d, auth, err
@@ -121,6 +144,9 @@ func PollDevice(ctx context.Context, c *netguard.Client, r *DevicePoll) (tok *wi
 	if r.Resource != "" {
 		form.Set("resource", r.Resource)
 	}
+	if !d.Verifier.IsZero() {
+		form.Set("code_verifier", d.Verifier.Reveal())
+	}
 	addExtra(form, r.Extra)
 	tok, r.Auth, err = call{client: c, leg: "token", endpoint: r.Endpoint, auth: r.Auth, form: form, format: r.Format}.token(ctx)
 	if err == nil {
@@ -139,7 +165,7 @@ func PollDevice(ctx context.Context, c *netguard.Client, r *DevicePoll) (tok *wi
 		return nil, true, nil
 	case f.Code == "expired_token":
 		f.Message, f.Hint = "the code was not entered in time", "begin the login again"
-	case f.Code == "access_denied":
+	case f.Code == "access_denied", f.Code == "authorization_declined": // the latter is Microsoft's
 		f.Message, f.Hint = "access was denied at the authorization server", "run the login again and allow the access"
 	}
 	return nil, false, f

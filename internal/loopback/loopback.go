@@ -155,14 +155,15 @@ func (l *Listener) RedirectURI() string {
 	return "http://" + net.JoinHostPort(l.cfg.Host, strconv.Itoa(l.port)) + l.cfg.Path
 }
 
-// Arm sets the state that a callback must carry. It fails on an empty state.
+// Arm sets the state that a callback must carry, and awaits another callback if there was one. It fails on an empty
+// state.
 func (l *Listener) Arm(state string) error {
 	if state == "" {
 		return errors.New("a login needs a state")
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.state = state
+	l.state, l.settled = state, false
 	return nil
 }
 

@@ -20,6 +20,8 @@ type Login struct {
 	// Resource is the resource indicator of every request of this login, "" for none.
 	Resource string `json:"resource,omitempty"`
 	Issuer   string `json:"issuer"`
+	// IssuerSpelling is what the server calls itself, if that is not Issuer: with http where it is reached by https.
+	IssuerSpelling string `json:"issuer_spelling,omitempty"`
 
 	AccessToken  string `json:"access_token"`
 	RefreshToken string `json:"refresh_token,omitempty"`
@@ -41,6 +43,8 @@ type Login struct {
 	WithheldRevocation   string `json:"withheld_revocation_endpoint,omitempty"`
 	ServerMetadataURL    string `json:"server_metadata_url,omitempty"`
 	IssParameterPromised bool   `json:"iss_parameter_promised,omitempty"`
+	// PushInsisted: the server refused an authorization request that was not pushed (RFC 9126).
+	PushInsisted bool `json:"push_insisted,omitempty"`
 
 	// TokenMember and BearerType are how the server's token responses differ: the member that holds them,
 	// and what they call Bearer. A refresh whose answer cannot be read costs the login.

@@ -183,7 +183,7 @@ func FuzzSameIssuer(f *testing.F) {
 			t.Errorf("%q is said to be %q", a, b)
 		}
 		if same && a != b {
-			if u, err := url.Parse(a); err != nil || u.Host == "" || strings.Trim(u.Path, "/") != "" || strings.ContainsAny(a+b, "?#") || strings.Count(a+b, "/") != 5 {
+			if u, err := url.Parse(a); err != nil || u.Host == "" || strings.ContainsAny(a+b, "?#") || strings.HasSuffix(a, "/") && strings.HasSuffix(b, "/") {
 				t.Errorf("%q is said to be %q", a, b)
 			}
 		}

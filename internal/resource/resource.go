@@ -273,8 +273,8 @@ func Below(parent, child *url.URL) bool {
 	return c == p || strings.HasPrefix(c, p+"/")
 }
 
-// SameIssuer reports whether a document's issuer is the announced one, one trailing slash on an
-// empty path aside.
+// SameIssuer reports whether a document's issuer is the announced one, one slash at the end aside: both have the same
+// well-known addresses (RFC 8414 section 3.1).
 func SameIssuer(announced, document string) bool {
 	if announced == document {
 		return announced != ""
@@ -287,7 +287,7 @@ func SameIssuer(announced, document string) bool {
 		return false
 	}
 	u, err := url.Parse(short)
-	return err == nil && u.Host != "" && u.Path == "" && u.RawQuery == "" && !u.ForceQuery && !strings.Contains(short, "#")
+	return err == nil && u.Host != "" && !strings.HasSuffix(short, "/") && u.RawQuery == "" && !u.ForceQuery && !strings.Contains(short, "#")
 }
 
 // SameSite reports whether the hosts share one registrable domain by the public suffix list.
