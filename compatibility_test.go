@@ -1,6 +1,7 @@
 package mcpoauth_test
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -11,14 +12,16 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
-// moduleTests returns the tests of the module by name, each with the strings that its file has (a name of a subtest is
-// one of them), and those whose comment says that they have a row in docs/compatibility.md.
-func moduleTests(t *testing.T) (tests map[string][]string, rows []string) {
-	tests = map[string][]string{}
-	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+// moduleTests returns the tests of the module by name, and by the name of the directory and a dot before that (of the
+// root "." alone), each with the strings that its file has (a name of a subtest is one of them), and those whose comment
+// says that they have a row in docs/compatibility.md.
+var moduleTests = sync.OnceValues(func() (found testsOfModule, err error) {
+	found.texts = map[string][]string{}
+	err = filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
@@ -38,7 +41,7 @@ func moduleTests(t *testing.T) (tests map[string][]string, rows []string) {
 				if n.Recv == nil && strings.HasPrefix(n.Name.Name, "Test") {
 					names = append(names, n.Name.Name)
 					if strings.Contains(n.Doc.Text(), "has a row in docs/compatibility.md") {
-						rows = append(rows, n.Name.Name)
+						found.rows = append(found.rows, n.Name.Name)
 					}
 				}
 			case *ast.BasicLit:
@@ -49,14 +52,31 @@ func moduleTests(t *testing.T) (tests map[string][]string, rows []string) {
 			return true
 		})
 		for _, name := range names {
-			tests[name] = append(tests[name], texts...)
+			for _, key := range []string{name, filepath.Base(filepath.Dir(path)) + "." + name} {
+				found.texts[key] = append(found.texts[key], texts...)
+			}
 		}
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
+	return found, err
+})
+
+type testsOfModule struct {
+	texts map[string][]string
+	rows  []string
+}
+
+// lacks says what is missing of a test, with its subtest after a slash; "" if it exists.
+func (m testsOfModule) lacks(test string) string {
+	name, sub, _ := strings.Cut(test, "/")
+	texts, ok := m.texts[name]
+	switch {
+	case !ok:
+		return "there is no test " + name
+	case sub != "" && !slices.Contains(texts, sub):
+		return fmt.Sprintf("%s has no subtest %q", name, sub)
 	}
-	return tests, rows
+	return ""
 }
 
 var testName = regexp.MustCompile("`(Test[^`]*)`")
@@ -69,7 +89,10 @@ func TestEveryRowOfTheCompatibilityTableHasATest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tests, marked := moduleTests(t)
+	tests, err := moduleTests()
+	if err != nil {
+		t.Fatal(err)
+	}
 	named, rows := map[string]bool{}, 0
 	for line := range strings.Lines(string(b)) {
 		line = strings.TrimSpace(line)
@@ -87,20 +110,17 @@ func TestEveryRowOfTheCompatibilityTableHasATest(t *testing.T) {
 			t.Errorf("no test is named: %s", line)
 		}
 		for _, m := range found {
-			name, sub, _ := strings.Cut(m[1], "/")
-			texts, ok := tests[name]
-			if !ok {
-				t.Errorf("there is no test %s", name)
-			} else if sub != "" && !slices.Contains(texts, sub) {
-				t.Errorf("%s has no subtest %q", name, sub)
+			if why := tests.lacks(m[1]); why != "" {
+				t.Error(why)
 			}
+			name, _, _ := strings.Cut(m[1], "/")
 			named[name] = true
 		}
 	}
 	if rows == 0 {
 		t.Error("the table has no rows")
 	}
-	for _, name := range marked {
+	for _, name := range tests.rows {
 		if !named[name] {
 			t.Errorf("%s has no row in docs/compatibility.md", name)
 		}

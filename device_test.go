@@ -25,7 +25,9 @@ type television struct {
 	mu       sync.Mutex
 	begun    map[string]string
 	polls    []time.Time
-	answers  []string // error codes, one a poll, then the token; "page" is a gateway's page
+	answers  []string // error codes, one a poll, then the token; "page" is a gateway's page, "silence" no answer
+	begins   int
+	clients  []string // how the clients of both endpoints authenticate
 	refresh  int
 	grants   []any
 	response map[string]any
@@ -65,6 +67,8 @@ func (s *television) serve(w http.ResponseWriter, r *http.Request) {
 		m["client_id"] = "tv"
 		answer(201, m)
 	case "/begin":
+		s.begins++
+		s.clients = append(s.clients, r.Header.Get("Authorization"))
 		if s.challenge = r.PostForm.Get("code_challenge"); s.pkce != "" && s.challenge == "" {
 			answer(400, map[string]any{"error": "invalid_request", "error_description": s.pkce})
 			return
@@ -78,6 +82,7 @@ func (s *television) serve(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		s.polls = append(s.polls, time.Now())
+		s.clients = append(s.clients, r.Header.Get("Authorization"))
 		sum := sha256.Sum256([]byte(r.PostForm.Get("code_verifier")))
 		s.verified = s.challenge == base64.RawURLEncoding.EncodeToString(sum[:])
 		if r.PostForm.Get("device_code") != "dev-secret" {
@@ -87,6 +92,12 @@ func (s *television) serve(w http.ResponseWriter, r *http.Request) {
 		if len(s.answers) > 0 {
 			code := s.answers[0]
 			s.answers = s.answers[1:]
+			if code == "silence" {
+				s.mu.Unlock()
+				<-r.Context().Done()
+				s.mu.Lock()
+				return
+			}
 			if code == "page" {
 				w.WriteHeader(502)
 				_, _ = w.Write([]byte("<html>bad gateway"))

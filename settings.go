@@ -97,6 +97,9 @@ func (s *settings) setClient() error {
 			return optionError("Client.MetadataURL", err, "")
 		}
 	}
+	if c.Metadata["jwks"] != nil && c.Metadata["jwks_uri"] != nil {
+		return optionError("Client.Metadata", errors.New("it has jwks and jwks_uri"), "leave one out (RFC 7591 section 2)")
+	}
 	switch c.AuthMethod {
 	case "", AuthMethodNone, AuthMethodBasic, AuthMethodPost, AuthMethodPrivateKeyJWT:
 	default:

@@ -36,6 +36,8 @@ func TestOptionsThatCannotBe(t *testing.T) {
 		"a document over http":      {Options{Client: ClientOptions{MetadataURL: "http://a.example/client.json"}}, "Client.MetadataURL"},
 		"a method":                  {Options{Client: ClientOptions{AuthMethod: "client_secret_jwt"}}, "Client.AuthMethod"},
 		"a known method":            {Options{Client: ClientOptions{AuthMethod: AuthMethodPrivateKeyJWT}}, ""},
+		"keys in two places":        {Options{Client: ClientOptions{Metadata: map[string]any{"jwks": map[string]any{}, "jwks_uri": "https://a/k"}}}, "Client.Metadata"},
+		"keys in one place":         {Options{Client: ClientOptions{Metadata: map[string]any{"jwks_uri": "https://a/k"}}}, ""},
 		"a secret alone":            {Options{Client: ClientOptions{Secret: "s"}}, "Client.Secret"},
 		"a secret of a client":      {Options{Client: ClientOptions{ID: "c", Secret: "s"}}, ""},
 		"a client without one":      {Options{Client: ClientOptions{ID: "c"}}, ""},

@@ -280,3 +280,35 @@ func TestAPushedRequestIsBoundToTheKey(t *testing.T) {
 		}
 	})
 }
+
+// TestTheIssuerOfEndpointsByHand is the one that the resource announces, or that is pinned: without metadata a callback is
+// compared to that (RFC 9207 section 2.4).
+func TestTheIssuerOfEndpointsByHand(t *testing.T) {
+	t.Parallel()
+	const mcp, issuer = "https://tools.example.com/mcp", "https://as.example.com"
+	for name, tc := range map[string]struct {
+		iss, pinned string
+		good        bool
+	}{
+		"none": {good: true}, "the announced one": {iss: issuer, good: true}, "another one": {iss: "https://evil.example"},
+		"the pinned one": {iss: "https://b.example.com", pinned: "https://b.example.com", good: true}, "the announced one, another is pinned": {iss: issuer, pinned: "https://b.example.com"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &provider{
+				t: t, mcp: mcp, authorize: issuer + "/a", token: issuer + "/t", client: "by-hand", method: "none", answer: usualAnswer, rotating: true, iss: tc.iss,
+				documents: map[string]any{"https://tools.example.com/.well-known/oauth-protected-resource/mcp": prmAt(mcp, issuer)},
+			}
+			o := mcpoauth.Options{
+				Client: mcpoauth.ClientOptions{ID: p.client},
+				Server: mcpoauth.ServerOptions{Issuer: tc.pinned, Endpoints: mcpoauth.Endpoints{Authorization: p.authorize, Token: p.token}},
+			}
+			if tc.good {
+				p.wants(p.use(o), once)
+				return
+			}
+			if err := p.refused(o, ""); err == nil || !strings.Contains(err.Error(), "another authorization server") || slices.Contains(p.requests, "authorization_code") {
+				t.Errorf("%v after %v", err, p.requests)
+			}
+		})
+	}
+}

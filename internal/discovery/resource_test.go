@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -558,6 +559,16 @@ func TestRemarksOnTheResource(t *testing.T) {
 			t.Errorf("%s: %q", body, res.Notes)
 		}
 	}
+}
+
+// TestSignedMetadataIsIgnored (RFC 9728 section 2.2): nobody here checks the signature, so nothing in it counts.
+func TestSignedMetadataIsIgnored(t *testing.T) {
+	claims := base64.RawURLEncoding.EncodeToString([]byte(`{"iss":"` + evil + `","resource":"` + mcp + `","authorization_servers":["` + evil + `"],"scopes_supported":["all"]}`))
+	w := newWeb(t, usual().with(pages{atPath: doc(`{"resource":"` + mcp + `","authorization_servers":["` + issuer + `"],"signed_metadata":"eyJhbGciOiJFUzI1NiJ9.` + claims + `.c2ln"}`)}))
+	if res := w.found(Request{}); res.Issuer != issuer || len(res.ResourceMetadata.ScopesSupported) != 0 {
+		t.Errorf("%+v", res)
+	}
+	w.untouched(evil)
 }
 
 func TestServersThatAreNoIssuers(t *testing.T) {

@@ -208,7 +208,7 @@ func TestBrokenServerMetadataIsNotReplaced(t *testing.T) {
 func TestEndpoints(t *testing.T) {
 	for member, needed := range map[string]bool{
 		"authorization_endpoint": true, "token_endpoint": true, "registration_endpoint": false, "revocation_endpoint": false,
-		"introspection_endpoint": false, "jwks_uri": false, "pushed_authorization_request_endpoint": false,
+		"introspection_endpoint": false, "jwks_uri": false, "pushed_authorization_request_endpoint": false, "device_authorization_endpoint": false,
 	} {
 		for _, v := range []any{
 			"http://auth.example.com:8080/x", "http://auth2.example.com/x", "javascript:alert(1)", "file:///etc/passwd", "ftp://auth.example.com/x", "//auth.example.com/x", "/x", "x", "https:///x", "https:x", "https://u:pw@auth.example.com/x",

@@ -19,9 +19,13 @@ const TypeDeviceCode = "urn:ietf:params:oauth:grant-type:device_code"
 
 const (
 	defaultInterval = 5 * time.Second
-	maxInterval     = time.Minute
 	defaultCodeLife = 10 * time.Minute
-	maxUserCode     = 64
+	maxCodeLife     = time.Hour
+	// maxInterval is beyond the end of any code: a longer interval changes nothing.
+	maxInterval = maxCodeLife
+	// maxBackoff is the longest interval that a server in trouble is given without asking for it.
+	maxBackoff  = time.Minute
+	maxUserCode = 64
 )
 
 // Device is a device authorization response (RFC 8628 section 3.2).
@@ -114,7 +118,7 @@ func (r call) startDevice(ctx context.Context) (*Device, error) {
 	}
 	d.Expiry = a.Received.Add(defaultCodeLife)
 	if n, ok := o.Seconds("expires_in"); ok && n > 0 {
-		d.Expiry = a.Received.Add(time.Duration(min(n, 3600)) * time.Second)
+		d.Expiry = a.Received.Add(time.Duration(min(n, int64(maxCodeLife/time.Second))) * time.Second)
 	}
 	d.Interval = defaultInterval
 	if n, ok := o.Seconds("interval"); ok && n > 0 {
@@ -161,7 +165,7 @@ func PollDevice(ctx context.Context, c *netguard.Client, r *DevicePoll) (tok *wi
 		return nil, true, nil
 	case f.Temporary:
 		// RFC 8628 section 3.5: after a time-out ask less often.
-		d.Interval = min(max(2*d.Interval, f.RetryAfter), maxInterval)
+		d.Interval = min(max(d.Interval, min(2*d.Interval, maxBackoff), f.RetryAfter), maxInterval)
 		return nil, true, nil
 	case f.Code == "expired_token":
 		f.Message, f.Hint = "the code was not entered in time", "begin the login again"
