@@ -76,8 +76,12 @@ func newSession(rec *record.Login, rev store.Revision, set *settings) *session {
 	if rec.Expiry.IsZero() {
 		return s
 	}
-	lifetime := rec.Expiry.Sub(rec.IssuedAt)
-	if rec.IssuedAt.IsZero() || lifetime < 0 {
+	issuedAt := rec.IssuedAt
+	if issuedAt.After(time.Now()) {
+		issuedAt = time.Time{} // a clock was wrong
+	}
+	lifetime := rec.Expiry.Sub(issuedAt)
+	if issuedAt.IsZero() || lifetime < 0 {
 		lifetime = 0
 	}
 	s.until = rec.Expiry.Add(-min(maxSkew, lifetime/skewPart))
@@ -85,7 +89,7 @@ func newSession(rec *record.Login, rev store.Revision, set *settings) *session {
 		// Jitter spreads the refreshes of processes that share a login.
 		s.renewAt = rec.Expiry.Add(-early - time.Duration(rand.Int64N(int64(early/5)+1))) // not a secret
 	}
-	if used := rec.IssuedAt.Add(minUse); !rec.IssuedAt.IsZero() && s.until.Before(used) {
+	if used := issuedAt.Add(minUse); !issuedAt.IsZero() && s.until.Before(used) {
 		s.until = used
 	}
 	return s

@@ -132,3 +132,15 @@ func TestWhichScopesASessionAskedFor(t *testing.T) {
 		t.Errorf("kept twice: %v", same.requested)
 	}
 }
+
+// TestALoginThatWasIssuedInTheFuture: a clock was wrong. That lengthens no life.
+func TestALoginThatWasIssuedInTheFuture(t *testing.T) {
+	t.Parallel()
+	for _, life := range []time.Duration{-time.Hour, time.Minute, 40 * time.Hour} {
+		expiry := time.Now().Add(life)
+		s := heldSession("a", func(r *record.Login) { r.IssuedAt, r.Expiry = time.Now().Add(30*time.Hour), expiry })
+		if s.until.After(expiry) || s.usable(time.Now()) != (life > 0) {
+			t.Errorf("%v: until %v", life, s.until)
+		}
+	}
+}

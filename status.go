@@ -24,6 +24,9 @@ type Status struct {
 	Scopes []string
 	// Expiry is when the access token expires; the zero time is unknown. LoggedInAt is when it was received.
 	Expiry, LoggedInAt time.Time
+	// RefreshExpiry is when the login ends unless it is used before, by what the server says of its refresh token. The
+	// zero time is never or unknown. A refresh mostly moves it.
+	RefreshExpiry time.Time
 	// IdentityProvider reports that it is a login at an identity provider: see [EnterpriseManaged].
 	IdentityProvider bool
 	// Bound reports whether the tokens are bound to a key (DPoP, RFC 9449), so that they cannot be used by
@@ -75,6 +78,9 @@ func statusOf(rec *record.Login, s *session) *Status {
 		ServerURL: rec.ServerURL, Profile: rec.Profile, Resource: rec.Resource, Issuer: rec.Issuer, ClientID: rec.Registration.ClientID,
 		RegistrationSource: RegistrationSource(rec.Registration.Source), Scopes: slices.Clone(rec.Scopes), Expiry: rec.Expiry, LoggedInAt: rec.IssuedAt,
 		CanRefresh: rec.RefreshToken != "" || rec.Grant != "", Reason: s.ended, Bound: s.binding != nil,
+	}
+	if st.CanRefresh {
+		st.RefreshExpiry = rec.RefreshExpiry
 	}
 	switch {
 	case s.ended != "":

@@ -42,7 +42,10 @@ func applyToken(rec *record.Login, tok *wire.Token) {
 	rec.AccessToken, rec.TokenType = tok.AccessToken.Reveal(), tok.TokenType
 	rec.Expiry, rec.IssuedAt = tok.Expiry, time.Now()
 	if !tok.RefreshToken.IsZero() {
-		rec.RefreshToken = tok.RefreshToken.Reveal()
+		rec.RefreshToken, rec.RefreshExpiry = tok.RefreshToken.Reveal(), time.Time{}
+	}
+	if tok.RefreshExpiryPresent {
+		rec.RefreshExpiry = tok.RefreshExpiry
 	}
 	if !tok.IDToken.IsZero() {
 		rec.IDToken = tok.IDToken.Reveal()

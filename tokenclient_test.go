@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -42,6 +43,66 @@ func TestLifetimesThatCannotBe(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestWhatAServerSaysOfRefreshTokens: when one ends unless it is used is kept with the login, and moves with each refresh.
+//
+// It has a row in docs/compatibility.md.
+func TestWhatAServerSaysOfRefreshTokens(t *testing.T) {
+	t.Parallel()
+	inWorld(t, authtest.Options{}, func(t *testing.T, w *world) {
+		member := map[string]any{"refresh_expires_in": 1800}
+		w.srv.Set(func(f *authtest.Faults) { f.TokenAnswer = func(doc map[string]any) { maps.Copy(doc, member) } })
+		c, tok := w.loggedIn(mcpoauth.Options{})
+		for i, tc := range []struct {
+			next map[string]any // what the refresh after it says
+			left time.Duration  // 0: no end
+		}{
+			{map[string]any{"refresh_expires_in": "600"}, 30 * time.Minute},
+			{map[string]any{"refresh_expires_in": 0}, 10 * time.Minute}, // Keycloak: offline
+			{map[string]any{"refresh_token_expires_in": 60.5}, 0},
+			{map[string]any{}, time.Minute},
+			{nil, 0}, // a new refresh token of which nothing is said
+		} {
+			st, err := w.open(mcpoauth.Options{}).Status(t.Context())
+			if err != nil || tc.left == 0 && !st.RefreshExpiry.IsZero() || tc.left != 0 && time.Until(st.RefreshExpiry) != tc.left {
+				t.Errorf("%d: ends at %v, %v", i, st.RefreshExpiry, err)
+			}
+			member = tc.next
+			time.Sleep(time.Second)
+			if tok, err = c.TokenRejected(t.Context(), tok); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// TestAJWTsOwnEnd: a lifetime in nanoseconds does not keep a token of eight seconds for a century.
+//
+// It has a row in docs/compatibility.md.
+func TestAJWTsOwnEnd(t *testing.T) {
+	t.Parallel()
+	inWorld(t, authtest.Options{}, func(t *testing.T, w *world) {
+		n := 0
+		w.srv.Set(func(f *authtest.Faults) {
+			f.TokenAnswer = func(doc map[string]any) {
+				n++
+				now := time.Now().Add(time.Hour).Unix() // by the server's clock
+				claims := fmt.Sprintf(`{"iat":%d,"exp":%d,"n":%d}`, now, now+8, n)
+				doc["access_token"] = "e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".x"
+				doc["expires_in"] = 8_000_000_000
+			}
+		})
+		c, tok := w.loggedIn(mcpoauth.Options{})
+		if left := time.Until(tok.Expiry()); left != 8*time.Second {
+			t.Errorf("it ends in %v", left)
+		}
+		time.Sleep(9 * time.Second)
+		next, err := c.Token(t.Context(), nil)
+		if err != nil || next.AccessToken() == tok.AccessToken() || w.srv.Count("refresh") != 1 {
+			t.Errorf("%v, %d refreshes", err, w.srv.Count("refresh"))
+		}
+	})
 }
 
 // The token endpoint redirects: neither code nor refresh token goes there.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/grant"
 	"github.com/mcpoauth/mcpoauth/internal/record"
@@ -73,7 +74,7 @@ func (s *machineSource) next(ctx context.Context, previous *stored, r tokenReque
 	s.tokens.authenticated(ctx, rec, auth)
 	s.tokens.trace.notes(ctx, NoteTokenResponse, tok.Notes)
 	applyToken(rec, tok)
-	rec.RefreshToken = "" // RFC 6749 section 4.4.3: the credentials are as good
+	rec.RefreshToken, rec.RefreshExpiry = "", time.Time{} // RFC 6749 section 4.4.3: the credentials are as good
 	rec.Required = nil
 	return rec, nil
 }

@@ -180,7 +180,9 @@ func describe(l *takeover.Login, now time.Time) string {
 		return "which has expired and cannot be refreshed"
 	case l.RefreshToken == "":
 		return "without a refresh token"
-	case l.Expiry.IsZero() || now.After(l.Expiry):
+	case l.Expiry.IsZero():
+		return "which does not say when it expires, and will be refreshed when the server rejects it"
+	case now.After(l.Expiry):
 		return "which will be refreshed when first used"
 	}
 	return "valid for " + short(l.Expiry.Sub(now)) + ", then refreshed"

@@ -28,10 +28,12 @@ type entryJSON struct {
 	Registration string     `json:"registration"` // pre-registered, metadata-document, dynamic
 	Scopes       []string   `json:"scopes"`
 	ExpiresAt    *time.Time `json:"expires_at"` // of the access token; null: unknown
-	LoggedInAt   *time.Time `json:"logged_in_at"`
-	CanRefresh   bool       `json:"can_refresh"`
-	Bound        bool       `json:"bound"`             // to a key (DPoP): of no use to token and headers
-	Provider     bool       `json:"identity_provider"` // a login there, and not at an MCP server
+	// RefreshExpiresAt: the login ends then unless it is used before; null: never, or unknown.
+	RefreshExpiresAt *time.Time `json:"refresh_expires_at"`
+	LoggedInAt       *time.Time `json:"logged_in_at"`
+	CanRefresh       bool       `json:"can_refresh"`
+	Bound            bool       `json:"bound"`             // to a key (DPoP): of no use to token and headers
+	Provider         bool       `json:"identity_provider"` // a login there, and not at an MCP server
 }
 
 func newList(f *flags) *cobra.Command {
@@ -91,7 +93,7 @@ func (u *ui) printList(found []*mcpoauth.Status, problems []error, asJSON bool) 
 			doc.Logins = append(doc.Logins, entryJSON{
 				Server: clean(st.ServerURL), Profile: clean(st.Profile), State: string(st.State), Reason: clean(reason(st)),
 				Issuer: clean(st.Issuer), Resource: clean(st.Resource), ClientID: clean(st.ClientID), Registration: string(st.RegistrationSource),
-				Scopes: cleanAll(st.Scopes), ExpiresAt: timeJSON(st.Expiry), LoggedInAt: timeJSON(st.LoggedInAt), CanRefresh: st.CanRefresh, Bound: st.Bound, Provider: st.IdentityProvider,
+				Scopes: cleanAll(st.Scopes), ExpiresAt: timeJSON(st.Expiry), RefreshExpiresAt: timeJSON(st.RefreshExpiry), LoggedInAt: timeJSON(st.LoggedInAt), CanRefresh: st.CanRefresh, Bound: st.Bound, Provider: st.IdentityProvider,
 			})
 		}
 		for _, err := range problems {
@@ -105,17 +107,23 @@ func (u *ui) printList(found []*mcpoauth.Status, problems []error, asJSON bool) 
 		}
 		return nil
 	}
-	profiles := false
+	profiles, refresh := false, false
 	for _, st := range found {
-		profiles = profiles || st.Profile != ""
+		profiles, refresh = profiles || st.Profile != "", refresh || !st.RefreshExpiry.IsZero()
 	}
-	row := func(server, profile, state, token, scopes cell) []cell {
+	// The columns for profiles and for refresh tokens are there if a row has something to say in them.
+	row := func(server, profile, state, token, login, scopes cell) []cell {
+		cells := []cell{server}
 		if profiles {
-			return []cell{server, profile, state, token, scopes}
+			cells = append(cells, profile)
 		}
-		return []cell{server, state, token, scopes}
+		cells = append(cells, state, token)
+		if refresh {
+			cells = append(cells, login)
+		}
+		return append(cells, scopes)
 	}
-	rows := [][]cell{row(cell{"SERVER", bold}, cell{"PROFILE", bold}, cell{"STATE", bold}, cell{"ACCESS TOKEN", bold}, cell{"SCOPES", bold})}
+	rows := [][]cell{row(cell{"SERVER", bold}, cell{"PROFILE", bold}, cell{"STATE", bold}, cell{"ACCESS TOKEN", bold}, cell{"REFRESH TOKEN", bold}, cell{"SCOPES", bold})}
 	now := time.Now()
 	for _, st := range found {
 		server := clean(st.ServerURL)
@@ -124,7 +132,7 @@ func (u *ui) printList(found []*mcpoauth.Status, problems []error, asJSON bool) 
 		}
 		rows = append(rows, row(
 			cell{server, ""}, cell{clean(st.Profile), ""}, cell{string(st.State), stateColour(st.State)},
-			cell{lifetime(st, now), ""}, cell{clean(strings.Join(st.Scopes, " ")), dim},
+			cell{lifetime(st, now), ""}, cell{refreshLifetime(st, now), ""}, cell{clean(strings.Join(st.Scopes, " ")), dim},
 		))
 	}
 	return writeTable(u.out, rows, columns(u.out), painter(u.out))
@@ -156,7 +164,27 @@ func lifetime(st *mcpoauth.Status, now time.Time) string {
 	case st.Expiry.IsZero():
 		return "no expiry given"
 	case st.Expiry.After(now):
-		return "until " + st.Expiry.Local().Format("2006-01-02 15:04") + " (" + short(st.Expiry.Sub(now)) + ")"
+		return "until " + moment(st.Expiry, now)
 	}
-	return "expired " + st.Expiry.Local().Format("2006-01-02 15:04") + " (" + short(now.Sub(st.Expiry)) + " ago)"
+	return "expired " + moment(st.Expiry, now)
+}
+
+// refreshLifetime says when a login ends or ended by itself, in local time, "" if that is never or unknown.
+func refreshLifetime(st *mcpoauth.Status, now time.Time) string {
+	switch {
+	case st.RefreshExpiry.IsZero():
+		return ""
+	case st.RefreshExpiry.After(now):
+		return "until " + moment(st.RefreshExpiry, now) + " unless used"
+	}
+	return "expired " + moment(st.RefreshExpiry, now)
+}
+
+// moment is a time in local time, and how far it is from now.
+func moment(t, now time.Time) string {
+	at := t.Local().Format("2006-01-02 15:04")
+	if t.After(now) {
+		return at + " (" + short(t.Sub(now)) + ")"
+	}
+	return at + " (" + short(now.Sub(t)) + " ago)"
 }

@@ -12,14 +12,16 @@ import (
 
 // loginJSON is what login --json prints.
 type loginJSON struct {
-	Version    int        `json:"version"`
-	Server     string     `json:"server"`
-	Profile    string     `json:"profile"`
-	Issuer     string     `json:"issuer"`
-	Scopes     []string   `json:"scopes"`
-	ExpiresAt  *time.Time `json:"expires_at"`  // null: unknown
-	CanRefresh bool       `json:"can_refresh"` // renews without a person
-	New        bool       `json:"new"`         // false: there was a usable login
+	Version   int        `json:"version"`
+	Server    string     `json:"server"`
+	Profile   string     `json:"profile"`
+	Issuer    string     `json:"issuer"`
+	Scopes    []string   `json:"scopes"`
+	ExpiresAt *time.Time `json:"expires_at"` // null: unknown
+	// RefreshExpiresAt: the login ends then unless it is used before; null: never, or unknown.
+	RefreshExpiresAt *time.Time `json:"refresh_expires_at"`
+	CanRefresh       bool       `json:"can_refresh"` // renews without a person
+	New              bool       `json:"new"`         // false: there was a usable login
 }
 
 func newLogin(f *flags) *cobra.Command {
@@ -71,7 +73,7 @@ printed as well. If the browser runs on another machine, paste the address at wh
 			}
 			return f.u.printJSON(loginJSON{
 				Version: 1, Server: clean(st.ServerURL), Profile: clean(st.Profile), Issuer: clean(st.Issuer),
-				Scopes: cleanAll(tok.Scopes()), ExpiresAt: timeJSON(tok.Expiry()), CanRefresh: st.CanRefresh, New: fresh.Load(),
+				Scopes: cleanAll(tok.Scopes()), ExpiresAt: timeJSON(tok.Expiry()), RefreshExpiresAt: timeJSON(st.RefreshExpiry), CanRefresh: st.CanRefresh, New: fresh.Load(),
 			})
 		})
 	})
@@ -89,8 +91,10 @@ func loginLine(st *mcpoauth.Status, fresh bool, now time.Time) string {
 		line += " as profile " + clean(st.Profile)
 	}
 	switch {
+	case st.CanRefresh && st.Expiry.IsZero():
+		line += "; the server does not say when the token expires: it is refreshed when the MCP server rejects it" + unlessUsed(st, now)
 	case st.CanRefresh:
-		line += "; it is refreshed automatically"
+		line += "; it is refreshed automatically" + unlessUsed(st, now)
 	case st.Expiry.IsZero():
 		line += "; the server does not say when it expires"
 	default:
@@ -100,6 +104,14 @@ func loginLine(st *mcpoauth.Status, fresh bool, now time.Time) string {
 		line += " (--force logs in again)"
 	}
 	return line
+}
+
+// unlessUsed says when a login ends by itself, "" if that is never or unknown.
+func unlessUsed(st *mcpoauth.Status, now time.Time) string {
+	if st.RefreshExpiry.IsZero() {
+		return ""
+	}
+	return ", until " + moment(st.RefreshExpiry, now) + " unless used"
 }
 
 // timeJSON is nil for the zero time, and UTC in whole seconds otherwise.

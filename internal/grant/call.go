@@ -65,6 +65,9 @@ func (r call) sendForToken(ctx context.Context) (*wire.Token, *netguard.Answer, 
 				f.Status = a.Status
 				return nil, a, f
 			}
+			if c, err := ReadClaims(tok.AccessToken.Reveal()); err == nil {
+				tok.CheckLifetime(c.IssuedAt, c.Expiry, a.Received)
+			}
 			return tok, a, nil
 		case !isFault || r.auth.Prover == nil:
 		case f.Code == dpop.WantNonce && another && try < maxNonces:

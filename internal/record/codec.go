@@ -16,6 +16,9 @@ import (
 // format is the version of the encoding. Members may be added without a new one.
 const format = 1
 
+// maxLifetime is the longest lifetime of a token that is believed.
+const maxLifetime = 5 * 365 * 24 * time.Hour
+
 // maxRecord bounds what is decoded, bytes.
 const maxRecord = 1 << 20
 
@@ -23,7 +26,7 @@ const maxRecord = 1 << 20
 // are kept.
 func (r *Login) Encode() ([]byte, error) {
 	c := *r
-	fixTimes(&c.Expiry, &c.IssuedAt, &c.LoginRequiredAt, &c.SavedAt)
+	fixTimes(&c.Expiry, &c.IssuedAt, &c.RefreshExpiry, &c.LoginRequiredAt, &c.SavedAt)
 	type plain Login
 	return encode((*plain)(&c), c.extra, "registration", &c.Registration)
 }
@@ -105,6 +108,9 @@ func DecodeLogin(data []byte) (*Login, error) {
 		return nil, err
 	}
 	r.extra = extra
+	if !r.IssuedAt.IsZero() && r.Expiry.Sub(r.IssuedAt) > maxLifetime {
+		r.Expiry = time.Time{} // no token lives as long: whoever wrote it counted other units
+	}
 	if r.AccessToken == "" || r.TokenEndpoint == "" && r.RefreshToken != "" {
 		return nil, &store.CorruptError{Err: errors.New("it has no token or no token endpoint")}
 	}

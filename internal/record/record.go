@@ -31,6 +31,8 @@ type Login struct {
 	// the local clock.
 	Expiry   time.Time `json:"expiry,omitzero"`
 	IssuedAt time.Time `json:"issued_at,omitzero"`
+	// RefreshExpiry is when the refresh token expires unless it is used before, the zero time if never or unknown.
+	RefreshExpiry time.Time `json:"refresh_expiry,omitzero"`
 	// Scopes are those granted.
 	Scopes          []string `json:"scopes,omitempty"`
 	RequestedScopes []string `json:"requested_scopes,omitempty"`

@@ -643,3 +643,18 @@ func TestARecordThatCouldNotBeReadBackIsNotWritten(t *testing.T) {
 		t.Error("it was encoded")
 	}
 }
+
+// TestALifetimeOfACentury is no lifetime: an older version believed nanoseconds.
+func TestALifetimeOfACentury(t *testing.T) {
+	issued := time.Date(2026, 11, 28, 0, 0, 0, 0, time.UTC)
+	for life, known := range map[time.Duration]bool{time.Hour: true, 365 * 24 * time.Hour: true, 100 * 365 * 24 * time.Hour: false} {
+		data, err := (&record.Login{ServerURL: "https://s", AccessToken: "a", TokenEndpoint: "https://t", IssuedAt: issued, Expiry: issued.Add(life), Registration: record.Registration{ClientID: "c"}}).Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := record.DecodeLogin(data)
+		if err != nil || r.Expiry.IsZero() == known {
+			t.Errorf("%v: %v, %v", life, r.Expiry, err)
+		}
+	}
+}

@@ -212,7 +212,7 @@ func TestLimitsOfATokenAnswer(t *testing.T) {
 func TestWhatIsOddIsNoted(t *testing.T) {
 	for members, word := range map[string]string{
 		`"expires_in":"soon"`: "expires_in", `"expires_in":{}`: "expires_in", `"expires_in":"1e"`: "expires_in", `"expires_in":"--"`: "expires_in", `"expires_in":"1.5.1"`: "expires_in", `"expires_in":3600000`: "3600000", `"expires_in":3153600000`: "3153600000", `"refresh_token":"a\nb"`: "refresh_token", `"id_token":"é"`: "id_token", `"scope":"a\u0001"`: "scope",
-		`"expires_in":null`: "", `"expires_in":1`: "", `"refresh_token":null`: "", `"refresh_token":"a b"`: "", `"scope":null`: "", `"scope":"a"`: "", `"x":1`: "",
+		`"expires_in":null`: "", `"expires_in":1`: "", `"expires_in":0`: "0", `"expires_in":-7`: "-7", `"refresh_token":null`: "", `"refresh_token":"a b"`: "", `"scope":null`: "", `"scope":"a"`: "", `"x":1`: "",
 	} {
 		tok, err := ParseToken(200, asJSON, []byte(tokenWith(members)), received)
 		if err != nil || (word == "") != (len(tok.Notes) == 0) || len(tok.Notes) > 1 || word != "" && !strings.Contains(tok.Notes[0], word) {

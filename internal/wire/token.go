@@ -19,13 +19,11 @@ const (
 	maxScopeBytes = 4 << 10
 	// maxSecret bounds a token or secret, in bytes.
 	maxSecret = 64 << 10
-	// maxLifetime is the longest lifetime that is believed, in seconds: twenty years. A larger number is a time
-	// since 1970, or counts smaller units.
-	maxLifetime = 20 * 365 * 24 * 3600
-	// longLifetime is a lifetime, in seconds, from which on a number of whole minutes in milliseconds is taken for
-	// that: ten days, or 864 seconds.
-	longLifetime = 10 * 24 * 3600
-	minute       = 60 * 1000 // in milliseconds
+	// MaxLifetime is the longest lifetime that is believed: five years. A larger number is a time since 1970, or counts
+	// smaller units than seconds.
+	MaxLifetime = 5 * 365 * day * time.Second
+	day         = 24 * 3600 // in seconds
+	minute      = 60 * 1000 // in milliseconds
 )
 
 // Token is a successful token response (RFC 6749 section 5.1).
@@ -37,6 +35,10 @@ type Token struct {
 	// Expiry is absolute, by the local clock, without monotonic reading; the zero time is unknown, which a lifetime
 	// that cannot be is as well. A lifetime of 0 or less is the time of the answer.
 	Expiry time.Time
+	// RefreshExpiry is when the refresh token expires unless it is used before; the zero time is never or unknown.
+	// RefreshExpiryPresent means that the server said so, or that it never expires.
+	RefreshExpiry        time.Time
+	RefreshExpiryPresent bool
 	// Scope is the granted scope if ScopePresent.
 	Scope        []string
 	ScopePresent bool
@@ -183,22 +185,76 @@ func ParseToken(status int, h http.Header, body []byte, received time.Time) (*To
 		}
 	}
 	t.RefreshToken, t.IDToken = t.optional(o, "refresh_token"), t.optional(o, "id_token")
-	switch n, ok := o.Seconds("expires_in"); {
-	case ok && !plausible(n):
-		t.note(fmt.Sprintf("the token response's expires_in, %d, cannot be a number of seconds; the token is used until the server refuses it", n))
-	case ok:
-		t.Expiry = received.Round(0).Add(time.Duration(max(0, n)) * time.Second)
-	case o.Has("expires_in"):
-		t.note("the token response's expires_in cannot be read; the token is used until the server refuses it")
-	}
+	t.lifetime(o, received)
+	t.refreshLifetime(o, received)
 	t.scope(o)
 	return t, nil
 }
 
+// lifetime reads when the access token expires.
+func (t *Token) lifetime(o Object, received time.Time) {
+	switch n, ok := o.Seconds("expires_in"); {
+	case ok && !plausible(n):
+		t.note(fmt.Sprintf("the token response's expires_in, %d, cannot be a number of seconds; the token is used until the server refuses it", n))
+	case ok:
+		if n <= 0 {
+			t.note(fmt.Sprintf("the token response's expires_in is %d: the token is used once it has come, and then renewed", n))
+		}
+		t.Expiry = received.Round(0).Add(time.Duration(max(0, n)) * time.Second)
+	case o.Has("expires_in"):
+		t.note("the token response's expires_in cannot be read; the token is used until the server refuses it")
+	}
+}
+
+// refreshMembers are the names under which servers say how long a refresh token lives: Keycloak's, GitHub's and others',
+// Intuit's. No specification has one.
+var refreshMembers = []string{"refresh_expires_in", "refresh_token_expires_in", "x_refresh_token_expires_in"}
+
+// refreshLifetime reads when the refresh token expires. 0 is never (Keycloak).
+func (t *Token) refreshLifetime(o Object, received time.Time) {
+	for _, name := range refreshMembers {
+		n, ok := o.Seconds(name)
+		switch {
+		case !o.Has(name):
+			continue
+		case !ok || n < 0 || !plausible(n):
+			t.note("the token response's " + name + " cannot be a number of seconds; when the refresh token expires is unknown")
+			continue
+		case n > 0:
+			t.RefreshExpiry = received.Round(0).Add(time.Duration(n) * time.Second)
+		}
+		t.RefreshExpiryPresent = true
+		return
+	}
+}
+
 // plausible reports whether a token may live for so many seconds. A server that answers in milliseconds or nanoseconds, or
-// with a time, is not believed: the token would not be renewed before it expires.
+// with a time, is not believed: the token would not be renewed before it expires. Of more than three days, whole minutes
+// in milliseconds are taken for that unless they are whole days, and of more than ten days, in any case.
 func plausible(seconds int64) bool {
-	return seconds <= maxLifetime && (seconds < longLifetime || seconds%minute != 0)
+	minutes := seconds%minute == 0
+	return seconds <= int64(MaxLifetime/time.Second) && !(minutes && seconds > 3*day && seconds%day != 0) && !(minutes && seconds > 10*day)
+}
+
+// CheckLifetime compares the expiry with the claims of an access token that turned out to be a JWT, which lives from
+// issued to expiry; issued is the zero time if it does not say. The claims are a check and no authority: they shorten a
+// lifetime that is unknown or clearly longer, and lengthen none.
+func (t *Token) CheckLifetime(issued, expiry, received time.Time) {
+	if issued.IsZero() || issued.After(expiry) {
+		issued = received
+	}
+	life := expiry.Sub(issued)
+	if expiry.IsZero() || life <= 0 || life > MaxLifetime {
+		return
+	}
+	end := received.Round(0).Add(life) // by our clock
+	if !t.Expiry.IsZero() && t.Expiry.Sub(end) <= min(time.Minute, life/10) {
+		return
+	}
+	if !t.Expiry.IsZero() {
+		t.note(fmt.Sprintf("the token response's expires_in says %v, and the token itself %v: it is renewed by the latter", t.Expiry.Sub(received.Round(0)), life))
+	}
+	t.Expiry = end
 }
 
 func (t *Token) note(text string) { t.Notes = append(t.Notes, text) }

@@ -113,7 +113,7 @@ func TestHostileScopesAreNotTaken(t *testing.T) {
 
 func TestLifetimes(t *testing.T) {
 	const unknown = -1
-	const years20 = 20 * 365 * 24 * 3600
+	const years5 = 5 * 365 * 24 * 3600
 	for lit, want := range map[string]int64{
 		`3600`: 3600, `"3600"`: 3600, `" 3600"`: 3600, `3600.5`: 3600, `1e3`: 1000, `"1e3"`: 1000,
 		`0`: 0, `-1`: 0, `-3600`: 0, `-4294963696`: 0, `"-5"`: 0, `0.4`: 0,
@@ -123,8 +123,10 @@ func TestLifetimes(t *testing.T) {
 		`2147483648`: unknown, `9007199254740993`: unknown, `1000000000000`: unknown, `3153600000`: unknown, `1764223467`: unknown, `1764223467000`: unknown,
 		`3600000`: unknown, `"3600000"`: unknown, `3.6e6`: unknown, `86400000`: unknown, `900000`: unknown, `3600000000000`: unknown, `3600000000`: unknown,
 		// These are long, and may be.
-		`2592000`: 2592000, `5184000`: 5184000, `7776000`: 7776000, `31536000`: 31536000, `864001`: 864001, `840000`: 840000, `180000`: 180000,
-		`630719999`: years20 - 1, `630720000`: unknown, `630720001`: unknown,
+		`2592000`: 2592000, `5184000`: 5184000, `7776000`: 7776000, `31536000`: 31536000, `864001`: 864001, `180000`: 180000, `604800`: 604800, `1209600`: 1209600,
+		`157679999`: years5 - 1, `157680000`: unknown, `157680001`: unknown, `315360000`: unknown,
+		// Milliseconds: 5, 10, 14 and 15 minutes, an hour and a half, 6 hours, a day.
+		`300000`: unknown, `600000`: unknown, `840000`: unknown, `5400000`: unknown, `21600000`: unknown,
 	} {
 		tok, err := ParseToken(200, asJSON, []byte(`{"access_token":"a","token_type":"Bearer","expires_in":`+lit+`}`), received)
 		if err != nil {
@@ -424,6 +426,87 @@ func TestShellWord(t *testing.T) {
 		got := ShellWord(in)
 		if want != "" && got != want || strings.ContainsAny(got, "\n\x1b") {
 			t.Errorf("%q: %s", in, got)
+		}
+	}
+}
+
+// TestALifetimeIsCheckedByTheTokensClaims: they shorten it and lengthen it never.
+func TestALifetimeIsCheckedByTheTokensClaims(t *testing.T) {
+	for name, tc := range map[string]struct {
+		said                 string
+		issued, expiry, want time.Duration // after it was received; 0 is unknown
+		note                 string
+	}{
+		"nanoseconds":              {"8000000000", 0, 8 * time.Second, 8 * time.Second, "8000000000"},
+		"no lifetime":              {"", -time.Minute, time.Hour, time.Hour + time.Minute, ""},
+		"by the server's clock":    {"", 10 * time.Hour, 11 * time.Hour, time.Hour, ""},
+		"a longer one":             {"86400", 0, time.Hour, time.Hour, "24h0m0s"},
+		"the same":                 {"3600", 0, time.Hour, time.Hour, ""},
+		"a little longer":          {"3600", 0, 59*time.Minute + 30*time.Second, time.Hour, ""},
+		"a shorter one":            {"60", 0, time.Hour, time.Minute, ""},
+		"an end in the past":       {"3600", 0, -time.Hour, time.Hour, ""},
+		"before it was issued":     {"", time.Hour, time.Minute, time.Minute, ""},
+		"claims that cannot be":    {"", 0, 20 * 365 * 24 * time.Hour, 0, ""},
+		"short ones":               {"60", 0, 8 * time.Second, 8 * time.Second, "1m0s"},
+		"milliseconds of a day":    {"86400000", 0, 24 * time.Hour, 24 * time.Hour, "86400000"},
+		"over at once":             {"0", 0, time.Hour, 0, "0"},
+		"odd milliseconds":         {"3599999", 0, time.Hour, time.Hour, "999h59m59s"},
+		"an old one, handed again": {"600", -3000 * time.Second, 600 * time.Second, 10 * time.Minute, ""},
+	} {
+		body := `{"access_token":"a","token_type":"Bearer"}`
+		if tc.said != "" {
+			body = `{"access_token":"a","token_type":"Bearer","expires_in":` + tc.said + `}`
+		}
+		tok, err := ParseToken(200, asJSON, []byte(body), received)
+		if err != nil {
+			t.Fatal(err)
+		}
+		issued := time.Time{}
+		if tc.issued != 0 {
+			issued = received.Add(tc.issued)
+		}
+		tok.CheckLifetime(issued, received.Add(tc.expiry), received)
+		if tc.want == 0 && !tok.Expiry.IsZero() && name != "over at once" || tc.want != 0 && !tok.Expiry.Equal(received.Add(tc.want)) {
+			t.Errorf("%s: it expires %v after it was received", name, tok.Expiry.Sub(received))
+		}
+		if notes := strings.Join(tok.Notes, "; "); (notes == "") != (tc.note == "") || !strings.Contains(notes, tc.note) {
+			t.Errorf("%s: notes %q", name, notes)
+		}
+	}
+	tok := &Token{}
+	if tok.CheckLifetime(received, time.Time{}, received); !tok.Expiry.IsZero() {
+		t.Error("a claim that is not there counts")
+	}
+}
+
+// TestTheLifetimeOfARefreshToken has several names and none in a specification.
+func TestTheLifetimeOfARefreshToken(t *testing.T) {
+	for members, want := range map[string]struct {
+		life    time.Duration
+		present bool
+		notes   int
+	}{
+		`"refresh_expires_in":1800`:                                    {30 * time.Minute, true, 0},
+		`"refresh_expires_in":0`:                                       {0, true, 0},
+		`"refresh_token_expires_in":"15811200"`:                        {15811200 * time.Second, true, 0},
+		`"x_refresh_token_expires_in":8726400.5`:                       {8726400 * time.Second, true, 0},
+		`"refresh_expires_in":null`:                                    {0, false, 0},
+		`"x":1`:                                                        {0, false, 0},
+		`"refresh_expires_in":-1`:                                      {0, false, 1},
+		`"refresh_expires_in":"soon"`:                                  {0, false, 1},
+		`"refresh_expires_in":1800000000000`:                           {0, false, 1},
+		`"refresh_expires_in":3600000`:                                 {0, false, 1},
+		`"refresh_expires_in":[],"refresh_token_expires_in":60`:        {time.Minute, true, 1},
+		`"refresh_token_expires_in":1764223467`:                        {0, false, 1},
+		`"refresh_expires_in":86400,"x_refresh_token_expires_in":1000`: {24 * time.Hour, true, 0},
+	} {
+		tok, err := ParseToken(200, asJSON, []byte(tokenWith(members)), received)
+		if err != nil || tok.RefreshExpiryPresent != want.present || len(tok.Notes) != want.notes {
+			t.Errorf("%s: %+v, %v", members, tok, err)
+			continue
+		}
+		if want.life == 0 && !tok.RefreshExpiry.IsZero() || want.life != 0 && !tok.RefreshExpiry.Equal(received.Add(want.life)) {
+			t.Errorf("%s: it expires at %v", members, tok.RefreshExpiry)
 		}
 	}
 }
