@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -359,6 +360,37 @@ func TestNoLockFileWithoutItsRecord(t *testing.T) {
 	}
 	if got := locks(); len(got) != 1 || got[0] != "notes.txt" {
 		t.Errorf("after clear all: %v", got)
+	}
+}
+
+// A process that is killed at the browser leaves the lock file of its login. The next login that begins removes it, and
+// none that is held or has a record.
+func TestLockFilesOfKilledLogins(t *testing.T) {
+	t.Parallel()
+	for kind, swept := range map[store.Kind]bool{store.KindPending: true, store.KindRegistration: true, store.KindLogin: false} {
+		s, _ := onDisk(t)
+		recorded, held := store.Key{Kind: store.KindLogin, ID: "https://recorded.example"}, store.Key{Kind: store.KindLogin, ID: "https://held.example"}
+		mustSave(t, s, recorded, "x", 0)
+		_, unlock, err := s.Lock(t.Context(), held, "login")
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := filepath.Join(s.dir, lockDir, strings.Repeat("a", digestPrefix)+".login.lock")
+		if err := os.WriteFile(left, nil, fileMode); err != nil {
+			t.Fatal(err)
+		}
+		mustSave(t, s, store.Key{Kind: kind, ID: "https://as.example http://127.0.0.1/callback"}, "x", 0)
+		if _, err := os.Lstat(left); errors.Is(err, fs.ErrNotExist) != swept {
+			t.Errorf("%s: %v", kind, err)
+		}
+		for _, path := range []string{s.lockPath(recorded, saveLock), s.lockPath(held, "login")} {
+			if _, err := os.Lstat(path); err != nil {
+				t.Errorf("%s: %v", kind, err)
+			}
+		}
+		if err := unlock(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

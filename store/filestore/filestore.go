@@ -43,7 +43,7 @@ const (
 	probePrefix = "probe-"
 	// pendingLife is how long pending records are kept: a login is begun and finished within ten minutes.
 	pendingLife = 15 * time.Minute
-	// pendingSweep is how often one Store looks for expired pending records.
+	// pendingSweep is how often one Store looks for expired pending records, and for lock files without a record.
 	pendingSweep = time.Minute
 )
 
@@ -206,10 +206,10 @@ func readFile(path string) ([]byte, error) {
 }
 
 // Save implements store.Store. Pending records (store.KindPending) are kept for a quarter of an hour, and removed
-// with a later save of that kind.
+// with a later save of that kind or of a registration. So are the lock files that killed processes have left.
 func (s *Store) Save(ctx context.Context, key store.Key, data []byte, rev store.Revision) (store.Revision, error) {
-	if key.Kind == store.KindPending {
-		s.sweepPending(ctx)
+	if key.Kind == store.KindPending || key.Kind == store.KindRegistration {
+		s.sweepPending(ctx) // a login begins
 	}
 	return s.change(ctx, key, func(old *envelope) (*envelope, error) {
 		var at store.Revision
@@ -269,12 +269,13 @@ func (s *Store) Delete(ctx context.Context, key store.Key, rev store.Revision) e
 		return nil, os.Remove(s.path(key))
 	})
 	if err == nil {
-		s.removeLocks(key.Digest()[:digestPrefix])
+		own := key.Digest()[:digestPrefix]
+		s.removeLocks(func(prefix string) bool { return prefix == own })
 	}
 	return err
 }
 
-// sweepPending removes pending records that have expired.
+// sweepPending removes pending records that have expired, and lock files that have no record.
 func (s *Store) sweepPending(ctx context.Context) {
 	s.mu.Lock()
 	due := time.Since(s.swept) >= pendingSweep
@@ -289,7 +290,11 @@ func (s *Store) sweepPending(ctx context.Context) {
 	if err != nil {
 		return // the save says why the directory cannot be used
 	}
+	recorded := make(map[string]bool)
 	for _, entry := range entries {
+		if digest := digestOf(entry.Name()); digest != "" {
+			recorded[digest[:digestPrefix]] = true
+		}
 		if !strings.HasPrefix(entry.Name(), string(store.KindPending)+"-") || !isOurs(entry.Name()) {
 			continue
 		}
@@ -301,6 +306,7 @@ func (s *Store) sweepPending(ctx context.Context) {
 			_ = s.Delete(ctx, e.key(), e.Revision)
 		}
 	}
+	s.removeLocks(func(prefix string) bool { return !recorded[prefix] })
 }
 
 // change replaces a record under a short lock that makes the comparison and the write one step.
@@ -389,13 +395,16 @@ func (s *Store) List(ctx context.Context, f store.Filter) iter.Seq2[store.Key, e
 }
 
 // isOurs reports whether a file name is one that this package gives.
-func isOurs(name string) bool {
+func isOurs(name string) bool { return digestOf(name) != "" }
+
+// digestOf returns the digest of the key in a file name that this package gives, "" for another name.
+func digestOf(name string) string {
 	base, rest, ok := strings.Cut(name, suffix)
 	i := strings.LastIndexByte(base, '-')
-	if !ok || i < 0 || len(base)-i-1 != 64 || rest != "" && !strings.HasPrefix(rest, corrupted) {
-		return false
+	if !ok || i < 0 || len(base)-i-1 != 64 || rest != "" && !strings.HasPrefix(rest, corrupted) || !isHex(base[i+1:]) {
+		return ""
 	}
-	return isHex(base[i+1:])
+	return base[i+1:]
 }
 
 func isHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
@@ -412,7 +421,7 @@ func (s *Store) Clear(ctx context.Context, serverURL string) error {
 func (s *Store) ClearAll(ctx context.Context) error {
 	err := s.remove(ctx, func(*envelope) bool { return true })
 	if s.checkDir() == nil {
-		s.removeLocks("")
+		s.removeLocks(func(string) bool { return true })
 	}
 	return err
 }

@@ -114,7 +114,7 @@ func TestProgramsAreKilledWhileTheySave(t *testing.T) {
 			}
 		}
 	}
-	// What a killed program left behind is in nobody's way.
+	// What a killed program left behind is in nobody's way, and the next saves remove it.
 	for i := range servers {
 		_, rev, err := s.Load(ctx, serverKey(i))
 		if err == nil {
@@ -123,6 +123,9 @@ func TestProgramsAreKilledWhileTheySave(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
+	}
+	if left, err := os.ReadDir(filepath.Join(dir, "tmp")); err != nil || len(left) != 0 {
+		t.Errorf("temporary files are left: %v, %v", left, err)
 	}
 }
 

@@ -72,15 +72,15 @@ func (s *Store) unlock(l *lockFile, key store.Key) error {
 	return l.unlock()
 }
 
-// removeLocks removes the lock files of a key that has no record any more, those that are held aside: their holders
+// removeLocks removes the lock files of keys that have no record any more, those that are held aside: their holders
 // remove them.
-func (s *Store) removeLocks(prefix string) {
+func (s *Store) removeLocks(which func(prefix string) bool) {
 	entries, err := os.ReadDir(filepath.Join(s.dir, lockDir))
 	if err != nil {
 		return // they cost nothing but their names
 	}
 	for _, e := range entries {
-		if !isLock(e.Name()) || !strings.HasPrefix(e.Name(), prefix) {
+		if !isLock(e.Name()) || !which(e.Name()[:digestPrefix]) {
 			continue
 		}
 		if l, err := s.tryLock(filepath.Join(s.dir, lockDir, e.Name())); err == nil && l != nil {
