@@ -151,8 +151,9 @@ type ServerOptions struct {
 type NetworkOptions struct {
 	// HTTPClient makes the OAuth requests: discovery, registration, token, revocation. Nil is a client of
 	// our own that honours the proxy environment. An *http.Transport in it is cloned and gets the address
-	// check; for one that dials in a way of its own (not by a net.Dialer), and for any other
-	// RoundTripper, its owner is responsible for where it connects.
+	// check. For one that dials in a way of its own (not by a net.Dialer), and for any other RoundTripper, names and
+	// addresses are checked before a request where they can be seen, as with a wrapper of an *http.Transport; its owner
+	// is responsible for where it connects.
 	HTTPClient *http.Client
 	// RootCAs are the certificate authorities to trust. Nil is the system's.
 	RootCAs *x509.CertPool

@@ -152,7 +152,7 @@ func New(cfg Config) (*Client, error) {
 	c.rt = &checked{policy: cfg.Policy, next: rt}
 	c.protocol = c.rt
 	if !everyConnection {
-		c.protocol = &checked{policy: cfg.Policy, next: &watched{policy: cfg.Policy, next: rt}}
+		c.protocol = &checked{policy: cfg.Policy, next: &watched{policy: cfg.Policy, next: rt, lookup: c.lookup}}
 	}
 	return c, nil
 }

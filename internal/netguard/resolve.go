@@ -7,8 +7,10 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
+	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -102,16 +104,29 @@ func dialFirst(ctx context.Context, network string, addrs []string, dial dialFun
 	}
 }
 
-// watched checks the connections of a transport that dials by itself, for the addresses that servers name. Before the
-// request is written it looks at the address that the name of the URL has led to. It sees that of transports which end in
-// one of net/http, as wrappers do; a proxy's address, and a tunnel's, is the owner's choice and is not looked at.
+// watched checks the connections of a transport that dials by itself, for the addresses that servers name. It sees those
+// of transports which end in one of net/http, as wrappers do; a proxy's address, and a tunnel's, is the owner's choice
+// and is not looked at.
+//
+// Once it has seen that the transport connects to the hosts of the URLs themselves, it looks each name up before the
+// request and refuses one that leads to a forbidden address, so that nothing is connected to. The transport looks it up
+// again, so the address that a connection has led to is looked at too, before the request is written.
 type watched struct {
 	policy Policy
 	next   http.RoundTripper
+	lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+	// direct means that the transport was seen to connect to the host of a URL.
+	direct atomic.Bool
 }
 
 func (w *watched) RoundTrip(req *http.Request) (*http.Response, error) {
-	host := req.URL.Hostname()
+	if err := w.checkName(req); err != nil {
+		if req.Body != nil {
+			_ = req.Body.Close()
+		}
+		return nil, err
+	}
+	host, address := req.URL.Hostname(), hostPort(req.URL)
 	var mu sync.Mutex
 	var looked bool
 	var refusal error
@@ -119,7 +134,15 @@ func (w *watched) RoundTrip(req *http.Request) (*http.Response, error) {
 		DNSStart: func(info httptrace.DNSStartInfo) {
 			mu.Lock()
 			defer mu.Unlock()
-			looked = looked || strings.EqualFold(info.Host, host)
+			if strings.EqualFold(info.Host, host) {
+				looked = true
+				w.direct.Store(true)
+			}
+		},
+		ConnectStart: func(_, addr string) {
+			if addr == address {
+				w.direct.Store(true)
+			}
 		},
 		GotConn: func(info httptrace.GotConnInfo) {
 			mu.Lock()
@@ -143,6 +166,33 @@ func (w *watched) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, refusal
 	}
 	return resp, err
+}
+
+// checkName refuses a request whose host has a forbidden address: the transport chooses among all that it has. A name
+// that cannot be looked up is left to the transport.
+func (w *watched) checkName(req *http.Request) error {
+	if !w.direct.Load() {
+		return nil
+	}
+	addrs, err := w.lookup(req.Context(), req.URL.Hostname())
+	if err != nil {
+		return nil //nolint:nilerr // see above
+	}
+	for _, a := range addrs {
+		if err := w.policy.Control("", netip.AddrPortFrom(a.Unmap(), 0).String(), nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hostPort returns the address that a URL is connected to, with the port of its scheme if it has none.
+func hostPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port)
 }
 
 // CloseIdleConnections closes what the transport keeps open.

@@ -157,6 +157,60 @@ func TestWrappersAreWatched(t *testing.T) {
 	}
 }
 
+// TestWrappersAreGivenNoForbiddenName: once it is known that a transport connects to the hosts of URLs by itself, a name
+// that leads to a forbidden address is not even connected to.
+func TestWrappersAreGivenNoForbiddenName(t *testing.T) {
+	internal := startCanary(t, nil)
+	resolve(t, map[string][][]string{"mcp.example": {{"127.0.0.1"}}, "as.example": {{"127.0.0.1"}}})
+	for name, tc := range map[string]struct {
+		answers  string
+		policy   Policy
+		connects int32
+		fails    bool
+	}{
+		"forbidden":           {"169.254.169.254", Policy{Class: Loopback}, 0, true},
+		"one of several":      {"127.0.0.1,169.254.169.254", Policy{Class: Loopback}, 0, true},
+		"allowed":             {"127.0.0.1", Policy{Class: Loopback}, 1, false},
+		"mapped":              {"::ffff:169.254.169.254", Policy{Class: Loopback}, 0, true},
+		"nobody knows it":     {"", Policy{Class: Loopback}, 1, false},
+		"private, by setting": {"127.0.0.1", Policy{AllowPrivateNetwork: true}, 1, false},
+	} {
+		for _, first := range []string{"http://mcp.example:" + internal.port() + "/", internal.URL + "/"} {
+			tc.policy.AllowInsecureHTTP = true
+			l := &lookups{answers: map[string][]string{"as.example": {tc.answers}}}
+			inner := &http.Transport{DisableKeepAlives: true}
+			c := newClient(t, Config{Policy: tc.policy, HTTPClient: &http.Client{Transport: roundTripper(inner.RoundTrip)}, Lookup: l.lookup})
+			a, err := c.Get(t.Context(), Request{Leg: "metadata", URL: first})
+			body(t, a, err)
+			if len(l.asked) != 0 {
+				t.Errorf("%s: looked up %q before it was known how the transport connects", name, l.asked)
+			}
+			before := internal.connects.Load()
+			_, err = c.PostForm(t.Context(), Request{Leg: "token", URL: "http://as.example:" + internal.port() + "/"}, url.Values{"code": {"SECRET"}})
+			if n := internal.connects.Load() - before; n != tc.connects || (err != nil) != tc.fails || err != nil && !faultOf(t, err).Unsent {
+				t.Errorf("%s after %s: %v, %d connections", name, first, err, n)
+			}
+		}
+	}
+}
+
+// TestATransportWithoutANetworkLooksNothingUp: a fake in a test, or a tunnel, has names of its own.
+func TestATransportWithoutANetworkLooksNothingUp(t *testing.T) {
+	t.Parallel()
+	l := &lookups{}
+	c := newClient(t, Config{HTTPClient: &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+	})}, Lookup: l.lookup})
+	for range 3 {
+		if _, err := c.Get(t.Context(), Request{Leg: "metadata", URL: "https://as.example/"}); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(l.asked) != 0 {
+		t.Errorf("looked up %q", l.asked)
+	}
+}
+
 // fakeConn is a connection that only notes that it was closed.
 type fakeConn struct {
 	net.Conn
