@@ -69,6 +69,8 @@ type loginPlan struct {
 	deadline time.Time
 	// push means that the authorization server wants the request to be pushed (RFC 9126), whatever its metadata says.
 	push bool
+	// replaces means that the login is made again, with a new client that nobody asked for.
+	replaces bool
 }
 
 // authorizer makes one login and saves it. The caller holds the login lock.
@@ -101,9 +103,9 @@ func (p *personLogin) authorize(ctx context.Context, plan loginPlan, try attempt
 		return nil, err
 	}
 	rec, client, err := try(ctx, f, plan)
-	if err != nil && client != nil && client.reused && replaceable(err) {
+	if err != nil && p.registry.replaceable(client, err) {
 		p.trace.note(ctx, NoteRegistration, "the server does not know the stored client, or not for these scopes; registering a new one")
-		plan.request.newClient = true
+		plan.request.newClient, plan.replaces = true, true
 		rec, client, err = try(ctx, f, plan)
 	}
 	if err != nil {
@@ -113,6 +115,15 @@ func (p *personLogin) authorize(ctx context.Context, plan loginPlan, try attempt
 	client.reg.AuthMethod, client.reg.ClientIDInBody = rec.Registration.AuthMethod, rec.Registration.ClientIDInBody
 	p.registry.confirm(ctx, client)
 	return s, nil
+}
+
+// need returns what a login needs of its client.
+func (p *personLogin) need(f *discovered, plan loginPlan, redirectURI string) clientNeed {
+	scopes := p.scopes(f, plan)
+	return clientNeed{
+		redirectURI: redirectURI, scopes: scopes, registered: p.set.registrable(scopes, plan.request.scopes),
+		fresh: plan.request.newClient, unasked: plan.replaces, doubtful: plan.request.force,
+	}
 }
 
 // scopes returns the scopes that a login requests.

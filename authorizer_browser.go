@@ -38,7 +38,7 @@ func (a *browserAuthorizer) attempt(ctx context.Context, f *discovered, plan log
 
 // once sends one authorization request, waits for its response and exchanges the code.
 func (a *browserAuthorizer) once(ctx context.Context, f *discovered, l *loopback.Listener, client *clientRegistration, plan loginPlan) (*record.Login, error) {
-	pending, target, err := a.begin(ctx, f, client.reg, clientNeed{redirectURI: l.RedirectURI(), scopes: a.scopes(f, plan)}, plan)
+	pending, target, err := a.begin(ctx, f, client.reg, a.need(f, plan, l.RedirectURI()), plan)
 	if err != nil {
 		return nil, err
 	}
@@ -50,6 +50,7 @@ func (a *browserAuthorizer) once(ctx context.Context, f *discovered, l *loopback
 	values, err := a.ask(ctx, l, pending, lp)
 	if err != nil {
 		if client.reused && errors.Is(err, errLoginTimeout) {
+			a.registry.suspect(ctx, client)
 			err = &Error{
 				Op: OpAuthorization, Message: "no response came back from the browser in time", Err: errors.Join(ErrTemporary, err),
 				Hint: "if the page showed an error about the client, run login with --new-client (LoginOptions.NewClient); --timeout (Options.LoginTimeout) waits longer",
@@ -60,15 +61,10 @@ func (a *browserAuthorizer) once(ctx context.Context, f *discovered, l *loopback
 	return a.finish(ctx, pending, values)
 }
 
-// redirectBase returns the redirect URI without a port.
-func (s *settings) redirectBase() string {
-	return "http://" + resource.HostPort(s.callback.Host, "") + s.callback.Path
-}
-
 // listen opens the listener, on the port of the stored registration if there is one, and returns it with the client
 // to use. It listens before it registers, so that the port in the redirect URI is one that it holds.
 func (a *browserAuthorizer) listen(ctx context.Context, f *discovered, plan loginPlan) (*clientRegistration, *loopback.Listener, error) {
-	need := clientNeed{redirectURI: a.set.redirectBase(), scopes: a.scopes(f, plan), fresh: plan.request.newClient}
+	need := a.need(f, plan, a.set.redirectBase())
 	client := a.registry.fixed(f)
 	if client == nil {
 		client = a.registry.stored(ctx, f.Issuer, need)
@@ -94,7 +90,7 @@ func (a *browserAuthorizer) listen(ctx context.Context, f *discovered, plan logi
 		return client, nil, err
 	}
 	if client.reused {
-		a.registry.suspect(ctx, client)
+		a.registry.begin(ctx, client)
 	}
 	return client, l, nil
 }

@@ -39,13 +39,12 @@ func (a *deviceAuthorizer) attempt(ctx context.Context, f *discovered, plan logi
 	if endpoint == "" {
 		return nil, nil, &Error{Op: OpAuthorization, URL: f.Issuer, Message: "the authorization server has no device authorization endpoint", Hint: "if its owner tells you the address, give it with --device-authorization-endpoint (Options.Server.Endpoints); else log in with a browser: leave --grant out, --no-browser takes the redirect URL pasted back"}
 	}
-	need := clientNeed{redirectURI: deviceRedirect, scopes: a.scopes(f, plan), fresh: plan.request.newClient}
+	need := a.need(f, plan, deviceRedirect)
 	client := a.registry.fixed(f)
 	if client == nil {
-		if client = a.registry.stored(ctx, f.Issuer, need); client.reg == nil {
-			if err := a.registry.register(ctx, f, client, need); err != nil {
-				return nil, client, err
-			}
+		client = a.registry.stored(ctx, f.Issuer, need)
+		if err := a.registry.serve(ctx, f, client, need); err != nil {
+			return nil, client, err
 		}
 	}
 	a.set.rememberMethod(client.reg, plan.previous)

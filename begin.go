@@ -47,15 +47,15 @@ func (c *Client) BeginLogin(ctx context.Context, redirectURI string) (*PendingLo
 	if err != nil {
 		return nil, err
 	}
-	need := clientNeed{redirectURI: redirectURI, scopes: c.browser.scopes(f, plan)}
+	need := c.browser.need(f, plan, redirectURI)
 	client := c.registrar.fixed(f)
 	if client == nil {
 		client = c.registrar.stored(ctx, f.Issuer, need)
-		if client.reg == nil || client.reg.RedirectURI != redirectURI {
-			client.reg = nil
-			if err := c.registrar.register(ctx, f, client, need); err != nil {
-				return nil, err
-			}
+		if client.reg != nil && client.reg.RedirectURI != redirectURI {
+			client.reg, client.reused = nil, false
+		}
+		if err := c.registrar.serve(ctx, f, client, need); err != nil {
+			return nil, err
 		}
 	}
 	pending, target, err := c.browser.begin(ctx, f, client.reg, need, plan)

@@ -157,6 +157,14 @@ func TestInspectCommandWithRealDocuments(t *testing.T) {
 				t.Fatalf("%v: %s", err, out)
 			}
 			found := ids(&in)
+			// It is with each client that is to be registered, and says nothing about the document.
+			unseen := slices.Index(found, "registration-unseen")
+			if (unseen >= 0) != (e.Client == "dynamic") {
+				t.Errorf("findings %q for a client that is %s", found, e.Client)
+			}
+			if unseen >= 0 {
+				found = slices.Delete(found, unseen, unseen+1)
+			}
 			slices.Sort(found)
 			if in.Login.Possible != (e.Error == "") || in.Login.Registration != e.Client || !slices.Equal(found, e.Findings) || in.Temporary {
 				t.Errorf("%s", out)

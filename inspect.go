@@ -216,18 +216,29 @@ func (c *Client) inspectServer(in *Inspection, f *discovered) {
 // inspectRegistration returns where the client of a login would come from.
 func (c *Client) inspectRegistration(ctx context.Context, f *discovered, in *Inspection) string {
 	if client := c.registrar.fixed(f); client != nil {
+		in.find("registration-unseen", client.reg.Source == string(SourceMetadataDocument))
 		return client.reg.Source
 	}
 	if c.set.nonInteractive() {
 		return "none"
 	}
 	if client := c.registrar.stored(ctx, f.Issuer, clientNeed{redirectURI: c.set.redirectBase()}); client.reg != nil {
+		if changed := client.reg.Changed; len(changed) > 0 {
+			found := findings["registration-changed"]
+			found.ID, found.Message = "registration-changed", "the server refused the client's registration at first, and took it "+wire.Clean(strings.Join(changed, ", "))
+			in.Findings = append(in.Findings, found)
+		}
 		return "stored"
 	}
 	if f.Server.RegistrationEndpoint == "" {
-		in.Login.Blockers = append(in.Login.Blockers, fmt.Sprintf("there is no client for %s: give one with --client-id (Options.Client.ID)", in.Issuer))
+		document := ""
+		if f.Server.ClientIDMetadataDocumentSupported && c.set.client.MetadataURL == "" {
+			document = ", or a document that describes it with --client-metadata-url (Options.Client.MetadataURL)"
+		}
+		in.Login.Blockers = append(in.Login.Blockers, fmt.Sprintf("there is no client for %s: give one with --client-id (Options.Client.ID)%s", in.Issuer, document))
 		return "none"
 	}
+	in.find("registration-unseen", true)
 	return string(SourceDynamic)
 }
 

@@ -18,41 +18,6 @@ import (
 	"github.com/mcpoauth/mcpoauth/store"
 )
 
-// registrar provides the client that a login uses at an authorization server: one that was registered by hand, a
-// metadata document, or a dynamic registration, which it makes, stores, changes and deletes.
-type registrar struct {
-	*network
-	store store.Store
-}
-
-// clientRegistration is a client and where its registration is stored.
-type clientRegistration struct {
-	// reg is nil until there is one.
-	reg *record.Registration
-	rev store.Revision
-	// key is the zero value if it is not to be stored.
-	key store.Key
-	// reused means that reg was stored before this login.
-	reused bool
-}
-
-// clientNeed is what a login needs of its client.
-type clientNeed struct {
-	redirectURI string
-	scopes      []string
-	// fresh demands a new registration.
-	fresh bool
-}
-
-// keyOf identifies a dynamic registration: issuer and redirect URI without port.
-func (r *registrar) keyOf(issuer, redirectURI string) store.Key {
-	if u, err := url.Parse(redirectURI); err == nil {
-		u.Host = u.Hostname()
-		redirectURI = u.String()
-	}
-	return store.Key{Kind: store.KindRegistration, ID: issuer + " " + redirectURI, Profile: r.trace.profile}
-}
-
 // fixed returns the pre-registered client or the metadata document, nil if neither applies.
 func (r *registrar) fixed(f *discovered) *clientRegistration {
 	methods, c := f.Server.TokenEndpointAuthMethodsSupported, r.set.client
@@ -72,6 +37,9 @@ func (r *registrar) fixed(f *discovered) *clientRegistration {
 		method := string(AuthMethodNone)
 		if c.Key != nil {
 			method = string(AuthMethodPrivateKeyJWT)
+		}
+		if chosen := c.AuthMethod; chosen != "" && string(chosen) != method {
+			return nil // a client that a document describes has no secret
 		}
 		if methods == nil || slices.Contains(methods, method) {
 			return &clientRegistration{reg: &record.Registration{Issuer: f.Issuer, ClientID: c.MetadataURL, AuthMethod: method, Source: string(SourceMetadataDocument)}}
@@ -128,101 +96,116 @@ func (r *registrar) stored(ctx context.Context, issuer string, need clientNeed) 
 	case need.fresh, reg.Issuer != issuer:
 	case !reg.SecretExpiry.IsZero() && time.Now().After(reg.SecretExpiry):
 		note("the stored client's secret has expired, registering anew")
-	case reg.Unanswered:
-		note("the last login with the stored client did not come back, registering anew")
+	case r.unusable(reg) != "":
+		note("the stored client is not used, registering anew: " + r.unusable(reg))
 	default:
 		c.reg, c.reused = reg, true
+	}
+	switch {
+	case need.unasked:
+		c.replacedAt = time.Now()
+	case reg != nil:
+		c.replacedAt = reg.ReplacedAt
 	}
 	return c
 }
 
-func (r *registrar) load(ctx context.Context, key store.Key) (*record.Registration, store.Revision, error) {
-	data, rev, err := r.store.Load(ctx, key)
-	if err != nil {
-		return nil, 0, err
+// unusable returns why a registered client cannot authenticate as the settings demand, "" if it can.
+func (r *registrar) unusable(reg *record.Registration) string {
+	switch method := r.set.client.AuthMethod; {
+	case (method == AuthMethodBasic || method == AuthMethodPost) && reg.ClientSecret == "":
+		return fmt.Sprintf("it has no secret, and --client-auth-method (Options.Client.AuthMethod) demands %s", method)
+	case method == AuthMethodPrivateKeyJWT:
+		return "it has no key, and --client-auth-method (Options.Client.AuthMethod) demands private_key_jwt"
 	}
-	reg, err := record.DecodeRegistration(data)
-	return reg, rev, err
+	return ""
 }
 
 // serve makes c a client that can be used for a login, by changing its registration or by a new one.
 func (r *registrar) serve(ctx context.Context, f *discovered, c *clientRegistration, need clientNeed) error {
-	if old := c.reg; old != nil && RegistrationSource(old.Source) == SourceDynamic && !suits(old, need) && !r.change(ctx, c, need) {
-		c.reg, c.reused = nil, false
-	}
 	if c.reg == nil {
 		return r.register(ctx, f, c, need)
 	}
-	return nil
+	if RegistrationSource(c.reg.Source) != SourceDynamic {
+		return nil
+	}
+	serves, gone := r.serves(ctx, c, need)
+	if serves {
+		return nil
+	}
+	c.reg, c.reused = nil, false
+	err := r.register(ctx, f, c, need)
+	if err == nil && gone {
+		r.readNew(ctx, c)
+	}
+	return err
 }
 
-// suits reports whether a registration has what a login needs. If it lacks scopes and cannot be changed, the server
-// decides.
-func suits(reg *record.Registration, need clientNeed) bool {
-	if portOf(reg.RedirectURI) != portOf(need.redirectURI) {
-		return false
+// replaceEvery is how often a registration is replaced that nobody asked to replace and that the server did not deny:
+// where the fault is another one, each further login would leave a client at the server.
+const replaceEvery = 24 * time.Hour
+
+// serves reports whether a stored registration serves a login, after changes if need be, and whether the server said that
+// it is gone.
+func (r *registrar) serves(ctx context.Context, c *clientRegistration, need clientNeed) (serves, gone bool) {
+	now, err := r.look(ctx, c, need)
+	switch {
+	case errors.Is(err, registration.ErrGone):
+		r.trace.note(ctx, NoteRegistration, "the server no longer has the stored client, registering anew")
+		return false, true
+	case err != nil:
+		r.trace.note(ctx, NoteRegistration, "the server did not say whether it still has the stored client, going on with it: "+publicError(err).Error())
 	}
-	return reg.Scope == "" || reg.ClientURI == "" || covers(strings.Fields(reg.Scope), need.scopes)
+	if c.reg.Unanswered {
+		if r.mayReplace(c) {
+			r.trace.note(ctx, NoteRegistration, "the last login with the stored client got no response, registering anew")
+			c.replacedAt = time.Now()
+			return false, false
+		}
+		r.trace.note(ctx, NoteRegistration, "the last login with the stored client got no response, but the client was replaced less than a day ago and is used once more; --new-client (LoginOptions.NewClient) replaces it")
+	}
+	if suits(c.reg, need) {
+		return true, false
+	}
+	return r.change(ctx, c, need, now)
 }
 
-// change adds to a stored registration what a login needs (RFC 7592 section 2.2), and reports whether it suffices.
-// Its redirect URIs are kept: another process may be waiting at one.
-func (r *registrar) change(ctx context.Context, c *clientRegistration, need clientNeed) bool {
-	reg := *c.reg
-	serves := portOf(reg.RedirectURI) == portOf(need.redirectURI)
-	if !manageable(&reg) {
-		return serves
-	}
-	got, err := registration.Change(ctx, r.guard(), registration.Update{
-		URI: reg.ClientURI, Token: secret.New(reg.AccessToken), ClientID: reg.ClientID,
-		RedirectURIs: redirectSpellings(need.redirectURI), Scopes: need.scopes,
-	})
-	if err != nil || got.AuthMethod != reg.AuthMethod || len(got.RedirectURIs) > 0 && !slices.Contains(got.RedirectURIs, need.redirectURI) {
-		r.trace.note(ctx, NoteRegistration, "the stored registration could not be changed")
-		return serves
-	}
-	reg.RedirectURI, reg.RedirectURIs, reg.Scope = need.redirectURI, got.RedirectURIs, got.Scope
-	if !got.ClientSecret.IsZero() {
-		reg.ClientSecret, reg.SecretExpiry = got.ClientSecret.Reveal(), got.SecretExpiry
-	}
-	if !got.RegistrationAccessToken.IsZero() {
-		reg.AccessToken = got.RegistrationAccessToken.Reveal()
-	}
-	if got.RegistrationClientURI != "" {
-		reg.ClientURI = got.RegistrationClientURI
-	}
-	c.reg = &reg
-	r.save(ctx, c)
-	return true
+// mayReplace reports whether a registration may be replaced on a suspicion.
+func (r *registrar) mayReplace(c *clientRegistration) bool {
+	return time.Since(c.replacedAt) >= replaceEvery
 }
 
-// manageable reports whether a registration can be managed (RFC 7592) at a URL of the server's own origin: the token
-// that is sent there is a secret.
-func manageable(reg *record.Registration) bool {
-	return reg.ClientURI != "" && reg.AccessToken != "" && (resource.SameOriginOf(reg.ClientURI, reg.Endpoint) || resource.SameOriginOf(reg.ClientURI, reg.Issuer))
+// grantTypes returns those to register, and the one of them without which there is no login.
+func (r *registrar) grantTypes() (all []string, needed string) {
+	all = []string{"authorization_code", "refresh_token"}
+	if r.set.device() {
+		return append(all, grant.TypeDeviceCode), grant.TypeDeviceCode
+	}
+	return all, all[0]
 }
 
 // register registers a client dynamically (RFC 7591) and stores it before any browser opens, so that the login after
 // an aborted one can use it.
 func (r *registrar) register(ctx context.Context, f *discovered, c *clientRegistration, need clientNeed) error {
-	endpoint := f.Server.RegistrationEndpoint
+	o, endpoint := r.set.client, f.Server.RegistrationEndpoint
 	if endpoint == "" {
 		return r.noEndpoint(f, need.redirectURI)
 	}
-	grants := []string{"authorization_code", "refresh_token"}
-	if r.set.device() {
-		grants = append(grants, grant.TypeDeviceCode)
+	if o.AuthMethod == AuthMethodPrivateKeyJWT {
+		return optionError("Client.AuthMethod", errors.New("a client that is registered dynamically cannot authenticate by private_key_jwt"), "register the client and its key by hand and give --client-id (Options.Client.ID), or leave --client-auth-method out")
 	}
-	o := r.set.client
 	method := string(o.AuthMethod)
 	if method == "" {
 		method = registration.AuthMethodWithoutSecret(f.Server.TokenEndpointAuthMethodsSupported)
 	}
+	grants, needed := r.grantTypes()
 	got, err := registration.Register(ctx, r.guard(), registration.Request{
 		Endpoint: endpoint, RedirectURIs: redirectSpellings(need.redirectURI), ClientName: o.Name, ApplicationType: applicationType(need.redirectURI),
-		GrantTypes: grants, Scope: registeredScope(f, need.scopes), AuthMethod: method,
+		GrantTypes: grants, NeededGrants: []string{needed}, Scope: registeredScope(f, need.scopes), LoginScope: strings.Join(need.registered, " "),
+		AuthMethod: method, AuthMethodChosen: o.AuthMethod != "",
 		SoftwareID: "mcpoauth", SoftwareVersion: Version(), SoftwareStatement: o.SoftwareStatement,
 		InitialAccessToken: secret.New(o.InitialAccessToken), Extra: o.Metadata, AllowForeignEndpoints: r.set.allow.ForeignEndpoints,
+		ByHand: r.byHand("by hand", need.redirectURI), Note: func(text string) { r.trace.note(ctx, NoteRegistration, text) },
 	})
 	if err != nil {
 		return publicError(err)
@@ -231,10 +214,107 @@ func (r *registrar) register(ctx context.Context, f *discovered, c *clientRegist
 		Issuer: f.Issuer, ClientID: got.ClientID, ClientSecret: got.ClientSecret.Reveal(), AuthMethod: got.AuthMethod, Source: string(SourceDynamic),
 		RedirectURI: need.redirectURI, RedirectURIs: got.RedirectURIs, Endpoint: endpoint, Scope: got.Scope, SecretExpiry: got.SecretExpiry, CreatedAt: time.Now(),
 		AccessToken: got.RegistrationAccessToken.Reveal(), ClientURI: got.RegistrationClientURI, LoginUntil: time.Now().Add(r.set.loginTimeout),
+		Changed: got.Changed, ReplacedAt: c.replacedAt,
 	}
 	r.trace.notes(ctx, NoteRegistration, got.Notes)
+	if why := r.unusable(c.reg); why != "" {
+		return r.discard(ctx, c, optionError("Client.AuthMethod", errors.New("the server registered a client, but "+why), "leave it out: the server says how its clients authenticate"))
+	}
 	r.save(ctx, c)
-	return nil
+	return r.complete(ctx, f, c, need, got.GrantTypes)
+}
+
+// discard gives up a client that was just registered and cannot be used, and returns the reason.
+func (r *registrar) discard(ctx context.Context, c *clientRegistration, reason error) error {
+	reg := c.reg
+	c.reg = nil
+	r.forget(ctx, reg)
+	if manageable(reg) {
+		if err := grant.DeleteClient(ctx, r.guard(), reg.ClientURI, secret.New(reg.AccessToken)); err != nil {
+			r.trace.note(ctx, NoteRegistration, "the registration could not be deleted at the server: "+publicError(err).Error())
+		}
+	}
+	return reason
+}
+
+// complete adds to a new registration what the server has left out of it and the login needs (RFC 7591 section 3.2.1;
+// RFC 7592 section 2.2), so that the person does not find out at the browser.
+func (r *registrar) complete(ctx context.Context, f *discovered, c *clientRegistration, need clientNeed, grants []string) error {
+	back := func() bool { return r.set.device() || registration.Serves(c.reg.RedirectURIs, need.redirectURI) }
+	need.grants = r.missingGrants(f, grants)
+	scopes := missing(strings.Fields(c.reg.Scope), need.registered)
+	if c.reg.Scope == "" {
+		scopes = nil // the server did not say
+	}
+	var lacks []string
+	if !back() {
+		lacks = append(lacks, "the redirect URI "+need.redirectURI)
+	}
+	if len(need.grants) > 0 {
+		lacks = append(lacks, "the grant types "+strings.Join(need.grants, " "))
+	}
+	if len(scopes) > 0 {
+		lacks = append(lacks, "the scopes "+strings.Join(scopes, " "))
+	}
+	if lacks == nil {
+		return nil
+	}
+	text := "the server registered the client without " + strings.Join(lacks, " and ")
+	if manageable(c.reg) {
+		r.trace.note(ctx, NoteRegistration, text+"; adding them (RFC 7592)")
+		if _, gone := r.change(ctx, c, need, nil); gone {
+			r.unreadable(ctx, c)
+		}
+	} else {
+		r.trace.note(ctx, NoteRegistration, text+"; the login may be refused")
+	}
+	if back() {
+		return nil
+	}
+	registered := wire.Clean(strings.Join(c.reg.RedirectURIs, " "))
+	hint := "the server is at fault; " + r.byHand("by hand", need.redirectURI)
+	if other := redirectSpellings(need.redirectURI); len(other) > 1 && registration.Serves(c.reg.RedirectURIs, other[1]) {
+		hint = "try --callback-host " + resource.Hostname(other[1]) + " (Options.Callback.Host), or " + r.byHand("by hand", need.redirectURI)
+	}
+	return r.discard(ctx, c, &Error{
+		Op: OpRegistration, URL: c.reg.Endpoint, Hint: hint,
+		Message: "the server registered the client with other redirect URIs than " + need.redirectURI + ", so that no login could come back: " + registered,
+	})
+}
+
+// missingGrants returns the grant types that a login uses and that are not among those registered. None registered
+// means that the server did not say.
+func (r *registrar) missingGrants(f *discovered, registered []string) []string {
+	if len(registered) == 0 {
+		return nil
+	}
+	_, needed := r.grantTypes()
+	uses := []string{needed}
+	if slices.Contains(f.Server.GrantTypesSupported, "refresh_token") {
+		uses = append(uses, "refresh_token")
+	}
+	return missing(registered, uses)
+}
+
+// byHand says how to register a client instead, and where.
+func (r *registrar) byHand(where, redirectURI string) string {
+	if r.set.device() {
+		return "register a client " + where + " that may use the device grant, which needs no redirect URI, then give --client-id and, if it has a secret, --client-secret-env (Options.Client.ID, Options.Client.Secret)"
+	}
+	port, anyPort := "", ""
+	if n := portOf(redirectURI); r.set.callback.Port == 0 && n != 0 && strings.HasPrefix(redirectURI, "http:") {
+		// Most servers compare all of the redirect URI, the port included; others follow RFC 8252 section 7.3.
+		port = fmt.Sprintf(", --callback-port %d", n)
+		if resource.Hostname(redirectURI) != "localhost" {
+			anyPort = "; where any port of a loopback address is accepted, register " + r.set.redirectBase() + " and leave --callback-port out"
+		}
+	}
+	return "register a client " + where + " with the redirect URI " + redirectURI + ", then give --client-id" + port + " and, if it has a secret, --client-secret-env (Options.Client.ID, Options.Client.Secret)" + anyPort
+}
+
+// redirectBase returns the redirect URI without a port.
+func (s *settings) redirectBase() string {
+	return "http://" + resource.HostPort(s.callback.Host, "") + s.callback.Path
 }
 
 // applicationType is that of a client with this redirect URI (OpenID Connect Dynamic Client Registration 1.0 section 2):
@@ -248,145 +328,31 @@ func applicationType(redirectURI string) string {
 
 // noEndpoint is the error of a server that registers no clients.
 func (r *registrar) noEndpoint(f *discovered, redirectURI string) error {
-	where, port := "there", ""
+	where := "there"
 	if f.Provider != nil {
 		where = "at " + f.Provider.Register
 	}
-	if n := portOf(redirectURI); r.set.callback.Port == 0 && n != 0 && strings.HasPrefix(redirectURI, "http:") {
-		// Most servers compare all of the redirect URI, the port included.
-		port = fmt.Sprintf(", --callback-port %d", n)
+	hint := r.byHand(where, redirectURI)
+	if f.Server.ClientIDMetadataDocumentSupported && r.set.client.MetadataURL == "" {
+		hint = "it takes clients that are described by a document on the web: give its address with --client-metadata-url (Options.Client.MetadataURL); mcpoauth client-metadata writes it; or " + hint
 	}
-	return &Error{
-		Op: OpRegistration, URL: f.Issuer, Message: "the authorization server " + f.Issuer + " does not register clients by itself",
-		Hint: "register a client " + where + " with the redirect URI " + redirectURI + ", then give --client-id" + port + " and, if it has a secret, --client-secret-env (Options.Client.ID, Options.Client.Secret)",
-	}
+	return &Error{Op: OpRegistration, URL: f.Issuer, Message: "the authorization server " + f.Issuer + " does not register clients by itself", Hint: hint}
 }
 
-// redirectSpellings returns the redirect URI and, for a loopback one, its other spelling, so that the registration
-// serves whichever of the two the server accepts later.
-func redirectSpellings(redirectURI string) []string {
-	for _, pair := range [][2]string{{"http://127.0.0.1:", "http://localhost:"}, {"http://localhost:", "http://127.0.0.1:"}} {
-		if rest, ok := strings.CutPrefix(redirectURI, pair[0]); ok {
-			return []string{redirectURI, pair[1] + rest}
-		}
-	}
-	return []string{redirectURI}
-}
-
-// save stores a registration. A failure is no reason to stop: the login itself holds a copy.
-func (r *registrar) save(ctx context.Context, c *clientRegistration) {
-	if c.key == (store.Key{}) {
-		return
-	}
-	data, err := c.reg.Encode()
-	if err == nil {
-		c.rev, err = r.store.Save(ctx, c.key, data, c.rev)
-	}
-	if err != nil {
-		r.trace.log.WarnContext(ctx, "the registration could not be saved", "issuer", c.reg.Issuer, "err", err)
-	}
-}
-
-// suspect notes that a login with a stored registration has begun. An authorization server that has forgotten a
-// client shows a page and never redirects back, so a registration is replaced if its last login got no response.
-func (r *registrar) suspect(ctx context.Context, c *clientRegistration) {
-	c.reg.Unanswered, c.reg.LoginUntil = true, time.Now().Add(r.set.loginTimeout)
-	r.save(ctx, c)
-}
-
-// confirm notes that the login got a response.
-func (r *registrar) confirm(ctx context.Context, c *clientRegistration) {
-	c.reg.Unanswered, c.reg.LoginUntil = false, time.Time{}
-	r.save(ctx, c)
-}
-
-// forget removes reg from the store, unless another registration is stored by now.
-func (r *registrar) forget(ctx context.Context, reg *record.Registration) {
-	key := r.keyOf(reg.Issuer, reg.RedirectURI)
-	stored, rev, err := r.load(ctx, key)
-	if err != nil && !isCorrupt(err) || err == nil && stored.ClientID != reg.ClientID {
-		return
-	}
-	if err := r.store.Delete(ctx, key, rev); err != nil {
-		r.trace.log.WarnContext(ctx, "the registration could not be removed", "issuer", reg.Issuer, "err", err)
-	}
-}
-
-// deleteUnused deletes a dynamic registration that no stored login uses any more, and reports whether the server
-// confirmed that. In doubt it is kept for the next login.
-func (r *registrar) deleteUnused(ctx context.Context, reg *record.Registration) bool {
-	if RegistrationSource(reg.Source) != SourceDynamic || !manageable(reg) {
+// replaceable reports whether err means that another registration of the stored client may help: the server does not
+// know it, or does not allow it what is requested.
+func (r *registrar) replaceable(c *clientRegistration, err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || c == nil || !c.reused || e.Op != OpToken && e.Op != OpAuthorization {
 		return false
 	}
-	key := r.keyOf(reg.Issuer, reg.RedirectURI)
-	stored, rev, err := r.load(ctx, key)
-	if err != nil || stored.ClientID != reg.ClientID || time.Now().Before(stored.LoginUntil) || r.used(ctx, reg) {
-		return false
-	}
-	// A login that begins now writes the registration first: then this fails.
-	if r.store.Delete(ctx, key, rev) != nil {
-		return false
-	}
-	if err := grant.DeleteClient(ctx, r.guard(), stored.ClientURI, secret.New(stored.AccessToken)); err != nil {
-		r.trace.note(ctx, NoteRegistration, "the registration could not be deleted at the server: "+publicError(err).Error())
-		return false
-	}
-	return true
-}
-
-// used reports whether a stored login uses a registration, true if that is unknown.
-func (r *registrar) used(ctx context.Context, reg *record.Registration) bool {
-	for login, err := range r.store.List(ctx, store.Filter{Kind: store.KindLogin, Profiles: []string{r.trace.profile}}) {
-		if err != nil {
-			return true
-		}
-		data, _, err := r.store.Load(ctx, login)
-		if errors.Is(err, store.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return true
-		}
-		rec, err := record.DecodeLogin(data)
-		if err != nil || rec.Issuer == reg.Issuer && rec.Registration.ClientID == reg.ClientID {
-			return true
-		}
+	switch e.Code {
+	case "invalid_client":
+		return true
+	case "unauthorized_client", "invalid_scope":
+		return r.mayReplace(c)
 	}
 	return false
-}
-
-// clear removes a dynamic registration from the store, and at the server if it supports that.
-func (r *registrar) clear(ctx context.Context, reg *record.Registration) error {
-	if RegistrationSource(reg.Source) != SourceDynamic {
-		return nil
-	}
-	// The token that manages it may have changed since the login.
-	if now, _, err := r.load(ctx, r.keyOf(reg.Issuer, reg.RedirectURI)); err == nil && now.ClientID == reg.ClientID {
-		reg = now
-	}
-	r.forget(ctx, reg)
-	if reg.ClientURI == "" || reg.AccessToken == "" {
-		return nil
-	}
-	if !manageable(reg) {
-		return &Error{Op: OpRegistration, URL: reg.ClientURI, Message: "the registration is forgotten here, but not deleted at the server: its management address is on another origin"}
-	}
-	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
-	defer cancel()
-	if err := grant.DeleteClient(ctx, r.guard(), reg.ClientURI, secret.New(reg.AccessToken)); err != nil {
-		return fmt.Errorf("mcpoauth: the registration is forgotten here, but the server could not be told: %w", publicError(err))
-	}
-	return nil
-}
-
-// replaceable reports whether err means that the authorization server does not know the client, or does not allow it
-// what is requested.
-func replaceable(err error) bool {
-	e, ok := errors.AsType[*Error](err)
-	if !ok || e.Op != OpToken && e.Op != OpAuthorization {
-		return false
-	}
-	return e.Code == "invalid_client" || e.Code == "unauthorized_client" || e.Code == "invalid_scope"
 }
 
 // redirectHint is for servers that accept one spelling of this machine's name, one port or one path.

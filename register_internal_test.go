@@ -3,7 +3,6 @@ package mcpoauth
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,7 +81,7 @@ func TestKeysThatAServerDoesNotList(t *testing.T) {
 func TestWhichRegistrationsCanBeUsed(t *testing.T) {
 	t.Parallel()
 	const managed = testIssuer + "/client"
-	need := clientNeed{redirectURI: "http://127.0.0.1:1/callback", scopes: []string{"read"}}
+	need := clientNeed{redirectURI: "http://127.0.0.1:1/callback", scopes: []string{"read", "openid"}, registered: []string{"read"}}
 	for name, tc := range map[string]struct {
 		reg  record.Registration
 		want bool
@@ -116,19 +115,26 @@ func TestWhichRegistrationsCanBeUsed(t *testing.T) {
 	}
 }
 
-// TestWhatReplacesAClient: only what says that the client is unknown, or not for these scopes.
+// TestWhatReplacesAClient: only what says that the client is unknown, or, once a day, that it is not for this request.
 func TestWhatReplacesAClient(t *testing.T) {
 	t.Parallel()
+	r := plainClient(t, Options{}).registrar
 	for _, op := range []Op{OpToken, OpAuthorization, OpDiscovery, OpRegistration, OpRevocation} {
 		for _, code := range []string{"invalid_client", "unauthorized_client", "invalid_scope", "invalid_grant", "access_denied", ""} {
-			want := (op == OpToken || op == OpAuthorization) && slices.Contains([]string{"invalid_client", "unauthorized_client", "invalid_scope"}, code)
-			if replaceable(&Error{Op: op, Code: code}) != want {
-				t.Errorf("%s, %s", op, code)
+			for _, ago := range []time.Duration{0, 23 * time.Hour, 25 * time.Hour} {
+				want := (op == OpToken || op == OpAuthorization) && (code == "invalid_client" || ago > 24*time.Hour && (code == "unauthorized_client" || code == "invalid_scope"))
+				if r.replaceable(&clientRegistration{reused: true, replacedAt: time.Now().Add(-ago)}, &Error{Op: op, Code: code}) != want {
+					t.Errorf("%s, %s, replaced %v ago", op, code, ago)
+				}
 			}
 		}
 	}
-	if replaceable(errors.New("invalid_client")) {
-		t.Error("an error of another kind")
+	denied := &Error{Op: OpToken, Code: "invalid_client"}
+	if r.replaceable(&clientRegistration{reused: true}, errors.New("invalid_client")) || r.replaceable(&clientRegistration{}, denied) || r.replaceable(nil, denied) {
+		t.Error("an error of another kind, a new client, or none")
+	}
+	if !r.replaceable(&clientRegistration{reused: true}, &Error{Op: OpToken, Code: "invalid_scope"}) {
+		t.Error("a client that was never replaced")
 	}
 }
 
@@ -217,7 +223,7 @@ func TestWhichStoredRegistrationServes(t *testing.T) {
 		"of another issuer":     {change: func(r *record.Registration) { r.Issuer = "https://b.example.com" }, kept: true},
 		"its secret is over":    {change: func(r *record.Registration) { r.SecretExpiry = time.Now().Add(-time.Second) }, kept: true},
 		"its secret is good":    {change: func(r *record.Registration) { r.SecretExpiry = time.Now().Add(time.Minute) }, serves: true, kept: true},
-		"unanswered":            {change: func(r *record.Registration) { r.Unanswered = true }, kept: true},
+		"unanswered":            {change: func(r *record.Registration) { r.Unanswered = true }, serves: true, kept: true},
 		"damaged":               {load: &store.CorruptError{Err: errors.New("damaged")}, kept: true},
 		"sealed by another key": {load: errors.New("another key"), kept: false},
 	} {

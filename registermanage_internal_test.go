@@ -74,7 +74,7 @@ func TestChangesOfARegistration(t *testing.T) {
 		var requests []*http.Request
 		c := plainClient(t, Options{Network: NetworkOptions{HTTPClient: manager(t, tc.status, tc.members, &requests)}})
 		reg := &clientRegistration{reg: managed(), key: c.registrar.keyOf(testIssuer, same), reused: true}
-		got := c.registrar.change(t.Context(), reg, clientNeed{redirectURI: tc.redirect, scopes: []string{"read", "write"}})
+		got, _ := c.registrar.change(t.Context(), reg, clientNeed{redirectURI: tc.redirect, registered: []string{"read", "write"}}, nil)
 		if got != tc.serves {
 			t.Errorf("%s: serves %t", name, got)
 		}

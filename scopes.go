@@ -8,7 +8,10 @@ import (
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
-const offlineAccess = "offline_access"
+const (
+	offlineAccess = "offline_access"
+	openID        = "openid"
+)
 
 // maxRegisteredScopes is how long a scopes_supported may be to be registered: a longer one is a catalogue of more
 // than a client needs.
@@ -92,10 +95,21 @@ func registeredScope(f *discovered, scopes []string) string {
 	scopes = slices.Clone(scopes)
 	if all := f.Server.ScopesSupported; len(all) <= maxRegisteredScopes {
 		for _, s := range all {
-			if wire.ValidScope(s) && !slices.Contains(scopes, s) {
+			// openid is for a login's own request: Keycloak refuses a registration with it.
+			if wire.ValidScope(s) && s != openID && !slices.Contains(scopes, s) {
 				scopes = append(scopes, s)
 			}
 		}
 	}
 	return strings.Join(scopes, " ")
+}
+
+// registrable returns the scopes of a login that its client is to be registered for. A server that lists openid as a
+// scope may still refuse a registration with it, so it is left out unless a person asked for it. further are scopes that
+// the login was asked for beyond those of the settings.
+func (s *settings) registrable(scopes, further []string) []string {
+	if slices.Contains(slices.Concat(s.scopes.Request, s.scopes.Add, further), openID) {
+		return scopes
+	}
+	return slices.DeleteFunc(slices.Clone(scopes), func(scope string) bool { return scope == openID })
 }

@@ -74,7 +74,7 @@ func (s *Server) push(w http.ResponseWriter, r *http.Request) {
 		oauthError(w, http.StatusBadRequest, "invalid_request", "the redirect URI is not one of this client's")
 		return
 	}
-	if code, description := s.wrong(form, f); code != "" {
+	if code, description := s.wrong(c, form, f); code != "" {
 		oauthError(w, http.StatusBadRequest, code, description)
 		return
 	}
@@ -116,7 +116,7 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 		s.dead(w, "The redirect URI is not one of this client's.")
 		return
 	}
-	code, description := s.wrong(q, f)
+	code, description := s.wrong(c, q, f)
 	if f.InsistOnPAR != "" && !r.URL.Query().Has("request_uri") {
 		code, description = "invalid_request", f.InsistOnPAR
 	}
@@ -151,7 +151,7 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 }
 
 // wrong checks an authorization request whose client and redirect URI are sound.
-func (s *Server) wrong(q url.Values, f Faults) (code, description string) {
+func (s *Server) wrong(c *client, q url.Values, f Faults) (code, description string) {
 	challenge, err := base64.RawURLEncoding.DecodeString(q.Get("code_challenge"))
 	switch {
 	case q.Get("response_type") != "code":
@@ -174,6 +174,9 @@ func (s *Server) wrong(q url.Values, f Faults) (code, description string) {
 		if !slices.Contains(s.opt.Scopes, scope) {
 			return "invalid_scope", "the scope " + scope + " is unknown"
 		}
+	}
+	if !c.mayAsk(q.Get("scope"), f) {
+		return "invalid_scope", "the client has not registered all of these scopes"
 	}
 	return "", ""
 }

@@ -255,6 +255,41 @@ var faultCases = map[string]faultCase{
 		see: func(c *client, _ bool) string { return sprint(c.register(nil).json["redirect_uris"]) },
 	},
 
+	"RegistrationPolicy": {
+		set: func(f *authtest.Faults) {
+			f.RegistrationPolicy = func(m map[string]any) (int, string, string) {
+				if m["logo_uri"] != nil {
+					return 403, "insufficient_scope", "not this host"
+				}
+				return 0, "", ""
+			}
+		},
+		normal: "201|201|<nil>", faulty: "201|403|insufficient_scope",
+		see: func(c *client, _ bool) string {
+			with := c.register(map[string]any{"logo_uri": "https://elsewhere.example/logo"})
+			return sprint(c.register(nil).status, with.status, with.json["error"])
+		},
+	},
+	"RegistrationAnswer": {
+		set: func(f *authtest.Faults) {
+			f.RegistrationAnswer = func(m map[string]any) { delete(m, "registration_client_uri") }
+		},
+		normal: "true", faulty: "false",
+		see: func(c *client, _ bool) string {
+			return sprint(c.register(nil).json["registration_client_uri"] != nil)
+		},
+	},
+	"ClientScopes": {
+		set:    func(f *authtest.Faults) { f.ClientScopes = true },
+		normal: "code|code", faulty: "invalid_scope|code",
+		see: func(c *client, _ bool) string {
+			c.id = c.register(map[string]any{"scope": "mcp:write"}).json["client_id"].(string)
+			few := c.callback()
+			c.id = c.register(map[string]any{"scope": "mcp:read mcp:write offline_access"}).json["client_id"].(string)
+			return sprint(few, c.callback())
+		},
+	},
+
 	"AuthorizeError": {
 		set:    func(f *authtest.Faults) { f.AuthorizeError = "server_error" },
 		normal: "code", faulty: "server_error",

@@ -115,6 +115,13 @@ type Faults struct {
 	SecretLifetime         time.Duration
 	// ForeignRedirectURIs are claimed to have been registered.
 	ForeignRedirectURIs []string
+	// RegistrationPolicy looks at the metadata of each registration and each change of one. A status that is not 0
+	// refuses it with that status, error and error_description.
+	RegistrationPolicy func(metadata map[string]any) (status int, code, description string)
+	// RegistrationAnswer changes what is said of a client, at its registration and later, before it is sent.
+	RegistrationAnswer func(map[string]any)
+	// ClientScopes limits each client to the scopes that it has registered.
+	ClientScopes bool
 
 	// AuthorizeError is sent back instead of a code. WrongIssuer and NoIssuer spoil iss.
 	AuthorizeError string

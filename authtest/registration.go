@@ -2,6 +2,7 @@ package authtest
 
 import (
 	"encoding/json"
+	"io"
 	"mime"
 	"net"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 type client struct {
 	Client
 	name         string // what it says of itself
+	scope        string // what it has registered
 	refresh      bool   // it may have refresh tokens
 	issued       time.Time
 	secretExpiry time.Time
@@ -40,8 +42,15 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) {
 		Scope           string   `json:"scope"`
 		ClientName      string   `json:"client_name"`
 	}
-	if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
+	body, err := io.ReadAll(r.Body)
+	if err == nil {
+		err = json.Unmarshal(body, &req)
+	}
+	if err != nil {
 		oauthError(w, http.StatusBadRequest, "invalid_client_metadata", "this is not client metadata")
+		return
+	}
+	if f.forbids(w, body) {
 		return
 	}
 	if len(req.RedirectURIs) == 0 {
@@ -78,7 +87,7 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) {
 	// Without grant_types a client has asked for authorization_code alone (RFC 7591 section 2).
 	c := &client{
 		Client: Client{ID: "client-" + random(9), AuthMethod: method, RedirectURIs: req.RedirectURIs},
-		name:   req.ClientName, issued: s.now(), refresh: s.opt.Lenient || slices.Contains(req.GrantTypes, "refresh_token"), manage: "manage-" + random(18),
+		name:   req.ClientName, scope: req.Scope, issued: s.now(), refresh: s.opt.Lenient || slices.Contains(req.GrantTypes, "refresh_token"), manage: "manage-" + random(18),
 	}
 	if method != "none" {
 		c.Secret = "secret-" + random(18) + "+/=:%"
@@ -86,7 +95,7 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) {
 			c.secretExpiry = s.now().Add(f.SecretLifetime)
 		}
 	}
-	doc := s.document(c)
+	doc := s.document(c, f)
 	if f.ForeignRedirectURIs != nil {
 		doc["redirect_uris"] = f.ForeignRedirectURIs
 	}
@@ -96,8 +105,35 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusCreated, doc)
 }
 
+// forbids reports whether the policy refuses client metadata; then it has answered.
+func (f *Faults) forbids(w http.ResponseWriter, body []byte) bool {
+	if f.RegistrationPolicy == nil {
+		return false
+	}
+	var metadata map[string]any
+	if err := json.Unmarshal(body, &metadata); err != nil {
+		return false
+	}
+	status, code, description := f.RegistrationPolicy(metadata)
+	if status == 0 {
+		return false
+	}
+	oauthError(w, status, code, description)
+	return true
+}
+
+// mayAsk reports whether a client may ask for a scope.
+func (c *client) mayAsk(scope string, f Faults) bool {
+	for s := range strings.FieldsSeq(scope) {
+		if f.ClientScopes && !slices.Contains(strings.Fields(c.scope), s) {
+			return false
+		}
+	}
+	return true
+}
+
 // document is what is registered of a client; the caller holds the lock.
-func (s *Server) document(c *client) map[string]any {
+func (s *Server) document(c *client, f Faults) map[string]any {
 	grants := []string{"authorization_code"}
 	if c.refresh {
 		grants = append(grants, "refresh_token")
@@ -109,6 +145,9 @@ func (s *Server) document(c *client) map[string]any {
 		// More than was asked for: what may be asked, not what was.
 		"scope": strings.Join(s.opt.Scopes, " "),
 	}
+	if f.ClientScopes {
+		doc["scope"] = c.scope
+	}
 	if !s.opt.Lenient {
 		doc["client_uri"], doc["jwks_uri"], doc["x_surprise"] = "", nil, []int{1}
 	}
@@ -117,6 +156,9 @@ func (s *Server) document(c *client) map[string]any {
 		if !c.secretExpiry.IsZero() {
 			doc["client_secret_expires_at"] = c.secretExpiry.Unix()
 		}
+	}
+	if f.RegistrationAnswer != nil {
+		f.RegistrationAnswer(doc)
 	}
 	return doc
 }
@@ -235,16 +277,18 @@ func (s *Server) managed(w http.ResponseWriter, r *http.Request) *client {
 
 // readClient is RFC 7592 section 2.1.
 func (s *Server) readClient(w http.ResponseWriter, r *http.Request) {
+	f := s.fault()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c := s.managed(w, r); c != nil {
-		writeJSON(w, http.StatusOK, s.document(c))
+		writeJSON(w, http.StatusOK, s.document(c, f))
 	}
 }
 
 // changeClient is RFC 7592 section 2.2: all is replaced, and must have been there. The token that manages the
 // client is another one afterwards.
 func (s *Server) changeClient(w http.ResponseWriter, r *http.Request) {
+	f := s.fault()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.managed(w, r)
@@ -252,8 +296,15 @@ func (s *Server) changeClient(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var req map[string]any
-	if err := json.NewDecoder(r.Body).Decode(&req); err != nil || req["client_id"] != c.ID {
+	body, err := io.ReadAll(r.Body)
+	if err == nil {
+		err = json.Unmarshal(body, &req)
+	}
+	if err != nil || req["client_id"] != c.ID {
 		oauthError(w, http.StatusBadRequest, "invalid_client_metadata", "this is not the client's metadata")
+		return
+	}
+	if f.forbids(w, body) {
 		return
 	}
 	for _, name := range []string{"registration_access_token", "registration_client_uri", "client_secret_expires_at", "client_id_issued_at"} {
@@ -280,6 +331,7 @@ func (s *Server) changeClient(w http.ResponseWriter, r *http.Request) {
 		oauthError(w, http.StatusBadRequest, "invalid_redirect_uri", "redirect_uris is missing")
 		return
 	}
+	c.scope, _ = req["scope"].(string)
 	c.RedirectURIs, c.manage = uris, s.secret("manage-"+random(18))
-	writeJSON(w, http.StatusOK, s.document(c))
+	writeJSON(w, http.StatusOK, s.document(c, f))
 }

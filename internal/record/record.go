@@ -110,7 +110,15 @@ type Registration struct {
 	// AccessToken and ClientURI manage the registration (RFC 7592).
 	AccessToken string `json:"registration_access_token,omitempty"`
 	ClientURI   string `json:"registration_client_uri,omitempty"`
-	// Unanswered: a login with this registration has begun and not come back.
+	// ConfirmedAt is when the server last showed that it knows the client, ReplacedAt when the registration replaced
+	// one without being asked to. The zero time is unknown and never.
+	ConfirmedAt time.Time `json:"confirmed_at,omitzero"`
+	ReplacedAt  time.Time `json:"replaced_at,omitzero"`
+	// Unreadable: the server said of the new client that there is no such registration, so it is not asked again.
+	Unreadable bool `json:"unreadable,omitempty"`
+	// Changed is what the server refused to register at first, and what was registered instead.
+	Changed []string `json:"changed,omitempty"`
+	// Unanswered: the last login with this registration waited as long as it could, and nothing came back.
 	Unanswered bool `json:"unanswered,omitempty"`
 	// LoginUntil is how long a login with it may be under way, the zero time if none is.
 	LoginUntil time.Time `json:"login_until,omitzero"`

@@ -32,8 +32,14 @@ type Request struct {
 	ClientName      string
 	ApplicationType string
 	GrantTypes      []string
+	// NeededGrants are those of GrantTypes that the login cannot do without.
+	NeededGrants []string
 	// Those that are empty are left out.
-	Scope, AuthMethod                              string
+	Scope, AuthMethod string
+	// LoginScope has the scopes of the login at hand, to register where the server refuses Scope.
+	LoginScope string
+	// AuthMethodChosen means that a person chose AuthMethod.
+	AuthMethodChosen                               bool
 	SoftwareID, SoftwareVersion, SoftwareStatement string
 	// InitialAccessToken is sent as Bearer token if the server wants one (RFC 7591 section 3).
 	InitialAccessToken secret.String
@@ -41,6 +47,10 @@ type Request struct {
 	AllowForeignEndpoints bool
 	// Extra members replace those of the same names; those of the flow itself cannot be replaced.
 	Extra map[string]any
+	// ByHand says how to register the client by hand instead; hints end with it.
+	ByHand string
+	// Note, if not nil, is told of each refusal that is tried again, and how.
+	Note func(text string)
 }
 
 // own are the members that Extra cannot set.
@@ -66,38 +76,66 @@ func (r *Request) metadata() map[string]any {
 	return m
 }
 
-// Register registers a client (RFC 7591 section 3). Any 2xx with a client_id is success. An optional
-// member that the server names in its refusal is left out, each once: the second spelling of the redirect URI,
-// application_type, scope, the software's name and version. If the server asks for a short pause, it waits, once. The error is a *wire.Fault.
-func Register(ctx context.Context, c *netguard.Client, r Request) (*wire.Registration, error) {
+// Register registers a client (RFC 7591 section 3). Any 2xx with a client_id is success. What the server refuses is
+// left out or changed, once each, in the order of concessions; the result says what. If the server asks for a short
+// pause, it waits, once. The error is a *wire.Fault.
+func Register(ctx context.Context, c *netguard.Client, r Request) (*Registered, error) {
 	if len(r.RedirectURIs) == 0 {
 		return nil, &wire.Fault{Stage: wire.StageRegistration, Message: "there is no redirect URI to register"}
 	}
 	m := r.metadata()
+	var changed []string
+	var refused *wire.Fault
 	waited := false
 	for left := maxRequests; ; left-- {
-		reg, f := register(ctx, c, r, m)
+		reg, body, f := register(ctx, c, r, m)
+		busy := f != nil && f.Status == http.StatusTooManyRequests
 		switch {
 		case f == nil:
-			return reg, nil
-		case left <= 1:
-			return nil, f
-		case f.Status == http.StatusTooManyRequests && f.RetryAfter > 0 && f.RetryAfter <= maxPause && !waited:
+			return &Registered{Registration: reg, Changed: changed}, nil
+		case busy && left > 1 && f.RetryAfter > 0 && f.RetryAfter <= maxPause && !waited:
 			// A 429 is an answer: nothing was registered.
 			waited = true
-			if !sleep(ctx, f.RetryAfter) {
-				return nil, f
+			if sleep(ctx, f.RetryAfter) {
+				continue
 			}
-		case !leaveOut(m, f):
 			return nil, f
+		case busy && refused != nil:
+			// The refusal is what a person must know; the server only wants no further tries now.
+			return nil, r.tried(refused, changed[:len(changed)-1])
+		case left <= 1:
+			return nil, r.tried(f, changed)
 		}
+		what, again := r.retry(m, f, body)
+		if !again {
+			return nil, r.tried(f, changed)
+		}
+		if r.Note != nil {
+			r.Note("the server refused the registration (" + said(f) + "); trying it " + what)
+		}
+		changed, refused = append(changed, what), f
 	}
 }
 
+// Registered is a new registration.
+type Registered struct {
+	*wire.Registration
+	// Changed says what the server refused at first, in the words of the concessions: "without scope".
+	Changed []string
+}
+
+// tried adds to a refusal what was tried in vain.
+func (r *Request) tried(f *wire.Fault, changed []string) *wire.Fault {
+	if len(changed) > 0 {
+		f.Message += ", also " + strings.Join(changed, ", ")
+	}
+	return f
+}
+
 const (
-	// maxRequests is how many registrations are sent for one client: one, one after a pause, and some
-	// without members that the server does not accept.
-	maxRequests = 4
+	// maxRequests is how many registrations are sent for one client: one, one after a pause, and some with less
+	// metadata.
+	maxRequests = 9
 	// maxPause is the longest pause that a person is kept waiting for.
 	maxPause = 5 * time.Second
 )
@@ -113,29 +151,10 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// leaveOut removes from m the member that the fault is about and reports whether there was one.
-func leaveOut(m map[string]any, f *wire.Fault) bool {
-	if f.Temporary || f.Status != http.StatusBadRequest && f.Status != http.StatusUnprocessableEntity && f.Status != http.StatusForbidden {
-		return false
-	}
-	text := strings.ToLower(f.Code + " " + f.Description)
-	for _, k := range []string{"application_type", "scope", "software_version", "software_id"} {
-		if _, ok := m[k]; ok && strings.Contains(text, k) {
-			delete(m, k)
-			return true
-		}
-	}
-	if uris, ok := m["redirect_uris"].([]string); ok && len(uris) > 1 && (strings.Contains(text, "redirect") || f.Code == "") {
-		m["redirect_uris"] = uris[:1]
-		return true
-	}
-	return false
-}
-
-func register(ctx context.Context, c *netguard.Client, r Request, m map[string]any) (*wire.Registration, *wire.Fault) {
+func register(ctx context.Context, c *netguard.Client, r Request, m map[string]any) (*wire.Registration, []byte, *wire.Fault) {
 	body, err := json.Marshal(m)
 	if err != nil {
-		return nil, &wire.Fault{Stage: wire.StageRegistration, Message: "the client metadata cannot be written as JSON: " + err.Error(), Err: err, Hint: "check Options.Client.Metadata"}
+		return nil, nil, &wire.Fault{Stage: wire.StageRegistration, Message: "the client metadata cannot be written as JSON: " + err.Error(), Err: err, Hint: "check Options.Client.Metadata"}
 	}
 	h := http.Header{}
 	if !r.InitialAccessToken.IsZero() {
@@ -143,44 +162,44 @@ func register(ctx context.Context, c *netguard.Client, r Request, m map[string]a
 	}
 	a, err := c.PostJSON(ctx, netguard.Request{Leg: "registration", URL: r.Endpoint, Header: h}, body)
 	if err != nil {
-		return nil, r.fault(err)
+		return nil, nil, r.fault(err)
 	}
 	if a.Status/100 != 2 {
-		return nil, r.refused(wire.ParseOAuthError(a.Status, a.Header, a.Body))
+		return nil, a.Body, r.refused(wire.ParseOAuthError(a.Status, a.Header, a.Body))
 	}
 	reg, err := wire.ParseRegistration(a.Body)
 	if err != nil {
 		if f := wire.ErrorIn(a.Status, a.Header, a.Body); f != nil {
-			return nil, r.refused(f)
+			return nil, a.Body, r.refused(f)
 		}
 		f := &wire.Fault{Status: a.Status, Message: "the answer to the registration cannot be used: " + err.Error(), Hint: "the server is at fault"}
 		if page := wire.ParseOAuthError(a.Status, a.Header, a.Body); page.Temporary {
 			f = page
 		}
-		return nil, r.fault(f)
+		return nil, nil, r.fault(f)
 	}
 	if err := check(reg, a.Received); err != nil {
-		return nil, r.fault(&wire.Fault{
+		return nil, nil, r.fault(&wire.Fault{
 			Status: a.Status, Message: "the registered client cannot be used: " + err.Error(),
-			Hint: "register a client by hand and give it with --client-id (Options.Client.ID)",
+			Hint: r.ByHand,
 		})
 	}
 	r.remark(reg)
-	return reg, nil
+	return reg, nil, nil
 }
 
-// remark adds notes that a person should see before a browser is opened, and drops a management address that must not
-// be used.
+// remark drops a management address that must not be used, and says so.
 func (r *Request) remark(reg *wire.Registration) {
-	// RFC 7591 section 3.2.1: the answer has what was registered. A login with another redirect URI cannot come back.
-	uri := r.RedirectURIs[0]
-	if len(reg.RedirectURIs) > 0 && !slices.ContainsFunc(reg.RedirectURIs, func(s string) bool { return sameRedirect(s, uri) }) {
-		reg.Notes = append(reg.Notes, "the server registered other redirect URIs than the one that this login uses, "+uri+", so it may refuse the login: "+wire.Clean(strings.Join(reg.RedirectURIs, " ")))
-	}
 	if reg.RegistrationClientURI != "" && !r.AllowForeignEndpoints && !resource.SameSite(resource.Hostname(reg.RegistrationClientURI), resource.Hostname(r.Endpoint)) {
 		reg.Notes = append(reg.Notes, "the server names "+wire.PlainURL(reg.RegistrationClientURI)+" to manage the registration, which is on another site and is not used; --allow-foreign-endpoints (Options.Allow.ForeignEndpoints) uses it")
 		reg.RegistrationClientURI, reg.RegistrationAccessToken = "", secret.String{}
 	}
+}
+
+// Serves reports whether a login with redirectURI can come back to a client with these registered redirect URIs. None
+// means that the server did not say (RFC 7591 section 3.2.1 has them in the answer).
+func Serves(registered []string, redirectURI string) bool {
+	return len(registered) == 0 || slices.ContainsFunc(registered, func(s string) bool { return sameRedirect(s, redirectURI) })
 }
 
 // sameRedirect reports whether a redirect URI that a server registered serves for ours: it is the same, or the same
@@ -211,19 +230,27 @@ func (r *Request) refused(f *wire.Fault) *wire.Fault {
 	return r.fault(f)
 }
 
+// hint says what helps against a refusal.
 func (r *Request) hint(f *wire.Fault) string {
-	byHand := "register a client by hand with the redirect URI " + r.RedirectURIs[0] + " and give it with --client-id (Options.Client.ID)"
+	about := understand(f, nil, nil).about
+	unauthorized := f.Status == http.StatusUnauthorized || f.Status == http.StatusForbidden
 	switch {
-	case strings.Contains(strings.ToLower(f.Code+" "+f.Description), "redirect"):
+	case about&aboutLimit != 0:
+		return "the server takes no further clients: only its administrator can help, by removing unused ones or raising the limit"
+	case unauthorized && !r.InitialAccessToken.IsZero() && (f.Status == http.StatusUnauthorized || about == 0 || about&aboutToken != 0):
+		return "the token of --initial-access-token-file (Options.Client.InitialAccessToken) is used up, has ended or is wrong: ask the server's administrator for another one"
+	case about&aboutRedirect != 0:
 		other := "localhost"
 		if u, err := url.Parse(r.RedirectURIs[0]); err == nil && u.Hostname() == other {
 			other = "127.0.0.1"
 		}
-		return "the server may accept another spelling: try --callback-host " + other + " (Options.Callback.Host), or " + byHand
-	case f.Status == http.StatusUnauthorized || f.Status == http.StatusForbidden:
-		return "the server may want a token for registrations: --initial-access-token-file (Options.Client.InitialAccessToken); or " + byHand
+		return "the server may accept another spelling: try --callback-host " + other + " (Options.Callback.Host), or " + r.ByHand
+	case about&aboutStatement != 0 && r.SoftwareStatement != "":
+		return "the server does not accept the software statement of --software-statement-file (Options.Client.SoftwareStatement): ask who issued it, or " + r.ByHand
+	case unauthorized && r.InitialAccessToken.IsZero():
+		return "the server may want a token for registrations: --initial-access-token-file (Options.Client.InitialAccessToken); or " + r.ByHand
 	}
-	return byHand
+	return r.ByHand
 }
 
 func (r *Request) fault(err error) *wire.Fault {

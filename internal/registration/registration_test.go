@@ -114,7 +114,8 @@ const (
 func usual(endpoint string) Request {
 	return Request{
 		Endpoint: endpoint, RedirectURIs: []string{byAddress, byName}, ClientName: "my program", ApplicationType: "native",
-		GrantTypes: []string{"authorization_code", "refresh_token"}, Scope: "a b", AuthMethod: "none", SoftwareID: "soft", SoftwareVersion: "1.2",
+		GrantTypes: []string{"authorization_code", "refresh_token"}, NeededGrants: []string{"authorization_code"}, Scope: "a b", LoginScope: "a", AuthMethod: "none",
+		SoftwareID: "soft", SoftwareVersion: "1.2", ByHand: "register a client by hand with " + byAddress + " and give --client-id",
 	}
 }
 
@@ -384,79 +385,13 @@ func TestHintsAboutTheRedirectURI(t *testing.T) {
 		for _, page := range []http.HandlerFunc{refusal("invalid_redirect_uri", ""), refusal("invalid_client_metadata", "Redirect URI not allowed"), asJSON(422, `{"message":"bad redirect"}`)} {
 			s := newServer(t, page)
 			r := usual(s.URL)
-			r.RedirectURIs = []string{uri}
+			r.RedirectURIs, r.ByHand = []string{uri}, "register "+uri
 			_, err := Register(context.Background(), client(t, nil), r)
 			var f *wire.Fault
 			if !errors.As(err, &f) || !strings.Contains(f.Hint, "--callback-host "+other) || !strings.Contains(f.Hint, uri) {
 				t.Errorf("%s: %+v", uri, f)
 			}
 		}
-	}
-}
-
-// What a server names as the part that it does not take is left out, if a login can do without.
-//
-// It has a row in docs/compatibility.md.
-func TestMetadataThatARegistrationRefuses(t *testing.T) {
-	none := refusal("invalid_client_metadata", "logo_uri is missing")
-	first := []any{byAddress}
-	for name, c := range map[string]struct {
-		answers []http.HandlerFunc
-		// left are the changes of the usual body, request by request.
-		left []map[string]any
-		ok   bool
-	}{
-		"application_type":                       {[]http.HandlerFunc{refusal("invalid_client_metadata", "unknown field Application_Type")}, []map[string]any{{}, {"application_type": nil}}, true},
-		"scope":                                  {[]http.HandlerFunc{refusal("invalid_scope", "")}, []map[string]any{{}, {"scope": nil}}, true},
-		"software_version":                       {[]http.HandlerFunc{refusal("x", "software_version?")}, []map[string]any{{}, {"software_version": nil}}, true},
-		"software_id":                            {[]http.HandlerFunc{refusal("x", "software_id?")}, []map[string]any{{}, {"software_id": nil}}, true},
-		"the other URI":                          {[]http.HandlerFunc{refusal("invalid_redirect_uri", "localhost")}, []map[string]any{{}, {"redirect_uris": first}}, true},
-		"the other URI, by description":          {[]http.HandlerFunc{refusal("invalid_client_metadata", "One redirect URI only")}, []map[string]any{{}, {"redirect_uris": first}}, true},
-		"the other URI, for no reason":           {[]http.HandlerFunc{answer(400, "text/plain", "no")}, []map[string]any{{}, {"redirect_uris": first}}, true},
-		"422":                                    {[]http.HandlerFunc{asJSON(422, `{"detail":"scope: not allowed"}`)}, []map[string]any{{}, {"scope": nil}}, true},
-		"403":                                    {[]http.HandlerFunc{asJSON(403, `{"error":"x","error_description":"scope"}`)}, []map[string]any{{}, {"scope": nil}}, true},
-		"an error in a 200 is none of a request": {[]http.HandlerFunc{asJSON(200, `{"error":"invalid_scope"}`)}, []map[string]any{{}}, false},
-		"one after the other": {
-			[]http.HandlerFunc{refusal("x", "application_type"), refusal("invalid_scope", ""), refusal("invalid_redirect_uri", "")},
-			[]map[string]any{{}, {"application_type": nil}, {"application_type": nil, "scope": nil}, {"application_type": nil, "scope": nil, "redirect_uris": first}},
-			true,
-		},
-		"at most three": {
-			[]http.HandlerFunc{refusal("x", "application_type"), refusal("invalid_scope", ""), refusal("x", "software_id"), refusal("x", "software_version")},
-			[]map[string]any{{}, {"application_type": nil}, {"application_type": nil, "scope": nil}, {"application_type": nil, "scope": nil, "software_id": nil}},
-			false,
-		},
-		"once each":                   {[]http.HandlerFunc{refusal("invalid_scope", ""), refusal("invalid_scope", "")}, []map[string]any{{}, {"scope": nil}}, false},
-		"nothing that helps":          {[]http.HandlerFunc{none}, []map[string]any{{}}, false},
-		"500 is no refusal":           {[]http.HandlerFunc{asJSON(500, `{"error":"x","error_description":"scope"}`)}, []map[string]any{{}}, false},
-		"401 is no refusal of a part": {[]http.HandlerFunc{asJSON(401, `{"error":"x","error_description":"scope"}`)}, []map[string]any{{}}, false},
-		"404 is no refusal of a part": {[]http.HandlerFunc{answer(404, "text/plain", "")}, []map[string]any{{}}, false},
-		"trouble":                     {[]http.HandlerFunc{refusal("temporarily_unavailable", "scope")}, []map[string]any{{}}, false},
-		"firewall's page":             {[]http.HandlerFunc{answer(403, "text/html", htmlPage)}, []map[string]any{{}}, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := newServer(t, append(c.answers, asJSON(201, good))...)
-			r := usual(s.URL)
-			r.Extra = map[string]any{"tos_uri": "https://x"}
-			reg, err := Register(context.Background(), client(t, nil), r)
-			if (err == nil) != c.ok || (reg != nil) != c.ok {
-				t.Errorf("%+v, %v", reg, err)
-			}
-			_, bodies := s.sent()
-			if len(bodies) != len(c.left) {
-				t.Fatalf("%d requests, want %d", len(bodies), len(c.left))
-			}
-			for i, left := range c.left {
-				want := changed(left)
-				want["tos_uri"] = "https://x"
-				if !reflect.DeepEqual(bodies[i], want) {
-					t.Errorf("request %d:\n%v\nwant\n%v", i, bodies[i], want)
-				}
-			}
-			if !slices.Equal(r.RedirectURIs, []string{byAddress, byName}) || len(r.Extra) != 1 {
-				t.Errorf("the request was changed: %+v", r)
-			}
-		})
 	}
 }
 
@@ -577,51 +512,37 @@ func TestCheckMetadataURL(t *testing.T) {
 	}
 }
 
-// TestRedirectURIsOfTheAnswer: a server that registers other redirect URIs than ours leads into a dead end, which a
-// person should hear of before a browser is opened.
-func TestRedirectURIsOfTheAnswer(t *testing.T) {
+// TestServes: a server that registers other redirect URIs than ours leads into a dead end.
+func TestServes(t *testing.T) {
 	for name, c := range map[string]struct {
-		uris any
-		warn bool
+		uris   string // a JSON value
+		serves bool
 	}{
-		"ours":               {[]string{byAddress}, false},
-		"ours among others":  {[]string{"https://other.example/cb", byAddress}, false},
-		"another port":       {[]string{"http://127.0.0.1:9/callback"}, false},
-		"no port":            {[]string{"http://127.0.0.1/callback"}, false},
-		"none said":          {nil, false},
-		"an empty list":      {[]string{}, false},
-		"as a text":          {byAddress, false},
-		"foreign ones":       {[]string{"https://other.example/cb", "urn:x"}, true},
-		"another path":       {[]string{"http://127.0.0.1:4000/other"}, true},
-		"another spelling":   {[]string{byName}, true},
-		"another scheme":     {[]string{"https://127.0.0.1:4000/callback"}, true},
-		"with a query":       {[]string{byAddress + "?x"}, true},
-		"with a fragment":    {[]string{"http://127.0.0.1:4/callback#x"}, true},
-		"with a user":        {[]string{"http://u@127.0.0.1:4/callback"}, true},
-		"what is not a URL":  {[]string{"http://%zz"}, true},
-		"a terminal's codes": {[]string{"\x1b[2Jhttps://other.example"}, true},
+		"ours":              {`["` + byAddress + `"]`, true},
+		"ours among others": {`["https://other.example/cb","` + byAddress + `"]`, true},
+		"another port":      {`["http://127.0.0.1:9/callback"]`, true},
+		"no port":           {`["http://127.0.0.1/callback"]`, true},
+		"null":              {`null`, true},
+		"an empty list":     {`[]`, true},
+		"as a text":         {`"` + byAddress + `"`, true},
+		"foreign ones":      {`["https://other.example/cb","urn:x"]`, false},
+		"a foreign text":    {`"https://other.example/cb"`, false},
+		"another path":      {`["http://127.0.0.1:4000/other"]`, false},
+		"another spelling":  {`["` + byName + `"]`, false},
+		"another scheme":    {`["https://127.0.0.1:4000/callback"]`, false},
+		"with a query":      {`["` + byAddress + `?x"]`, false},
+		"with a fragment":   {`["http://127.0.0.1:4/callback#x"]`, false},
+		"with a user":       {`["http://u@127.0.0.1:4/callback"]`, false},
+		"what is not a URL": {`["http://%zz"]`, false},
 	} {
-		t.Run(name, func(t *testing.T) {
-			body, err := json.Marshal(map[string]any{"client_id": "id", "redirect_uris": c.uris})
-			if err != nil {
-				t.Fatal(err)
-			}
-			s := newServer(t, asJSON(201, string(body)))
-			reg, err := Register(t.Context(), client(t, nil), Request{Endpoint: s.URL, RedirectURIs: []string{byAddress, byName}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			notes := strings.Join(reg.Notes, "\n")
-			if strings.Contains(notes, byAddress) != c.warn || c.warn != (notes != "") || strings.Contains(notes, "\x1b") {
-				t.Errorf("notes %q", reg.Notes)
-			}
-		})
+		reg, err := wire.ParseRegistration([]byte(`{"client_id":"id","redirect_uris":` + c.uris + `}`))
+		if err != nil || Serves(reg.RedirectURIs, byAddress) != c.serves {
+			t.Errorf("%s: %+v, %v", name, reg, err)
+		}
 	}
 	// The port is only another one on a loopback address.
-	body := `{"client_id":"id","redirect_uris":["https://app.example:8443/cb"]}`
-	reg, err := Register(t.Context(), client(t, nil), Request{Endpoint: newServer(t, asJSON(201, body)).URL, RedirectURIs: []string{"https://app.example/cb"}})
-	if err != nil || len(reg.Notes) != 1 {
-		t.Errorf("%+v, %v", reg, err)
+	if Serves([]string{"https://app.example:8443/cb"}, "https://app.example/cb") {
+		t.Error("another port of another machine")
 	}
 }
 
