@@ -107,10 +107,13 @@ func (s *settings) authFor(reg *record.Registration) grant.ClientAuth {
 	a := grant.ClientAuth{
 		ID: reg.ClientID, Secret: secret.New(reg.ClientSecret), Method: reg.AuthMethod, IDInBody: reg.ClientIDInBody, Chosen: s.client.AuthMethod != "",
 	}
+	if s.client.AuthMethod != "" {
+		a.Method = string(s.client.AuthMethod)
+	}
 	if a.ID != "" && a.ID == s.client.ID && s.client.Secret != "" {
 		a.Secret = secret.New(s.client.Secret)
 	}
-	if k := s.client.Key; k != nil && reg.AuthMethod == string(AuthMethodPrivateKeyJWT) {
+	if k := s.client.Key; k != nil && a.Method == string(AuthMethodPrivateKeyJWT) {
 		a.Signer = k.signer
 		if !k.AudienceTokenEndpoint {
 			a.Audience = reg.Issuer

@@ -1,6 +1,7 @@
 package mcpoauth
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"crypto/rand"
 	"slices"
@@ -167,9 +168,10 @@ func TestHowAStoredClientAuthenticates(t *testing.T) {
 		"a key":                 {ClientOptions{ID: "c", Key: key}, signed, "", true, "https://as.example.com"},
 		"a key for an endpoint": {ClientOptions{ID: "c", Key: toEndpoint}, signed, "", true, ""},
 		"no key":                {ClientOptions{ID: "c"}, signed, "", false, ""},
+		"a chosen method":       {ClientOptions{AuthMethod: AuthMethodPost}, reg, "old", false, ""},
 	} {
 		a := setOf(t, Options{Client: tc.client}).authFor(tc.reg)
-		if a.ID != "c" || a.Secret.Reveal() != tc.secret || (a.Signer != nil) != tc.signer || a.Audience != tc.audience || a.Method != tc.reg.AuthMethod {
+		if a.ID != "c" || a.Secret.Reveal() != tc.secret || (a.Signer != nil) != tc.signer || a.Audience != tc.audience || a.Method != cmp.Or(string(tc.client.AuthMethod), tc.reg.AuthMethod) {
 			t.Errorf("%s: secret %q, signer %t, audience %q", name, a.Secret.Reveal(), a.Signer != nil, a.Audience)
 		}
 	}

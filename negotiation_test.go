@@ -457,11 +457,11 @@ func TestHowARegisteredClientAuthenticates(t *testing.T) {
 		basic  bool
 		option bool // whether the option is refused
 	}{
-		"none":                            {method: "none"},
-		"a secret in the body":            {method: "client_secret_post", secret: true},
-		"a secret by Basic":               {method: "client_secret_basic", secret: true, basic: true},
-		"a key":                           {method: "private_key_jwt", option: true},
-		"a secret that is not given":      {method: "client_secret_post", says: "none", option: true},
+		"none":                             {method: "none"},
+		"a secret in the body":             {method: "client_secret_post", secret: true},
+		"a secret by Basic":                {method: "client_secret_basic", secret: true, basic: true},
+		"a key":                            {method: "private_key_jwt", option: true},
+		"a secret that is not given":       {method: "client_secret_post", says: "none", option: true},
 		"another way, and the server errs": {method: "client_secret_post", says: "lies", secret: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -551,4 +551,3 @@ func TestHowToRegisterByHand(t *testing.T) {
 		})
 	}
 }
-
