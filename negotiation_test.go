@@ -355,6 +355,26 @@ func TestAClientThatIsGone(t *testing.T) {
 	}
 }
 
+// TestWhatAReadingBrings: a new token or secret replaces the old one at once (RFC 7592 section 2.1).
+func TestWhatAReadingBrings(t *testing.T) {
+	t.Parallel()
+	inWorld(t, authtest.Options{}, func(t *testing.T, w *world) {
+		w.srv.Set(func(f *authtest.Faults) { f.RegistrationAuthMethod = "client_secret_post" })
+		if _, err := w.try(mcpoauth.Options{}, mcpoauth.LoginOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		w.srv.Set(func(f *authtest.Faults) {
+			f.RegistrationAnswer = func(m map[string]any) { m["client_secret"], m["registration_access_token"] = "the next", "manage-next" }
+		})
+		if _, err := w.try(mcpoauth.Options{}, mcpoauth.LoginOptions{Force: true}); err == nil || w.srv.Count("client-reading") != 1 {
+			t.Errorf("%v: the old secret was used", err) // the server does not mean it
+		}
+		if reg, _, _ := w.registration(); reg.ClientSecret != "the next" || reg.AccessToken != "manage-next" {
+			t.Errorf("%q, %q", reg.ClientSecret, reg.AccessToken)
+		}
+	})
+}
+
 // registrations counts those that are stored.
 func (w *world) registrations() int {
 	n := 0

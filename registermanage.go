@@ -269,15 +269,19 @@ func registeredFor(registered []string, redirectURI string) bool {
 	})
 }
 
-// read reads a registration at the server, and keeps the token that manages it from now on.
+// read reads a registration at the server, and keeps the token that manages it and the secret from now on.
 func (r *registrar) read(ctx context.Context, c *clientRegistration) (*registration.Current, error) {
 	reg := c.reg
 	now, err := registration.Read(ctx, r.guard(), registration.Management{URI: reg.ClientURI, Token: secret.New(reg.AccessToken), ClientID: reg.ClientID})
 	if err != nil {
 		return nil, err
 	}
-	if token := now.Management.Token.Reveal(); token != reg.AccessToken {
-		reg.AccessToken = token
+	// RFC 7592 section 2.1: a new token or secret replaces the old one at once.
+	token, secret := now.Management.Token.Reveal(), now.ClientSecret.Reveal()
+	if token != reg.AccessToken || secret != "" && (secret != reg.ClientSecret || !now.SecretExpiry.Equal(reg.SecretExpiry)) {
+		if reg.AccessToken = token; secret != "" {
+			reg.ClientSecret, reg.SecretExpiry = secret, now.SecretExpiry
+		}
 		r.save(ctx, c)
 	}
 	return now, nil

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/netguard"
 	"github.com/mcpoauth/mcpoauth/internal/secret"
@@ -26,7 +27,10 @@ type Management struct {
 type Current struct {
 	// Management is that of the next request: a server may replace the token each time that it is used.
 	Management Management
-	doc        wire.Object
+	// ClientSecret and SecretExpiry are the client's, empty if the server did not say: they, too, may be new.
+	ClientSecret secret.String
+	SecretExpiry time.Time
+	doc          wire.Object
 }
 
 // ErrGone means that the server no longer has the registration.
@@ -57,7 +61,7 @@ func Read(ctx context.Context, c *netguard.Client, m Management) (*Current, erro
 	}
 	reg, err := wire.ParseRegistration(a.Body)
 	if a.Status == http.StatusOK && err == nil && reg.ClientID == m.ClientID {
-		now := &Current{Management: m}
+		now := &Current{Management: m, ClientSecret: reg.ClientSecret, SecretExpiry: reg.SecretExpiry}
 		if now.doc, err = wire.ParseObject(a.Body); err == nil {
 			now.adopt(reg.RegistrationAccessToken)
 			return now, nil
