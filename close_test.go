@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -48,6 +49,7 @@ func TestCloseBesideEverything(t *testing.T) {
 						t.Errorf("round %d: %v", round, err)
 						return
 					}
+					runtime.Gosched() // else Close waits for a processor
 				}
 			})
 		}

@@ -134,6 +134,7 @@ func TestInspectCommandWithRealDocuments(t *testing.T) {
 			continue // inspect does not get as far
 		}
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			args := []string{"inspect", "--json", e.Server, "--ca-file", caFile}
 			if x := e.Options; x != nil {
 				for flag, value := range map[string]string{"--client-id": x.ClientID, "--auth-server": x.AuthServer, "--resource": x.Resource} {

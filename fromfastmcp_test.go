@@ -285,7 +285,7 @@ func ExampleOptions_loginTimeout() {
 	defer srv.Close()
 	client, err := mcpoauth.New(srv.MCPURL(), &mcpoauth.Options{
 		Store:        memstore.New(),
-		LoginTimeout: 300 * time.Millisecond,
+		LoginTimeout: 100 * time.Millisecond,
 		Prompt: func(context.Context, *mcpoauth.LoginPrompt) (*mcpoauth.LoginReply, error) {
 			return nil, nil // the person has left
 		},
@@ -301,7 +301,7 @@ func ExampleOptions_loginTimeout() {
 	fmt.Println(err)
 	// Output:
 	// true
-	// no response came back from the browser within 300ms
+	// no response came back from the browser within 100ms
 }
 
 // FastMCP's ClientNotFoundError and ExpiredClientRegistrationError are no errors here: a registration that the server has

@@ -1,26 +1,81 @@
 package mcpoauth_test
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"go/build"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
 const module = "github.com/mcpoauth/mcpoauth"
 
+// packages returns the packages of this module for an operating system, by their paths within it.
+func packages(t *testing.T, goos string) map[string]*build.Package {
+	t.Helper()
+	ctx := build.Default
+	ctx.GOOS, ctx.CgoEnabled = goos, false
+	list := map[string]*build.Package{}
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		if path != "." {
+			_, other := os.Stat(filepath.Join(path, "go.mod"))
+			if other == nil || d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".") || strings.HasPrefix(d.Name(), "_") {
+				return filepath.SkipDir
+			}
+		}
+		p, err := ctx.ImportDir(path, 0)
+		if _, none := errors.AsType[*build.NoGoError](err); none {
+			return nil
+		}
+		list[strings.TrimPrefix(filepath.ToSlash(path), ".")] = p
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
 // listed is what `go list -json` says of one package.
 type listed struct {
 	ImportPath string
 	Imports    []string
-	Standard   bool
+	Export     string
 	Module     *struct{ Path string }
 }
+
+// dependencies are the packages that the library links, itself included, with their export data.
+var dependencies = sync.OnceValues(func() ([]listed, error) {
+	out, err := exec.CommandContext(context.Background(), "go", "list", "-export", "-deps", "-json=ImportPath,Imports,Export,Module", ".").Output()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return nil, fmt.Errorf("go list: %s", exit.Stderr)
+	} else if err != nil {
+		return nil, err
+	}
+	var list []listed
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p listed
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return list, nil
+		} else if err != nil {
+			return nil, err
+		}
+		list = append(list, p)
+	}
+})
 
 // rule says which packages of ours, and which modules of others, a package may import directly.
 type rule struct {
@@ -93,29 +148,27 @@ var rules = map[string]rule{
 // TestImportRules keeps the layers apart: stages do not know each other or the store, nothing knows the
 // command, drivers stay in the command, and the root package links few modules of others.
 func TestImportRules(t *testing.T) {
+	t.Parallel()
 	seen := map[string]bool{}
 	used := map[string]map[string]bool{} // by package and allowance
-	all := goList(t, "linux", "./...")
-	for _, goos := range []string{"darwin", "windows"} {
-		all = append(all, goList(t, goos, "./...")...)
-	}
-	for _, p := range all {
-		name := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")
-		r, ok := rules[name]
-		if !ok {
-			t.Errorf("package %q has no rule in %s: decide what it may import", name, "importrules_test.go")
-			continue
-		}
-		seen[name] = true
-		if used[name] == nil {
-			used[name] = map[string]bool{}
-		}
-		for _, imp := range p.Imports {
-			if why := r.refuses(imp); why != "" {
-				t.Errorf("%q imports %q: %s", name, imp, why)
+	for _, goos := range []string{"linux", "darwin", "windows"} {
+		for name, p := range packages(t, goos) {
+			r, ok := rules[name]
+			if !ok {
+				t.Errorf("package %q has no rule in %s: decide what it may import", name, "importrules_test.go")
+				continue
 			}
-			for _, a := range r.allowances(imp) {
-				used[name][a] = true
+			seen[name] = true
+			if used[name] == nil {
+				used[name] = map[string]bool{}
+			}
+			for _, imp := range p.Imports {
+				if why := r.refuses(imp); why != "" {
+					t.Errorf("%q imports %q: %s", name, imp, why)
+				}
+				for _, a := range r.allowances(imp) {
+					used[name][a] = true
+				}
 			}
 		}
 	}
@@ -184,8 +237,12 @@ func (r rule) refuses(imp string) string {
 // TestFewModules counts the modules of others that the library itself uses. What those use in turn is
 // their choice.
 func TestFewModules(t *testing.T) {
+	t.Parallel()
 	moduleOf := map[string]string{}
-	all := goList(t, "linux", "-deps", ".")
+	all, err := dependencies()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, p := range all {
 		if p.Module != nil {
 			moduleOf[p.ImportPath] = p.Module.Path
@@ -226,29 +283,5 @@ func TestRefuses(t *testing.T) {
 		if got := r.refuses(imp) != ""; got != refused {
 			t.Errorf("%s: refused = %t", imp, got)
 		}
-	}
-}
-
-func goList(t *testing.T, goos string, args ...string) []listed {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", "-json=ImportPath,Imports,Standard,Module"}, args...)...)
-	cmd.Env = append(os.Environ(), "GOOS="+goos, "CGO_ENABLED=0")
-	out, err := cmd.Output()
-	if err != nil {
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
-			t.Fatalf("go list: %s", exit.Stderr)
-		}
-		t.Fatal(err)
-	}
-	var list []listed
-	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
-		var p listed
-		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
-			return list
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		list = append(list, p)
 	}
 }

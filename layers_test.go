@@ -1,7 +1,6 @@
 package mcpoauth_test
 
 import (
-	"bytes"
 	"fmt"
 	"go/ast"
 	"go/importer"
@@ -10,8 +9,8 @@ import (
 	"go/types"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -39,14 +38,13 @@ var layers = []string{
 // typeCheck parses and checks the package's own files, with the export data of what they import.
 func typeCheck(t *testing.T) (*token.FileSet, []*ast.File, *types.Info) {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-export", "-deps", "-f", "{{.ImportPath}}={{.Export}}", ".").Output()
+	all, err := dependencies()
 	if err != nil {
-		t.Skipf("go list: %v", err)
+		t.Skip(err)
 	}
 	exports := map[string]string{}
-	for line := range bytes.Lines(out) {
-		path, file, _ := strings.Cut(strings.TrimSpace(string(line)), "=")
-		exports[path] = file
+	for _, p := range all {
+		exports[p.ImportPath] = p.Export
 	}
 	fset := token.NewFileSet()
 	var files []*ast.File
@@ -125,15 +123,13 @@ const (
 // TestSizes keeps files, functions and parameter lists short, in the whole module.
 func TestSizes(t *testing.T) {
 	t.Parallel()
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{$d := .Dir}}{{range .GoFiles}}{{$d}}/{{.}}{{"\n"}}{{end}}`, "./...").Output()
-	if err != nil {
-		t.Skipf("go list: %v", err)
-	}
-	for line := range bytes.Lines(out) {
-		name := strings.TrimSpace(string(line))
-		if name == "" {
-			continue
+	var names []string
+	for dir, p := range packages(t, runtime.GOOS) {
+		for _, name := range p.GoFiles {
+			names = append(names, filepath.Join(filepath.FromSlash(dir), name))
 		}
+	}
+	for _, name := range names {
 		fset := token.NewFileSet()
 		f, err := parser.ParseFile(fset, name, nil, parser.SkipObjectResolution)
 		if err != nil {

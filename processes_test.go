@@ -14,6 +14,7 @@ import (
 
 	"github.com/mcpoauth/mcpoauth"
 	"github.com/mcpoauth/mcpoauth/authtest"
+	"github.com/mcpoauth/mcpoauth/internal/testserver"
 	"github.com/mcpoauth/mcpoauth/store"
 	"github.com/mcpoauth/mcpoauth/store/filestore"
 )
@@ -32,6 +33,8 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	testserver.Parallel(8)
+	testserver.ClearSettings()
 	os.Exit(m.Run())
 }
 
