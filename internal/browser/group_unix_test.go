@@ -5,6 +5,7 @@ package browser
 import (
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestAnInterruptIsNotForTheBrowser: a Ctrl-C goes to the process group of the terminal.
@@ -12,7 +13,7 @@ func TestAnInterruptIsNotForTheBrowser(t *testing.T) {
 	onLinux(t)
 	_, launches := fakes(t, "xdg-open")
 	t.Setenv(fakeDo, "hang")
-	if err := Open(t.Context(), login, Options{}); err != nil {
+	if err := Open(t.Context(), login, Options{settle: 100 * time.Millisecond}); err != nil {
 		t.Fatal(err)
 	}
 	l := running(t, launches)
