@@ -39,7 +39,14 @@ const (
 // prints redacted.
 type Key struct {
 	master     *masterKey
-	passphrase *string
+	passphrase *phrase
+}
+
+// phrase is a passphrase. It prints redacted, as part of a Key.
+type phrase struct {
+	text string
+	// memory is argonMemory, less in tests.
+	memory uint32
 }
 
 // masterKey is 256 random bits. It prints redacted.
@@ -72,7 +79,7 @@ func Passphrase(passphrase string) (Key, error) {
 	if passphrase == "" {
 		return Key{}, errors.New("sealed: the passphrase is empty")
 	}
-	return Key{passphrase: &passphrase}, nil
+	return Key{passphrase: &phrase{passphrase, argonMemory}}, nil
 }
 
 // ParseKeys reads keys in text: base64 of 32 bytes each, separated by white space, the first being the
@@ -281,7 +288,7 @@ func (s *Store) master(i int, salt []byte) (masterKey, error) {
 	if m, ok := s.made[name]; ok {
 		return m, nil
 	}
-	m := masterKey{[keySize]byte(argon2.IDKey([]byte(*k.passphrase), salt, argonTime, argonMemory, argonThreads, keySize))}
+	m := masterKey{[keySize]byte(argon2.IDKey([]byte(k.passphrase.text), salt, argonTime, k.passphrase.memory, argonThreads, keySize))}
 	if len(s.made) < 64 {
 		s.made[name] = m
 	}

@@ -50,15 +50,6 @@ func seal(t testing.TB, inner store.Store, opt *sealed.Options, keys ...sealed.K
 	return s
 }
 
-func passphrase(t testing.TB, text string) sealed.Key {
-	t.Helper()
-	k, err := sealed.Passphrase(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return k
-}
-
 func save(t testing.TB, s store.Store, key store.Key, data string) store.Revision {
 	t.Helper()
 	rev, err := s.Save(t.Context(), key, []byte(data), 0)
@@ -88,7 +79,7 @@ func TestContract(t *testing.T) {
 		storetest.Run(t, func() (store.Store, error) { return s, nil })
 	})
 	t.Run("a passphrase", func(t *testing.T) {
-		s := seal(t, memstore.New(), nil, passphrase(t, "correct horse"))
+		s := seal(t, memstore.New(), nil, sealed.CheapPassphrase("correct horse"))
 		storetest.Run(t, func() (store.Store, error) { return s, nil })
 	})
 }
@@ -154,7 +145,7 @@ func TestAnotherKeyIsNotADamagedRecord(t *testing.T) {
 	inner := memstore.New()
 	right, wrong := sealed.GenerateKey(), sealed.GenerateKey()
 	save(t, seal(t, inner, nil, right), one, "one")
-	for name, k := range map[string]sealed.Key{"another key": wrong, "a passphrase": passphrase(t, "x")} {
+	for name, k := range map[string]sealed.Key{"another key": wrong, "a passphrase": sealed.CheapPassphrase("x")} {
 		_, _, err := seal(t, inner, nil, k).Load(t.Context(), one)
 		var key *sealed.KeyError
 		var damaged *store.CorruptError
@@ -170,9 +161,9 @@ func TestAnotherKeyIsNotADamagedRecord(t *testing.T) {
 func TestAPassphraseOpensWhatItSealedInAnotherProcess(t *testing.T) {
 	t.Parallel()
 	inner := memstore.New()
-	first := seal(t, inner, nil, passphrase(t, "correct horse"))
+	first := seal(t, inner, nil, sealed.CheapPassphrase("correct horse"))
 	save(t, first, one, "one")
-	second := seal(t, inner, nil, passphrase(t, "correct horse"))
+	second := seal(t, inner, nil, sealed.CheapPassphrase("correct horse"))
 	if got := load(t, second, one); got != "one" {
 		t.Errorf("got %q", got)
 	}
@@ -181,7 +172,7 @@ func TestAPassphraseOpensWhatItSealedInAnotherProcess(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	var key *sealed.KeyError
-	if _, _, err := seal(t, inner, nil, passphrase(t, "wrong horse")).Load(t.Context(), one); !errors.As(err, &key) {
+	if _, _, err := seal(t, inner, nil, sealed.CheapPassphrase("wrong horse")).Load(t.Context(), one); !errors.As(err, &key) {
 		t.Errorf("a wrong passphrase: %v", err)
 	}
 }
@@ -213,7 +204,7 @@ func TestProcessesWithOnePassphraseShareItsSalt(t *testing.T) {
 	save(t, seal(t, inner, nil, sealed.GenerateKey()), two, "another key's, without a salt")
 	for i := range 4 {
 		// A process that logs in somewhere new has opened nothing before.
-		s := seal(t, inner, nil, passphrase(t, "correct horse"))
+		s := seal(t, inner, nil, sealed.CheapPassphrase("correct horse"))
 		var wg sync.WaitGroup
 		for j := range 4 {
 			wg.Go(func() {
@@ -230,7 +221,7 @@ func TestProcessesWithOnePassphraseShareItsSalt(t *testing.T) {
 		t.Errorf("there are %d salts: reading this store makes as many keys of one passphrase", n)
 	}
 	// A salt of somebody who does not know the passphrase is not taken.
-	wrong := seal(t, inner, nil, passphrase(t, "wrong horse"))
+	wrong := seal(t, inner, nil, sealed.CheapPassphrase("wrong horse"))
 	id := one
 	id.Profile = "wrong"
 	if _, err := wrong.Save(t.Context(), id, []byte("x"), 0); err != nil {
@@ -365,9 +356,13 @@ func TestValuesSealedByEarlierVersionsOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	passphrase, err := sealed.Passphrase("correct horse")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for value, k := range map[string]sealed.Key{
 		`{"sealed":1,"key":"0afbdaa373fe","box":"PC9Xx0UEx77L+UoBi3DVr9UPynJ4Heq0OSxOV3iWYpgmBx+o0g=="}`:                                   keys[0],
-		`{"sealed":1,"key":"c657f95fc19c","salt":"+iJdnIYPqNF6AXkn2Y4oTw==","box":"7Ub4dlOXtwdL3pngGLi63LLxk3dxwhl1PcBCG8gsDnSP+ialGw=="}`: passphrase(t, "correct horse"),
+		`{"sealed":1,"key":"c657f95fc19c","salt":"+iJdnIYPqNF6AXkn2Y4oTw==","box":"7Ub4dlOXtwdL3pngGLi63LLxk3dxwhl1PcBCG8gsDnSP+ialGw=="}`: passphrase,
 	} {
 		inner := memstore.New()
 		save(t, inner, one, value)
@@ -604,7 +599,7 @@ func TestKeysInText(t *testing.T) {
 
 func TestKeysPrintRedacted(t *testing.T) {
 	t.Parallel()
-	k, p := sealed.GenerateKey(), passphrase(t, "canary-phrase")
+	k, p := sealed.GenerateKey(), sealed.CheapPassphrase("canary-phrase")
 	out := fmt.Sprintf("%v %+v %#v %s %q %x %v %+v %#v", k, k, k, k, k, k, p, p, &p)
 	if strings.Contains(out, k.Text()) || strings.Contains(out, "canary") {
 		t.Errorf("a key was printed: %s", out)
