@@ -79,7 +79,7 @@ func Postgres(tb TB) string {
 	for range 5 {
 		addr := freeAddress(tb)
 		_, port, _ := net.SplitHostPort(addr)
-		cmd := exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-p", port, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="+dir, "-c", "fsync=off", "-c", "max_connections=200")
+		cmd := exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-p", port, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="+dir, "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "autovacuum=off", "-c", "max_connections=200")
 		cmd.Dir = dir
 		cmd.SysProcAttr = owner
 		if run(tb, cmd, addr) {

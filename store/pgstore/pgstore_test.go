@@ -31,11 +31,11 @@ func TestMain(m *testing.M) {
 }
 
 var (
-	server    = testserver.Shared{Start: testserver.Postgres}
-	databases atomic.Int32
+	server  = testserver.Shared{Start: testserver.Postgres}
+	schemas atomic.Int32
 )
 
-// database returns the URL of an empty database.
+// database returns the URL of a part of the database that is empty.
 func database(t *testing.T) string {
 	t.Helper()
 	at := server.At(t)
@@ -44,16 +44,11 @@ func database(t *testing.T) string {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	name := fmt.Sprintf("test%d", databases.Add(1))
-	if _, err := db.ExecContext(t.Context(), "CREATE DATABASE "+name); err != nil {
+	name := fmt.Sprintf("test%d", schemas.Add(1))
+	if _, err := db.ExecContext(t.Context(), "CREATE SCHEMA "+name); err != nil {
 		t.Fatal(err)
 	}
-	u, err := url.Parse(at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.Path = name
-	return u.String()
+	return at + "&search_path=" + name
 }
 
 func options() *pgstore.Options {
@@ -66,6 +61,7 @@ func connect(url string, opt *pgstore.Options) (*pgstore.Store, error) {
 		return nil, err
 	}
 	db.SetMaxOpenConns(20)
+	db.SetMaxIdleConns(20)
 	return pgstore.New(db, opt)
 }
 
