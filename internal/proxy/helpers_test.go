@@ -365,7 +365,8 @@ func answer(w http.ResponseWriter, body string) {
 }
 
 func result(id json.RawMessage, text string) string {
-	return fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"result":{"text":%q}}`, id, text)
+	quoted, _ := json.Marshal(text)
+	return `{"jsonrpc":"2.0","id":` + string(id) + `,"result":{"text":` + string(quoted) + `}}`
 }
 
 func toolCall(id int, tool string) string {
