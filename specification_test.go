@@ -1,8 +1,11 @@
 package mcpoauth_test
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -311,4 +314,64 @@ func TestTheIssuerOfEndpointsByHand(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAnotherNameInTheCallback is accepted if a person has confirmed it, or if it is how the metadata spells the issuer
+// behind a proxy that ends TLS, and no other name is.
+func TestAnotherNameInTheCallback(t *testing.T) {
+	t.Parallel()
+	const mcp, issuer = "https://tools.example.com/mcp", "https://login.example.com"
+	for name, tc := range map[string]struct {
+		confirmed, documented, iss string
+		good                       bool
+	}{
+		"the confirmed one":                 {confirmed: "https://old.example.com", iss: "https://old.example.com", good: true},
+		"the issuer, another is too":        {confirmed: "https://old.example.com", iss: issuer, good: true},
+		"a third one":                       {confirmed: "https://old.example.com", iss: "https://evil.example"},
+		"the confirmed one's parent":        {confirmed: "https://old.example.com/a", iss: "https://old.example.com"},
+		"none, though promised":             {confirmed: "https://old.example.com"},
+		"the metadata's spelling":           {documented: "http://login.example.com", iss: "http://login.example.com", good: true},
+		"the right one":                     {documented: "http://login.example.com", iss: issuer, good: true},
+		"a spelling of nobody's":            {documented: "http://login.example.com", iss: "http://login.example.com:80"},
+		"http, and the metadata says https": {iss: "http://login.example.com"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := inOrder(t, mcp, issuer)
+			p.iss = tc.iss
+			if tc.documented != "" {
+				m := metadataOf(issuer)
+				m["issuer"] = tc.documented
+				p.documents[issuer+"/.well-known/oauth-authorization-server"] = m
+			}
+			o := mcpoauth.Options{Server: mcpoauth.ServerOptions{CallbackIssuer: tc.confirmed}}
+			if tc.good {
+				p.wants(p.use(o), registeredOnce)
+				return
+			}
+			if err := p.refused(o, ""); err == nil || !strings.Contains(err.Error(), "RFC 9207") || slices.Contains(p.requests, "authorization_code") {
+				t.Errorf("%v after %v", err, p.requests)
+			}
+		})
+	}
+}
+
+// TestAnErrorOfAnotherIssuerIsNotShown: neither its code nor its description is in the error, in a log or a trace.
+func TestAnErrorOfAnotherIssuerIsNotShown(t *testing.T) {
+	t.Parallel()
+	inWorld(t, authtest.Options{}, func(t *testing.T, w *world) {
+		w.srv.Set(func(f *authtest.Faults) { f.WrongIssuer, f.AuthorizeError = "https://evil.example", "call_this_number" })
+		var log bytes.Buffer
+		_, err := w.open(mcpoauth.Options{
+			Prompt: w.net.person(t, &w.asked), Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+			Trace: &mcpoauth.Trace{Note: func(_ context.Context, n mcpoauth.Note) { log.WriteString(n.Text) }},
+		}).Login(t.Context(), nil)
+		var e *mcpoauth.Error
+		if !errorAt(err, mcpoauth.OpAuthorization, &e) || e.Code != "" || e.Description != "" || !strings.Contains(err.Error(), "RFC 9207") {
+			t.Fatalf("got %+v", err)
+		}
+		// The server describes each such error in the same words.
+		if text := log.String() + err.Error() + mcpoauth.Hint(err); strings.Contains(text, "call_this_number") || strings.Contains(text, "as the test wants it") || log.Len() == 0 {
+			t.Errorf("shown: %s", text)
+		}
+	})
 }
