@@ -158,9 +158,8 @@ func (p *personLogin) begin(ctx context.Context, f *discovered, reg *record.Regi
 	if a := requirementFor(f, plan.previous); a != nil {
 		r.ACRValues, r.MaxAge, r.Claims = a.ACRValues, a.MaxAge, a.Claims
 	}
-	if slices.Contains(need.scopes, offlineAccess) && r.Extra.Get("prompt") == "" {
-		// OpenID Connect Core 1.0 section 11: offline_access without consent may be ignored.
-		r.Prompt = "consent"
+	if slices.Contains(need.scopes, offlineAccess) && !r.Extra.Has("prompt") && p.set.consent(f, plan.previous) {
+		r.Prompt, pending.Login.ConsentPrompt = "consent", true
 	}
 	if r, err = p.push(ctx, f, pending, r, plan); err != nil {
 		return nil, "", err
@@ -181,27 +180,19 @@ func (p *personLogin) extra(f *discovered, pending *record.Pending) url.Values {
 		return url.Values{"nonce": {nonceOf(pending.Verifier)}}
 	}
 	extra := cloneValues(p.set.server.AuthorizeParams)
+	if extra == nil {
+		extra = url.Values{}
+	}
 	for k, v := range f.parameters() {
-		if extra == nil {
-			extra = url.Values{}
-		}
 		if !extra.Has(k) {
 			extra.Set(k, v)
 		}
 	}
+	if slices.Contains(pending.Login.RequestedScopes, openID) && !extra.Has("nonce") {
+		pending.Nonce = nonceOf(pending.Verifier)
+		extra.Set("nonce", pending.Nonce)
+	}
 	return extra
-}
-
-// requirementFor returns the demand on the person's authentication: the challenge's, or the one that was recorded
-// before.
-func requirementFor(f *discovered, previous *record.Login) *record.Authentication {
-	if f.challenge.required != nil {
-		return f.challenge.required
-	}
-	if previous != nil && previous.Issuer == f.Issuer {
-		return previous.Required
-	}
-	return nil
 }
 
 // finish checks the callback and exchanges the code. The state was compared when the callback was received.
@@ -240,6 +231,11 @@ func (p *personLogin) finish(ctx context.Context, pending *record.Pending, value
 	}
 	p.tokens.authenticated(ctx, &rec, auth)
 	rec.Registration.Unanswered, rec.Registration.LoginUntil = false, time.Time{}
+	if pending.Nonce != "" {
+		if err := p.checkNonce(ctx, &rec, tok, pending.Nonce); err != nil {
+			return nil, err
+		}
+	}
 	return p.received(ctx, &rec, tok, nonceOf(pending.Verifier))
 }
 
@@ -256,7 +252,11 @@ func (p *personLogin) received(ctx context.Context, rec *record.Login, tok *wire
 		p.trace.note(ctx, NoteFewerScopes, "the server granted fewer scopes than requested")
 	}
 	if rec.RefreshToken == "" {
-		p.trace.note(ctx, NoteNoRefreshToken, "the server issued no refresh token: when the access token ends, a new login is needed")
+		text := "the server issued no refresh token: when the access token ends, a new login is needed"
+		if hint := refreshHint(rec); hint != "" {
+			text += "; " + hint
+		}
+		p.trace.note(ctx, NoteNoRefreshToken, text)
 	}
 	return rec, nil
 }

@@ -309,7 +309,7 @@ func TestWhatIsPasted(t *testing.T) {
 func TestParametersOfTheCallers(t *testing.T) {
 	t.Parallel()
 	inWorld(t, authtest.Options{}, func(t *testing.T, w *world) {
-		for given, want := range map[string]string{"": "consent", "login": "login"} {
+		for given, want := range map[string]string{"": "", "login": "login"} {
 			o := mcpoauth.Options{Prompt: w.net.person(t, &w.asked), Server: mcpoauth.ServerOptions{AuthorizeParams: url.Values{"hint": {"x"}}}}
 			if given != "" {
 				o.Server.AuthorizeParams.Set("prompt", given)

@@ -125,8 +125,8 @@ func ExamplePrompt() {
 	token, err := client.Login(context.Background(), nil)
 	fmt.Println(token.Scopes(), err)
 	// Output:
-	// true true [mcp:read]
-	// [mcp:read] <nil>
+	// true true [mcp:read offline_access]
+	// [mcp:read offline_access] <nil>
 }
 
 // FastMCP's set_tokens and set_client_info: tokens that another program has.

@@ -1,6 +1,7 @@
 package mcpoauth
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"time"
@@ -15,6 +16,27 @@ import (
 func nonceOf(verifier string) string {
 	sum := sha256.Sum256([]byte("nonce " + verifier))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// checkNonce checks that the ID token of a login at an authorization server belongs to it, if one came (OpenID Connect
+// Core 1.0 section 3.1.3.7). Nothing else of it is used.
+func (n *network) checkNonce(ctx context.Context, rec *record.Login, tok *wire.Token, nonce string) error {
+	if tok.IDToken.IsZero() {
+		return nil
+	}
+	claims, err := grant.ReadClaims(tok.IDToken.Reveal())
+	switch {
+	case err != nil:
+		n.trace.note(ctx, NoteTokenResponse, "the ID token cannot be read: "+err.Error())
+	case claims.Nonce == "":
+		n.trace.note(ctx, NoteTokenResponse, "the ID token has no nonce, although the request had one")
+	case claims.Nonce != nonce:
+		return &Error{
+			Op: OpToken, URL: rec.TokenEndpoint, Message: "the ID token belongs to another login: its nonce is not that of the request",
+			Hint: "this may be an attack with another person's code: do not repeat the login before you know the reason; --drop-scope openid (Options.Scopes.Drop) does without an ID token",
+		}
+	}
+	return nil
 }
 
 // acceptIDToken checks the ID token of an identity provider's response (OpenID Connect Core 1.0 sections 3.1.3.7 and

@@ -108,8 +108,9 @@ type ScopeOptions struct {
 	Request []string
 	// Add and Drop adjust the chosen scopes, after everything else.
 	Add, Drop []string
-	// OfflineAccess is when offline_access is added: Auto adds it where the authorization server lists it, Never
-	// removes it unless Request names it.
+	// OfflineAccess is when offline_access is added. Auto adds it where the authorization server lists it, unless no other
+	// scope is requested that the server might grant by default; a login that brought no refresh token makes the next one
+	// request it in any case. Never removes it unless Request names it.
 	OfflineAccess Mode
 	// Separator stands between the scopes of a request. Empty is [SeparatorSpace]. Responses are read
 	// with either.

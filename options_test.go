@@ -79,7 +79,7 @@ func TestOptionsAreCopied(t *testing.T) {
 		if status := ping(t, c); status != http.StatusOK {
 			t.Fatalf("status %d", status)
 		}
-		if q := asked(w.srv)[0]; q.Get("scope") != "mcp:read" || q.Get("hint") != "mine" {
+		if q := asked(w.srv)[0]; q.Get("scope") != "mcp:read offline_access" || q.Get("hint") != "mine" {
 			t.Errorf("asked with %v", q)
 		}
 		for _, r := range w.srv.Requests() {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mcpoauth/mcpoauth/internal/discovery"
 	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
@@ -42,9 +43,16 @@ func (s *settings) scopesFor(f *discovered, further []string, previous *record.L
 	}
 	scopes = append(scopes, further...)
 	scopes = append(scopes, s.scopes.Add...)
-	// Requesting only offline_access would suppress the scopes that the server grants by default.
-	auto := s.scopes.Request == nil && len(scopes) > 0 && slices.Contains(f.Server.ScopesSupported, offlineAccess)
-	if s.scopes.OfflineAccess == Always || s.scopes.OfflineAccess == Auto && auto {
+	if a := requirementFor(f, previous); a != nil && *a != *noRequirement && slices.Contains(f.Server.ScopesSupported, openID) {
+		// acr_values, max_age and claims are OpenID Connect's: its providers may refuse them without this scope.
+		scopes = append(scopes, openID)
+	}
+	if len(scopes) == 0 && s.scopes.Request == nil && s.scopes.OfflineAccess == Auto && again && previous.RefreshToken == "" {
+		// What the server granted by default is requested by name, as far as it may be, so that offline_access alone
+		// does not suppress it.
+		scopes = append(scopes, common(previous.Scopes, f.Server.ScopesSupported)...)
+	}
+	if s.offline(f, scopes, previous) {
 		scopes = append(scopes, offlineAccess)
 	}
 	drop := s.scopes.Drop
@@ -60,13 +68,85 @@ func (s *settings) scopesFor(f *discovered, further []string, previous *record.L
 	return out
 }
 
+// offline reports whether a login requests offline_access beside scopes.
+func (s *settings) offline(f *discovered, scopes []string, previous *record.Login) bool {
+	switch {
+	case s.scopes.OfflineAccess == Always:
+		return true
+	case s.scopes.OfflineAccess == Never || !slices.Contains(f.Server.ScopesSupported, offlineAccess):
+		return false
+	case len(scopes) > 0:
+		return true
+	case s.scopes.Request != nil:
+		return false // a person wants none
+	case previous != nil && previous.Issuer == f.Issuer && previous.RefreshToken == "" && previous.Grant == "":
+		return true // the login before brought no refresh token
+	}
+	// Nothing is announced. Requesting offline_access alone would suppress the scopes that the server grants by default, if
+	// it has any to grant. GitHub has some and lists none: a provider that is known is not guessed at.
+	return f.Provider == nil && covers(identityScopes, f.Server.ScopesSupported)
+}
+
+// identityScopes are those of OpenID Connect, and Ory's name for offline_access: none of them is a resource's.
+var identityScopes = []string{openID, "profile", "email", "address", "phone", offlineAccess, "offline"}
+
+// consent reports whether a login that requests offline_access has to ask for the person's consent (OpenID Connect Core
+// 1.0 section 11): where the login before brought no refresh token without it, and where it did with it. Some servers
+// ignore the scope otherwise; at others consent is asked for once more in vain, or only an administrator can give it.
+func (s *settings) consent(f *discovered, previous *record.Login) bool {
+	if previous == nil || previous.Issuer != f.Issuer || f.Provider != nil && f.Provider.NoConsent {
+		return false
+	}
+	if previous.RefreshToken != "" {
+		return previous.ConsentPrompt
+	}
+	return !previous.ConsentPrompt && previous.Grant == "" && slices.Contains(previous.RequestedScopes, offlineAccess)
+}
+
+// refreshHint says what may bring a refresh token to a login that has none, or one that lasts longer; "" if nothing is
+// known.
+func refreshHint(rec *record.Login) string {
+	asked := slices.Contains(rec.RequestedScopes, offlineAccess)
+	switch {
+	case rec.Grant != "" || !rec.OfflineAccessOffered:
+		return ""
+	case rec.RefreshToken != "" && !asked && !rec.RefreshExpiry.IsZero():
+		return "a login with the scope offline_access may last longer: login --force --offline-access always (Options.Scopes.OfflineAccess)"
+	case rec.RefreshToken != "":
+		return ""
+	case !asked:
+		return "the server lists the scope offline_access, which may bring a refresh token: login --force --offline-access always (Options.Scopes.OfflineAccess)"
+	}
+	if p := discovery.ProviderOf(rec.Issuer); rec.ConsentPrompt || p != nil && p.NoConsent {
+		return ""
+	}
+	return "login --force asks for the person's consent as well (prompt=consent), without which some servers give no refresh token"
+}
+
+// requirementFor returns the demand on the person's authentication: the challenge's, or the one that was recorded
+// before.
+func requirementFor(f *discovered, previous *record.Login) *record.Authentication {
+	if f.challenge.required != nil {
+		return f.challenge.required
+	}
+	if previous != nil && previous.Issuer == f.Issuer {
+		return previous.Required
+	}
+	return nil
+}
+
+// common returns the scopes that are in both lists.
+func common(a, b []string) []string {
+	return slices.DeleteFunc(slices.Clone(a), func(scope string) bool { return !slices.Contains(b, scope) })
+}
+
 // regranted returns the scopes of a login that were requested for it and granted: those that may be requested again. Some
 // servers grant names that no request may have.
 func regranted(rec *record.Login) []string {
 	if len(rec.Scopes) == 0 {
 		return rec.RequestedScopes // RFC 6749 section 5.1: what was requested was granted
 	}
-	return slices.DeleteFunc(slices.Clone(rec.RequestedScopes), func(scope string) bool { return !slices.Contains(rec.Scopes, scope) })
+	return common(rec.RequestedScopes, rec.Scopes)
 }
 
 // stepUp returns the scopes that a login asks for beyond those of the login before, and which of them nobody has

@@ -21,6 +21,8 @@ func TestScopeSelection(t *testing.T) {
 	const issuer = "https://as.example.com"
 	previous := &record.Login{Issuer: issuer, Scopes: []string{"before"}, RequestedScopes: []string{"asked"}}
 	elsewhere := &record.Login{Issuer: "https://b.example.com", Scopes: []string{"before"}}
+	refreshless := &record.Login{Issuer: issuer, Scopes: []string{"l1", "default"}}
+	refreshing := &record.Login{Issuer: issuer, Scopes: []string{"l1", "default"}, RefreshToken: "r"}
 	listed, offline := []string{"l1", "l2"}, []string{"offline_access"}
 	given := &challenge{scopes: []string{"c1"}, scopeGiven: true}
 	for name, tc := range map[string]struct {
@@ -44,9 +46,15 @@ func TestScopeSelection(t *testing.T) {
 		"added and dropped":               {o: ScopeOptions{Add: []string{"add"}, Drop: []string{"l1"}}, listed: listed, want: "l2 add"},
 		"twice":                           {o: ScopeOptions{Add: []string{"l1"}}, listed: listed, want: "l1 l2"},
 		"offline":                         {listed: listed, supported: offline, want: "l1 l2 offline_access"},
-		"offline, not alone":              {supported: offline, want: ""},
+		"offline, alone":                  {supported: offline, want: "offline_access"},
+		"offline, with OpenID's":          {supported: []string{"openid", "offline", "offline_access"}, want: "offline_access"},
+		"offline, beside defaults":        {supported: []string{"openid", "l1", "offline_access"}, want: ""},
+		"offline, brought none":           {supported: []string{"l1", "l2", "offline_access"}, previous: refreshless, want: "l1 offline_access"},
+		"offline, brought one":            {supported: []string{"l1", "l2", "offline_access"}, previous: refreshing, want: ""},
+		"offline, brought none, a choice": {o: ScopeOptions{Request: []string{}}, supported: offline, previous: refreshless, want: ""},
+		"offline, brought none, never":    {o: ScopeOptions{OfflineAccess: Never}, supported: offline, previous: refreshless, want: ""},
 		"offline, not known":              {listed: listed, want: "l1 l2"},
-		"offline, not with the settings":  {o: ScopeOptions{Request: []string{"s"}}, supported: offline, want: "s"},
+		"offline, not with the settings":  {o: ScopeOptions{Request: []string{"s"}}, supported: offline, want: "s offline_access"},
 		"offline always":                  {o: ScopeOptions{OfflineAccess: Always}, want: "offline_access"},
 		"offline never":                   {o: ScopeOptions{OfflineAccess: Never}, listed: []string{"l1", "offline_access"}, supported: offline, want: "l1"},
 		"offline never, but requested":    {o: ScopeOptions{OfflineAccess: Never, Request: offline}, want: "offline_access"},

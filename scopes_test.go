@@ -2,6 +2,7 @@ package mcpoauth_test
 
 import (
 	"context"
+	"encoding/base64"
 	"net/url"
 	"slices"
 	"strings"
@@ -115,7 +116,7 @@ func TestOfflineAccess(t *testing.T) {
 			}
 			for _, q := range asked(srv) {
 				offered := slices.Contains(strings.Fields(q.Get("scope")), "offline_access")
-				if offered != tc.asks || offered != (q.Get("prompt") == "consent") {
+				if offered != tc.asks || q.Has("prompt") {
 					t.Errorf("asked for %q, prompt %q", q.Get("scope"), q.Get("prompt"))
 				}
 			}
@@ -152,6 +153,138 @@ func TestScopesOfARegistration(t *testing.T) {
 					t.Errorf("of %d scopes it registered %s", n, r.Body)
 				}
 			}
+		})
+	}
+}
+
+// TestOfflineAccessIsSought where it is what brings a refresh token: in a login with scopes of a person's choice, and after
+// a login that brought none; with consent only where the login before brought none without.
+//
+// It has a row in docs/compatibility.md.
+func TestOfflineAccessIsSought(t *testing.T) {
+	t.Parallel()
+	type login struct{ scope, prompt string }
+	for name, tc := range map[string]struct {
+		srv       authtest.Options
+		announced []string
+		o         mcpoauth.Options
+		// logins are made one after the other; the last one brings a refresh token.
+		logins []login
+		hint   string // before the last one
+	}{
+		"--scope":           {announced: []string{"mcp:read"}, o: mcpoauth.Options{Scopes: mcpoauth.ScopeOptions{Request: []string{"mcp:read"}}}, logins: []login{{"mcp:read offline_access", ""}}},
+		"nothing announced": {announced: []string{}, logins: []login{{"", ""}, {"mcp:read offline_access", ""}, {"mcp:read offline_access", ""}}, hint: "--offline-access always"},
+		"no scopes at all":  {srv: authtest.Options{Scopes: []string{"offline_access", "openid"}, RequiredScopes: []string{}}, announced: []string{}, logins: []login{{"offline_access", ""}}},
+		"consent is needed": {srv: authtest.Options{OfflineNeedsConsent: true}, announced: []string{"mcp:read"}, logins: []login{{"mcp:read offline_access", ""}, {"mcp:read offline_access", "consent"}, {"mcp:read offline_access", "consent"}}, hint: "prompt=consent"},
+		"a person's prompt": {srv: authtest.Options{OfflineNeedsConsent: true}, announced: []string{"mcp:read"}, o: mcpoauth.Options{Server: mcpoauth.ServerOptions{AuthorizeParams: url.Values{"prompt": {"consent"}}}}, logins: []login{{"mcp:read offline_access", "consent"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tc.srv.RefreshNeedsOfflineAccess = true
+			inWorld(t, tc.srv, func(t *testing.T, w *world) {
+				w.srv.Set(func(f *authtest.Faults) { f.ResourceScopes = tc.announced })
+				tc.o.Prompt = w.net.person(t, &w.asked)
+				for i, want := range tc.logins {
+					c := w.open(tc.o)
+					if _, err := c.Login(t.Context(), &mcpoauth.LoginOptions{Force: true}); err != nil {
+						t.Fatal(err)
+					}
+					all := asked(w.srv)
+					if q := all[len(all)-1]; q.Get("scope") != want.scope || q.Get("prompt") != want.prompt {
+						t.Errorf("login %d requested %q, prompt %q", i+1, q.Get("scope"), q.Get("prompt"))
+					}
+					st, err := c.Status(t.Context())
+					if err != nil {
+						t.Fatal(err)
+					}
+					first := len(tc.logins) > 1 && i == 0
+					if st.CanRefresh == first || first && !strings.Contains(st.RefreshHint, tc.hint) || !first && st.RefreshHint != "" {
+						t.Errorf("login %d: %+v", i+1, st)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestConsentThatDoesNotHelp is not asked for again, and never at a provider that needs none.
+func TestConsentThatDoesNotHelp(t *testing.T) {
+	t.Parallel()
+	inWorld(t, authtest.Options{}, func(t *testing.T, w *world) {
+		w.srv.Set(func(f *authtest.Faults) { f.TokenAnswer = func(doc map[string]any) { delete(doc, "refresh_token") } })
+		o := mcpoauth.Options{Prompt: w.net.person(t, &w.asked)}
+		for i, want := range []string{"", "consent", ""} {
+			if _, err := w.open(o).Login(t.Context(), &mcpoauth.LoginOptions{Force: true}); err != nil {
+				t.Fatal(err)
+			}
+			if q := asked(w.srv)[i]; q.Get("prompt") != want {
+				t.Errorf("login %d: prompt %q", i+1, q.Get("prompt"))
+			}
+		}
+	})
+	p := inOrder(t, "https://tools.example.com/mcp", "https://login.microsoftonline.com/00000000-0000-0000-0000-000000000001/v2.0")
+	m := metadataOf(p.iss)
+	m["scopes_supported"] = []string{"openid", "offline_access"}
+	p.documents[p.iss+"/.well-known/oauth-authorization-server"] = m
+	p.documents["https://login.microsoftonline.com/.well-known/oauth-authorization-server/00000000-0000-0000-0000-000000000001/v2.0"] = m
+	p.answer = func(n int) (string, string) {
+		return "application/json", `{"access_token":"access-1","token_type":"Bearer","expires_in":3600}`
+	}
+	p.refuses = func(leg string, form url.Values) string {
+		if leg == "authorize" && form.Has("prompt") {
+			t.Errorf("prompt %q", form.Get("prompt"))
+		}
+		return ""
+	}
+	c := newClient(t, p.mcp, mcpoauth.Options{Network: mcpoauth.NetworkOptions{HTTPClient: clientOf(p)}, Prompt: p.person, Scopes: mcpoauth.ScopeOptions{Request: []string{"api"}}})
+	for range 2 {
+		if _, err := c.Login(t.Context(), &mcpoauth.LoginOptions{Force: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestANonceGoesWithOpenID, and the ID token must have it: some providers insist on it, and it binds the ID token to the
+// login.
+//
+// It has a row in docs/compatibility.md.
+func TestANonceGoesWithOpenID(t *testing.T) {
+	t.Parallel()
+	openid := mcpoauth.Options{Scopes: mcpoauth.ScopeOptions{Add: []string{"openid"}}}
+	own := openid
+	own.Server.AuthorizeParams = url.Values{"nonce": {"mine"}}
+	idToken := func(claims string) func(map[string]any) {
+		return func(doc map[string]any) {
+			doc["id_token"] = "e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + "."
+		}
+	}
+	for name, tc := range map[string]struct {
+		o      mcpoauth.Options
+		answer func(map[string]any)
+		nonce  bool
+		fails  bool
+	}{
+		"openid":                     {o: openid, nonce: true},
+		"another nonce":              {o: openid, nonce: true, answer: idToken(`{"nonce":"another"}`), fails: true},
+		"no nonce in the ID token":   {o: openid, nonce: true, answer: idToken(`{}`)},
+		"an ID token nobody reads":   {o: openid, nonce: true, answer: func(doc map[string]any) { doc["id_token"] = "a.b.c.d.e" }},
+		"no ID token":                {o: openid, nonce: true, answer: func(doc map[string]any) { delete(doc, "id_token") }},
+		"a nonce of one's own":       {o: own, nonce: true},
+		"without openid, there none": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, authtest.Options{Scopes: []string{"mcp:read", "openid"}}, func(t *testing.T, w *world) {
+				w.srv.Set(func(f *authtest.Faults) { f.NonceRequired, f.TokenAnswer = true, tc.answer })
+				tc.o.Prompt = w.net.person(t, &w.asked)
+				_, err := w.open(tc.o).Login(t.Context(), nil)
+				if (err != nil) != tc.fails || tc.fails && !strings.Contains(err.Error(), "nonce") {
+					t.Errorf("%v", err)
+				}
+				if q := asked(w.srv)[0]; q.Has("nonce") != tc.nonce || tc.nonce && len(q.Get("nonce")) < 40 && q.Get("nonce") != "mine" {
+					t.Errorf("nonce %q", q.Get("nonce"))
+				}
+			})
 		})
 	}
 }

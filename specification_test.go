@@ -203,7 +203,7 @@ func TestALoginAnewKeepsTheScopes(t *testing.T) {
 		"granted, and never requested":     {before: func(r *record.Login) { r.RequestedScopes = []string{"mcp:read"} }, want: "mcp:read offline_access"},
 		"requested, and never granted":     {before: func(r *record.Login) { r.Scopes = []string{"mcp:read"} }, want: "mcp:read offline_access"},
 		"the server does not say which":    {before: func(r *record.Login) { r.Scopes = nil }, want: "mcp:read offline_access mcp:write"},
-		"the caller chooses":               {o: mcpoauth.Options{Scopes: mcpoauth.ScopeOptions{Request: []string{"mcp:read"}}}, want: "mcp:read"},
+		"the caller chooses":               {o: mcpoauth.Options{Scopes: mcpoauth.ScopeOptions{Request: []string{"mcp:read"}}}, want: "mcp:read offline_access"},
 		"the caller drops":                 {o: mcpoauth.Options{Scopes: mcpoauth.ScopeOptions{Drop: []string{"mcp:write"}}}, want: "mcp:read offline_access"},
 		"at another authorization server":  {before: func(r *record.Login) { r.Issuer = "https://other.example" }, want: "mcp:read offline_access"},
 		"the challenge names some of them": {before: func(r *record.Login) { r.RequestedScopes = []string{"mcp:read", "mcp:write"} }, want: "mcp:read mcp:write offline_access"},

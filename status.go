@@ -27,6 +27,9 @@ type Status struct {
 	// RefreshExpiry is when the login ends unless it is used before, by what the server says of its refresh token. The
 	// zero time is never or unknown. A refresh mostly moves it.
 	RefreshExpiry time.Time
+	// RefreshHint is what may bring a refresh token to a login that has none, or one that lasts longer; empty if nothing
+	// is known.
+	RefreshHint string
 	// IdentityProvider reports that it is a login at an identity provider: see [EnterpriseManaged].
 	IdentityProvider bool
 	// Bound reports whether the tokens are bound to a key (DPoP, RFC 9449), so that they cannot be used by
@@ -77,7 +80,7 @@ func statusOf(rec *record.Login, s *session) *Status {
 	st := &Status{
 		ServerURL: rec.ServerURL, Profile: rec.Profile, Resource: rec.Resource, Issuer: rec.Issuer, ClientID: rec.Registration.ClientID,
 		RegistrationSource: RegistrationSource(rec.Registration.Source), Scopes: slices.Clone(rec.Scopes), Expiry: rec.Expiry, LoggedInAt: rec.IssuedAt,
-		CanRefresh: rec.RefreshToken != "" || rec.Grant != "", Reason: s.ended, Bound: s.binding != nil,
+		CanRefresh: rec.RefreshToken != "" || rec.Grant != "", Reason: s.ended, Bound: s.binding != nil, RefreshHint: refreshHint(rec),
 	}
 	if st.CanRefresh {
 		st.RefreshExpiry = rec.RefreshExpiry

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/discovery"
@@ -28,7 +29,8 @@ func (t *tokenClient) newRecord(f *discovered, reg *record.Registration, scopes 
 		Scopes: scopes, RequestedScopes: scopes, AuthorizationEndpoint: f.Server.AuthorizationEndpoint, TokenEndpoint: f.Server.TokenEndpoint,
 		IssuerSpelling: f.Spelling, RevocationEndpoint: f.Server.RevocationEndpoint, WithheldRevocation: withheld(f.Withheld, "revocation_endpoint"), ServerMetadataURL: f.ServerMetadataURL,
 		IssParameterPromised: f.Server.AuthorizationResponseIssParameterSupported, Registration: *reg,
-		TokenMember: t.set.server.TokenMember, BearerType: t.set.allow.TokenType,
+		OfflineAccessOffered: slices.Contains(f.Server.ScopesSupported, offlineAccess),
+		TokenMember:          t.set.server.TokenMember, BearerType: t.set.allow.TokenType,
 	}
 }
 

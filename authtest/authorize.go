@@ -30,6 +30,7 @@ type grant struct {
 	resource string
 	acr      string // the acr_values of its authorization request, and its claims
 	claims   string
+	nonce    string
 	key      string // thumbprint of the key that the tokens are bound to
 	dead     bool
 }
@@ -160,6 +161,8 @@ func (s *Server) wrong(c *client, q url.Values, f Faults) (code, description str
 		return "invalid_request", "state is missing"
 	case q.Get("code_challenge_method") != "S256" || err != nil || len(challenge) != sha256.Size:
 		return "invalid_request", "PKCE with S256 is required"
+	case f.NonceRequired && slices.Contains(strings.Fields(q.Get("scope")), "openid") && q.Get("nonce") == "":
+		return "invalid_request", "nonce required"
 	case f.RejectResource && q.Has("resource"):
 		return "invalid_target", "AADSTS9010010: The resource parameter provided in the request doesn't match with the requested scopes."
 	case !f.RejectResource && !f.AnyResource && !s.isUs(q.Get("resource")):
@@ -217,13 +220,16 @@ func (s *Server) allow(w http.ResponseWriter, r *http.Request, q url.Values, c *
 	if len(scope) == 0 {
 		scope = slices.Clone(s.opt.RequiredScopes)
 	}
+	if s.opt.OfflineNeedsConsent && q.Get("prompt") != "consent" {
+		scope = slices.DeleteFunc(scope, func(one string) bool { return one == "offline_access" })
+	}
 	key := q.Get("dpop_jkt")
 	if !s.opt.DPoP {
 		key = ""
 	}
 	v := s.secret("code-" + random(18))
 	s.codes[v] = &code{
-		grant:       &grant{client: c, scope: scope, resource: q.Get("resource"), acr: q.Get("acr_values"), claims: q.Get("claims"), key: key},
+		grant:       &grant{client: c, scope: scope, resource: q.Get("resource"), acr: q.Get("acr_values"), claims: q.Get("claims"), nonce: q.Get("nonce"), key: key},
 		redirectURI: q.Get("redirect_uri"), challenge: q.Get("code_challenge"), until: s.now().Add(codeLife),
 	}
 	s.sendBack(w, r, q, url.Values{"code": {v}}, f)

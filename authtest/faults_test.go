@@ -2,6 +2,8 @@ package authtest_test
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -490,6 +492,22 @@ var faultCases = map[string]faultCase{
 			_, second := c.exchange(code)
 			err, _ := second["error"].(string)
 			return sprint(first["error"], err)
+		},
+	},
+	"NonceRequired": {
+		opt:    &authtest.Options{Scopes: []string{"mcp:read", "openid"}},
+		set:    func(f *authtest.Faults) { f.NonceRequired = true },
+		normal: "code|n", faulty: "invalid_request|n",
+		see: func(c *client, _ bool) string {
+			c.change = set("scope", "mcp:read openid")
+			defer func() { c.change = nil }()
+			without := c.callback()
+			c.change = func(q url.Values) { q.Set("scope", "mcp:read openid"); q.Set("nonce", "n") }
+			id, _ := c.tokens()["id_token"].(string)
+			claims, _ := base64.RawURLEncoding.DecodeString(strings.Split(id+"..", ".")[1])
+			var doc map[string]any
+			_ = json.Unmarshal(claims, &doc)
+			return sprint(without, doc["nonce"])
 		},
 	},
 	"RevocationNeedsSecretField": {

@@ -27,6 +27,9 @@ type Options struct {
 	GraceForOldRefreshToken bool
 	// RefreshNeedsOfflineAccess issues refresh tokens only with the scope offline_access.
 	RefreshNeedsOfflineAccess bool
+	// OfflineNeedsConsent ignores offline_access in requests without prompt=consent, as oidc-provider does (OpenID
+	// Connect Core 1.0 section 11).
+	OfflineNeedsConsent bool
 	// AutoApprove answers the authorization request without a consent page.
 	AutoApprove bool
 	// IssuerPath makes an issuer with a path, "/tenant/one" for example.
@@ -127,6 +130,9 @@ type Faults struct {
 	AuthorizeError string
 	WrongIssuer    string
 	NoIssuer       bool
+
+	// NonceRequired refuses authorization requests for the scope openid without a nonce.
+	NonceRequired bool
 
 	// RequirePAR accepts pushed authorization requests only. InsistOnPAR does, too, but says so in the callback alone, with
 	// this description.

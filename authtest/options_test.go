@@ -79,6 +79,16 @@ var optionCases = map[string]optionCase{
 			return sprint(without["refresh_token"] != nil, with["refresh_token"] != nil, renewed["refresh_token"] != nil)
 		},
 	},
+	"OfflineNeedsConsent": {
+		opt:  authtest.Options{OfflineNeedsConsent: true},
+		want: [2]string{"mcp:read offline_access|mcp:read offline_access", "mcp:read|mcp:read offline_access"},
+		see: func(c *client) string {
+			c.change = set("scope", "mcp:read offline_access")
+			without := c.tokens()
+			c.change = func(q url.Values) { q.Set("scope", "mcp:read offline_access"); q.Set("prompt", "consent") }
+			return sprint(without["scope"], c.tokens()["scope"])
+		},
+	},
 	"AutoApprove": {
 		opt:  authtest.Options{AutoApprove: true},
 		want: [2]string{"200|false|1", "303|true|0"},

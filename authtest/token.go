@@ -3,6 +3,7 @@ package authtest
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
@@ -194,6 +195,9 @@ func (s *Server) tokens(g *grant, scope []string, old *refreshToken) map[string]
 	if g.key != "" && !s.faults.UnboundTokens {
 		doc["token_type"] = "DPoP"
 	}
+	if old == nil && slices.Contains(scope, "openid") {
+		doc["id_token"] = s.secret(s.idToken(g))
+	}
 	switch {
 	case !g.client.refresh:
 	case old != nil && s.opt.NoRotation:
@@ -207,6 +211,16 @@ func (s *Server) tokens(g *grant, scope []string, old *refreshToken) map[string]
 		}
 	}
 	return doc
+}
+
+// idToken returns an ID token that nobody signed (OpenID Connect Core 1.0 section 2).
+func (s *Server) idToken(g *grant) string {
+	now := s.now()
+	claims, _ := json.Marshal(map[string]any{
+		"iss": s.issuer, "sub": "person", "aud": g.client.ID, "nonce": g.nonce, "iat": now.Unix(), "exp": now.Add(s.opt.AccessTokenLifetime).Unix(),
+	})
+	part := base64.RawURLEncoding.EncodeToString
+	return part([]byte(`{"alg":"none"}`)) + "." + part(claims) + "."
 }
 
 // unused reports whether none of these refresh tokens was used; the caller holds the lock.

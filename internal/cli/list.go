@@ -32,6 +32,7 @@ type entryJSON struct {
 	RefreshExpiresAt *time.Time `json:"refresh_expires_at"`
 	LoggedInAt       *time.Time `json:"logged_in_at"`
 	CanRefresh       bool       `json:"can_refresh"`
+	RefreshHint      string     `json:"refresh_hint"`      // what may bring a refresh token, or one that lasts longer
 	Bound            bool       `json:"bound"`             // to a key (DPoP): of no use to token and headers
 	Provider         bool       `json:"identity_provider"` // a login there, and not at an MCP server
 }
@@ -93,7 +94,7 @@ func (u *ui) printList(found []*mcpoauth.Status, problems []error, asJSON bool) 
 			doc.Logins = append(doc.Logins, entryJSON{
 				Server: clean(st.ServerURL), Profile: clean(st.Profile), State: string(st.State), Reason: clean(reason(st)),
 				Issuer: clean(st.Issuer), Resource: clean(st.Resource), ClientID: clean(st.ClientID), Registration: string(st.RegistrationSource),
-				Scopes: cleanAll(st.Scopes), ExpiresAt: timeJSON(st.Expiry), RefreshExpiresAt: timeJSON(st.RefreshExpiry), LoggedInAt: timeJSON(st.LoggedInAt), CanRefresh: st.CanRefresh, Bound: st.Bound, Provider: st.IdentityProvider,
+				Scopes: cleanAll(st.Scopes), ExpiresAt: timeJSON(st.Expiry), RefreshExpiresAt: timeJSON(st.RefreshExpiry), LoggedInAt: timeJSON(st.LoggedInAt), CanRefresh: st.CanRefresh, RefreshHint: st.RefreshHint, Bound: st.Bound, Provider: st.IdentityProvider,
 			})
 		}
 		for _, err := range problems {
@@ -135,7 +136,15 @@ func (u *ui) printList(found []*mcpoauth.Status, problems []error, asJSON bool) 
 			cell{lifetime(st, now), ""}, cell{refreshLifetime(st, now), ""}, cell{clean(strings.Join(st.Scopes, " ")), dim},
 		))
 	}
-	return writeTable(u.out, rows, columns(u.out), painter(u.out))
+	if err := writeTable(u.out, rows, columns(u.out), painter(u.out)); err != nil {
+		return err
+	}
+	for _, st := range found {
+		if st.RefreshHint != "" && !st.CanRefresh {
+			u.say("%s cannot be refreshed: %s", clean(st.ServerURL), st.RefreshHint)
+		}
+	}
+	return nil
 }
 
 func stateColour(state mcpoauth.State) string {

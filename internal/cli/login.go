@@ -20,8 +20,9 @@ type loginJSON struct {
 	ExpiresAt *time.Time `json:"expires_at"` // null: unknown
 	// RefreshExpiresAt: the login ends then unless it is used before; null: never, or unknown.
 	RefreshExpiresAt *time.Time `json:"refresh_expires_at"`
-	CanRefresh       bool       `json:"can_refresh"` // renews without a person
-	New              bool       `json:"new"`         // false: there was a usable login
+	CanRefresh       bool       `json:"can_refresh"`  // renews without a person
+	RefreshHint      string     `json:"refresh_hint"` // what may bring a refresh token, or one that lasts longer
+	New              bool       `json:"new"`          // false: there was a usable login
 }
 
 func newLogin(f *flags) *cobra.Command {
@@ -73,7 +74,7 @@ printed as well. If the browser runs on another machine, paste the address at wh
 			}
 			return f.u.printJSON(loginJSON{
 				Version: 1, Server: clean(st.ServerURL), Profile: clean(st.Profile), Issuer: clean(st.Issuer),
-				Scopes: cleanAll(tok.Scopes()), ExpiresAt: timeJSON(tok.Expiry()), RefreshExpiresAt: timeJSON(st.RefreshExpiry), CanRefresh: st.CanRefresh, New: fresh.Load(),
+				Scopes: cleanAll(tok.Scopes()), ExpiresAt: timeJSON(tok.Expiry()), RefreshExpiresAt: timeJSON(st.RefreshExpiry), CanRefresh: st.CanRefresh, RefreshHint: st.RefreshHint, New: fresh.Load(),
 			})
 		})
 	})
@@ -99,6 +100,9 @@ func loginLine(st *mcpoauth.Status, fresh bool, now time.Time) string {
 		line += "; the server does not say when it expires"
 	default:
 		line += "; it expires in " + short(st.Expiry.Sub(now)) + " and cannot be refreshed"
+	}
+	if st.RefreshHint != "" {
+		line += "; " + st.RefreshHint
 	}
 	if !fresh {
 		line += " (--force logs in again)"

@@ -38,6 +38,7 @@ func TestProvidersAreDocumented(t *testing.T) {
 			says string
 		}{
 			{p.NoResource, "`--no-resource`"},
+			{p.NoConsent, "consent is never asked for anew (`--auth-param prompt=consent`)"},
 			{p.NeedsScopes, "it refuses to be asked for no scopes: `--scope`"},
 			{p.TokenMember != "", "`--token-member " + p.TokenMember + "`"},
 			{p.TokenType != "", "`--allow-token-type " + p.TokenType + "`"},

@@ -28,6 +28,9 @@ type Provider struct {
 	Authorize map[string]string
 	// NeedsScopes: it refuses an authorization request without scopes.
 	NeedsScopes bool
+	// NoConsent: it gives refresh tokens without asking for consent anew, and asking (prompt=consent) may need an
+	// administrator.
+	NoConsent bool
 	// NoResource: it refuses the resource indicator (RFC 8707).
 	NoResource bool
 	// TokenMember and TokenType are where its token responses have the token, and how they call a bearer token.
@@ -46,11 +49,11 @@ var known = []*Provider{
 			"https://login.microsoftonline.com/common/v2.0":        "https://login.microsoftonline.com/{tenantid}/v2.0",
 			"https://login.microsoftonline.com/organizations/v2.0": "https://login.microsoftonline.com/{tenantid}/v2.0",
 		},
-		traits: silentPKCE, NoResource: true, Register: "https://entra.microsoft.com (App registrations, platform Mobile and desktop applications)",
+		traits: silentPKCE, NoResource: true, NoConsent: true, Register: "https://entra.microsoft.com (App registrations, platform Mobile and desktop applications)",
 	},
 	{
 		Name: "Microsoft Entra External ID", Source: `Microsoft Entra External ID, "Supported features: OpenID Connect and OAuth2", and Azure AD B2C, "OAuth 2.0 authorization code flow in Azure Active Directory B2C": S256`,
-		Issuers: []string{"https://*.ciamlogin.com/*/v2.0", "https://*.b2clogin.com/*/v2.0"}, traits: silentPKCE, Register: "https://entra.microsoft.com (App registrations)",
+		Issuers: []string{"https://*.ciamlogin.com/*/v2.0", "https://*.b2clogin.com/*/v2.0"}, traits: silentPKCE, NoConsent: true, Register: "https://entra.microsoft.com (App registrations)",
 	},
 	{
 		Name: "Amazon Cognito", Source: `Amazon Cognito developer guide, "Using PKCE in authorization code grants": S256 only`,
@@ -76,7 +79,7 @@ var known = []*Provider{
 		Name: "Slack", Source: `Slack, "Installing with OAuth" and the method oauth.v2.user.access: user tokens, token_type user`,
 		Issuers: []string{"https://mcp.slack.com", "https://slack.com"}, Register: "https://api.slack.com/apps", TokenMember: "authed_user", TokenType: "user",
 	},
-	{Name: "Okta", Source: `Okta developer, "Create OpenID Connect app integrations"`, Issuers: []string{"https://*.okta.com", "https://*.okta.com/oauth2/*"}, Register: "the Okta Admin Console (Applications, Native Application)"},
+	{Name: "Okta", Source: `Okta developer, "Create OpenID Connect app integrations"`, Issuers: []string{"https://*.okta.com", "https://*.okta.com/oauth2/*"}, NoConsent: true, Register: "the Okta Admin Console (Applications, Native Application)"},
 	{Name: "Auth0", Source: `Auth0 docs, "Register Native Applications"`, Issuers: []string{"https://*.auth0.com", "https://*.*.auth0.com"}, Register: "https://manage.auth0.com (Applications, Native)"},
 	{Name: "Atlassian", Source: `Atlassian developer, "OAuth 2.0 (3LO) apps"`, Issuers: []string{"https://auth.atlassian.com"}, Register: "https://developer.atlassian.com/console/myapps"},
 	{Name: "Salesforce", Source: `Salesforce Help, "External Client Apps"`, Issuers: []string{"https://login.salesforce.com", "https://test.salesforce.com", "https://*.my.salesforce.com"}, Register: "Setup, External Client App Manager, in the Salesforce org"},

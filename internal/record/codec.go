@@ -155,7 +155,7 @@ func DecodePending(data []byte) (*Pending, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range [...]string{"id", "state", "verifier", "redirect_uri", "created_at"} {
+	for _, name := range [...]string{"id", "state", "verifier", "redirect_uri", "created_at", "nonce"} {
 		delete(extra, name)
 	}
 	p.Login.extra = extra

@@ -56,6 +56,11 @@ type Login struct {
 	// Registration is a copy of the client that the tokens were issued to.
 	Registration Registration `json:"registration"`
 
+	// OfflineAccessOffered: the server lists the scope offline_access. ConsentPrompt: the login asked for the person's
+	// consent because of it.
+	OfflineAccessOffered bool `json:"offline_access_offered,omitempty"`
+	ConsentPrompt        bool `json:"consent_prompt,omitempty"`
+
 	// Grant is how the tokens were obtained, "" by the authorization code (and then the refresh token),
 	// else the grant type of a machine.
 	Grant string `json:"grant,omitempty"`
@@ -134,6 +139,8 @@ type Pending struct {
 	Verifier    string    `json:"verifier"`
 	RedirectURI string    `json:"redirect_uri"`
 	CreatedAt   time.Time `json:"created_at"`
+	// Nonce is that of the authorization request, "" if it was none of ours.
+	Nonce string `json:"nonce,omitempty"`
 
 	// Login is stored as members beside the others.
 	Login Login `json:"-"`
