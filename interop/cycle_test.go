@@ -456,7 +456,7 @@ func measured(t *testing.T, m servers.Server) {
 	i := slices.IndexFunc(list, func(s servers.Server) bool { return s.Product == m.Product })
 	if !*update {
 		if i < 0 || list[i] != m {
-			t.Errorf("docs/servers.md does not say what was measured (go test -run %s -update):\n%+v", t.Name(), m)
+			t.Errorf("docs/servers.md does not say what was measured (go test -run '%s' -update):\n%+v", t.Name(), m)
 		}
 		return
 	}
@@ -489,13 +489,13 @@ func TestServersPage(t *testing.T) {
 	}
 	data, err := os.ReadFile(page)
 	if err != nil || string(data) != servers.Page(list) {
-		t.Errorf("%v: %s is not what interop/servers.json says; go test -run TestProducts -update writes it", err, page)
+		t.Errorf("%v: %s is not what interop/servers.json says; go test -run 'TestProducts|TestKeycloak' -update writes it", err, page)
 	}
 	var have, want []string
 	for _, s := range list {
 		have = append(have, s.Product)
 	}
-	for _, p := range products {
+	for _, p := range slices.Concat(products, []product{theKeycloak}) {
 		want = append(want, p.name)
 	}
 	slices.Sort(have)

@@ -153,7 +153,18 @@ func introspected(endpoint string) auth.TokenVerifier {
 
 // signed reads a token that is a JWT (RFC 9068), with the key that its issuer publishes.
 func signed(ctx context.Context, issuer, audience, token string) (*auth.TokenInfo, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, issuer+"/jwks", http.NoBody)
+	return readJWT(ctx, issuer+"/jwks", jwt.Expected{Issuer: issuer, AnyAudience: jwt.Audience{audience}}, token)
+}
+
+// signedBy takes the JWTs of an issuer whoever they are for.
+func signedBy(issuer, keys string) auth.TokenVerifier {
+	return func(ctx context.Context, token string, _ *http.Request) (*auth.TokenInfo, error) {
+		return readJWT(ctx, keys, jwt.Expected{Issuer: issuer}, token)
+	}
+}
+
+func readJWT(ctx context.Context, keysURL string, expected jwt.Expected, token string) (*auth.TokenInfo, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, keysURL, http.NoBody)
 	var keys jose.JSONWebKeySet
 	if err := ask(r, err, &keys); err != nil {
 		return nil, err
@@ -164,16 +175,18 @@ func signed(ctx context.Context, issuer, audience, token string) (*auth.TokenInf
 	}
 	var c jwt.Claims
 	var scope struct {
-		Scope string `json:"scope"`
+		Scope any `json:"scope"` // a text (RFC 9068), or a list
+		SCP   any `json:"scp"`
 	}
 	err = parsed.Claims(keys, &c, &scope)
 	if err == nil {
-		err = c.Validate(jwt.Expected{Issuer: issuer, AnyAudience: jwt.Audience{audience}})
+		err = c.Validate(expected)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", auth.ErrInvalidToken, err)
 	}
-	return &auth.TokenInfo{UserID: c.Subject, Scopes: strings.Fields(scope.Scope), Expiration: c.Expiry.Time()}, nil
+	scopes := strings.Fields(strings.Join(append(words(scope.Scope), words(scope.SCP)...), " "))
+	return &auth.TokenInfo{UserID: c.Subject, Scopes: scopes, Expiration: c.Expiry.Time()}, nil
 }
 
 // userinfo asks an OpenID provider whose a token is. It says so for the scope openid only.
@@ -237,13 +250,25 @@ func (p platform) env(t *testing.T) string {
 	return "JWK=" + string(b)
 }
 
+// jwks is the public key as a set.
+func (p platform) jwks(t *testing.T) string {
+	t.Helper()
+	return `{"keys":[` + strings.TrimPrefix(p.env(t), "JWK=") + `]}`
+}
+
 func (p platform) sign(t *testing.T, c jwt.Claims) string {
 	t.Helper()
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: p.alg, Key: p.key}, (&jose.SignerOptions{}).WithType("JWT").WithHeader("kid", "k1"))
+	return p.signAs(t, "JWT", c, nil)
+}
+
+// signAs signs claims with a typ, and more claims.
+func (p platform) signAs(t *testing.T, typ string, c jwt.Claims, more map[string]any) string {
+	t.Helper()
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: p.alg, Key: p.key}, (&jose.SignerOptions{}).WithType(jose.ContentType(typ)).WithHeader("kid", "k1"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := jwt.Signed(signer).Claims(c).Serialize()
+	text, err := jwt.Signed(signer).Claims(c).Claims(more).Serialize()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -88,6 +88,11 @@ func start(t *testing.T, address string, env []string, argv ...string) *lockedBu
 			_ = resp.Body.Close()
 			return out
 		}
+		select {
+		case <-out.ended:
+			t.Fatalf("%s has ended", strings.Join(argv, " "))
+		default:
+		}
 		if time.Now().After(deadline) {
 			t.Fatalf("%s does not answer: %v", address, err)
 		}
@@ -101,14 +106,18 @@ func launch(t *testing.T, env []string, argv ...string) *lockedBuffer {
 	cmd.Dir = "peers"
 	cmd.Env = append(os.Environ(), env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	var out lockedBuffer
+	out := lockedBuffer{ended: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	go func() {
+		_ = cmd.Wait()
+		close(out.ended)
+	}()
 	t.Cleanup(func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		_ = cmd.Wait()
+		<-out.ended
 		if t.Failed() {
 			t.Logf("%s said:\n%s", filepath.Base(argv[len(argv)-1]), out.String())
 		}
@@ -116,9 +125,11 @@ func launch(t *testing.T, env []string, argv ...string) *lockedBuffer {
 	return &out
 }
 
+// lockedBuffer is what a program says.
 type lockedBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
+	mu    sync.Mutex
+	b     strings.Builder
+	ended chan struct{} // closed when a program of launch has ended
 }
 
 func (b *lockedBuffer) Write(p []byte) (int, error) {

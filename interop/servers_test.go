@@ -2,10 +2,8 @@ package interop
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net"
-	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -66,7 +64,7 @@ func life(t *testing.T, mcpURL string, o mcpoauth.Options, ttl time.Duration) {
 	if _, err := restarted.Token(ctx, nil); !errors.Is(err, mcpoauth.ErrLoginRequired) {
 		t.Errorf("after the logout: %v", err)
 	}
-	if code := presentRefreshToken(t, last); code != "invalid_grant" && !(res.ClientDeleted && code == "invalid_client") {
+	if code := refreshByHand(t, last, last.RefreshToken).Error; code != "invalid_grant" && !(res.ClientDeleted && code == "invalid_client") {
 		t.Errorf("the server still takes the refresh token: %q", code)
 	}
 }
@@ -82,34 +80,6 @@ func stored(t *testing.T, st store.Store, c *mcpoauth.Client) *record.Login {
 		t.Fatal(err)
 	}
 	return rec
-}
-
-// presentRefreshToken sends a refresh token by hand and returns the error code.
-func presentRefreshToken(t *testing.T, rec *record.Login) string {
-	t.Helper()
-	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {rec.RefreshToken}, "client_id": {rec.Registration.ClientID}, "resource": {rec.Resource}}
-	if rec.Registration.ClientSecret != "" && rec.Registration.AuthMethod == "client_secret_post" {
-		form.Set("client_secret", rec.Registration.ClientSecret)
-	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, rec.TokenEndpoint, strings.NewReader(form.Encode()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if rec.Registration.AuthMethod == "client_secret_basic" {
-		req.SetBasicAuth(url.QueryEscape(rec.Registration.ClientID), url.QueryEscape(rec.Registration.ClientSecret))
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var answer struct {
-		Error string `json:"error"`
-	}
-	if err := json.Unmarshal([]byte(body(t, resp)), &answer); err != nil {
-		t.Fatal(err)
-	}
-	return answer.Error
 }
 
 func TestOIDCProviderInChromium(t *testing.T) {
