@@ -1,7 +1,6 @@
 package mcpoauth_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -204,15 +203,15 @@ func TestNobodyReadsAnIDJAG(t *testing.T) {
 		}
 		return ""
 	})
-	var log bytes.Buffer
+	var log screen // discovery writes from several goroutines
 	var asked atomic.Int32
 	o := mcpoauth.Options{
 		Store: memstore.New(), Prompt: visitor(&asked), Client: mcpoauth.ClientOptions{ID: "agent", Secret: "s"},
 		Grant:  mcpoauth.EnterpriseManaged{Issuer: idp.URL, ClientID: "at-idp", ClientSecret: "idp-secret"},
 		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Trace: &mcpoauth.Trace{
-			Exchange: func(_ context.Context, e mcpoauth.Exchange) { log.WriteString(e.URL) },
-			Note:     func(_ context.Context, n mcpoauth.Note) { log.WriteString(n.Text) },
+			Exchange: func(_ context.Context, e mcpoauth.Exchange) { _, _ = log.Write([]byte(e.URL)) },
+			Note:     func(_ context.Context, n mcpoauth.Note) { _, _ = log.Write([]byte(n.Text)) },
 		},
 	}
 	c := newClient(t, srv.url(), o)

@@ -1,7 +1,6 @@
 package mcpoauth_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -360,17 +359,17 @@ func TestAnErrorOfAnotherIssuerIsNotShown(t *testing.T) {
 	t.Parallel()
 	inWorld(t, authtest.Options{}, func(t *testing.T, w *world) {
 		w.srv.Set(func(f *authtest.Faults) { f.WrongIssuer, f.AuthorizeError = "https://evil.example", "call_this_number" })
-		var log bytes.Buffer
+		var log screen // discovery writes from several goroutines
 		_, err := w.open(mcpoauth.Options{
 			Prompt: w.net.person(t, &w.asked), Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-			Trace: &mcpoauth.Trace{Note: func(_ context.Context, n mcpoauth.Note) { log.WriteString(n.Text) }},
+			Trace: &mcpoauth.Trace{Note: func(_ context.Context, n mcpoauth.Note) { _, _ = log.Write([]byte(n.Text)) }},
 		}).Login(t.Context(), nil)
 		var e *mcpoauth.Error
 		if !errorAt(err, mcpoauth.OpAuthorization, &e) || e.Code != "" || e.Description != "" || !strings.Contains(err.Error(), "RFC 9207") {
 			t.Fatalf("got %+v", err)
 		}
 		// The server describes each such error in the same words.
-		if text := log.String() + err.Error() + mcpoauth.Hint(err); strings.Contains(text, "call_this_number") || strings.Contains(text, "as the test wants it") || log.Len() == 0 {
+		if text := log.String() + err.Error() + mcpoauth.Hint(err); strings.Contains(text, "call_this_number") || strings.Contains(text, "as the test wants it") || log.String() == "" {
 			t.Errorf("shown: %s", text)
 		}
 	})
