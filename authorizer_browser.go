@@ -61,15 +61,42 @@ func (a *browserAuthorizer) once(ctx context.Context, f *discovered, l *loopback
 	return a.finish(ctx, pending, values)
 }
 
-// listen opens the listener, on the port of the stored registration if there is one, and returns it with the client
-// to use. It listens before it registers, so that the port in the redirect URI is one that it holds.
+// listen opens the listener and returns it with the client to use. It listens before it registers, so that the port in
+// the redirect URI is one that it holds. A server that refuses a redirect URI of its own is given the plain one.
 func (a *browserAuthorizer) listen(ctx context.Context, f *discovered, plan loginPlan) (*clientRegistration, *loopback.Listener, error) {
-	need := a.need(f, plan, a.set.redirectBase())
-	client := a.registry.fixed(f)
+	need := func(redirectURI string) clientNeed { return a.need(f, plan, redirectURI) }
+	plain := a.set.callback.Path
+	client, path := a.registry.fixed(f), plain
 	if client == nil {
-		client = a.registry.stored(ctx, f.Issuer, need)
+		client, path = a.registry.storedAt(ctx, f, need)
 	}
-	cfg := loopback.Config{Host: a.set.callback.Host, Port: a.set.callback.Port, Path: a.set.callback.Path, ServerName: resource.Host(a.trace.server)}
+	l, err := a.open(client, path)
+	if err != nil {
+		return client, nil, err
+	}
+	err = a.registry.serve(ctx, f, client, need(l.RedirectURI()))
+	if path != plain && refusesRedirect(err) {
+		a.trace.note(ctx, NoteRegistration, "the server refuses a redirect URI of its own, so that a response could be taken for that of another server that is hostile; registering the plain one")
+		_ = l.Close()
+		client = a.registry.stored(ctx, f.Issuer, need(a.set.redirectBase(plain)))
+		if l, err = a.open(client, plain); err != nil {
+			return client, nil, err
+		}
+		err = a.registry.serve(ctx, f, client, need(l.RedirectURI()))
+	}
+	if err != nil {
+		_ = l.Close()
+		return client, nil, err
+	}
+	if client.reused {
+		a.registry.begin(ctx, client)
+	}
+	return client, l, nil
+}
+
+// open opens a listener for a path, on the port of the stored registration if there is one.
+func (a *browserAuthorizer) open(client *clientRegistration, path string) (*loopback.Listener, error) {
+	cfg := loopback.Config{Host: a.set.callback.Host, Port: a.set.callback.Port, Path: path, ServerName: resource.Host(a.trace.server)}
 	if cfg.Port == 0 && client.reg != nil && RegistrationSource(client.reg.Source) == SourceDynamic {
 		cfg.Port = portOf(client.reg.RedirectURI)
 	}
@@ -79,20 +106,12 @@ func (a *browserAuthorizer) listen(ctx context.Context, f *discovered, plan logi
 		l, err = loopback.Listen(cfg)
 	}
 	if err != nil {
-		return client, nil, &Error{
+		return nil, &Error{
 			Op: OpAuthorization, Message: "cannot listen for the browser's response: " + err.Error(), Err: err,
 			Hint: "choose another port with --callback-port (Options.Callback.Port), or leave it out",
 		}
 	}
-	need.redirectURI = l.RedirectURI()
-	if err := a.registry.serve(ctx, f, client, need); err != nil {
-		_ = l.Close()
-		return client, nil, err
-	}
-	if client.reused {
-		a.registry.begin(ctx, client)
-	}
-	return client, l, nil
+	return l, nil
 }
 
 // prompt returns what the person is shown.

@@ -83,7 +83,7 @@ func (s *settings) callbacks() []string {
 	var uris []string
 	for _, host := range hosts {
 		base := &settings{callback: &CallbackOptions{Host: host, Path: s.callback.Path}}
-		u := base.redirectBase()
+		u := base.redirectBase(base.callback.Path)
 		if s.callback.Port != 0 {
 			u = strings.TrimSuffix(u, s.callback.Path) + fmt.Sprintf(":%d", s.callback.Port) + s.callback.Path
 		}

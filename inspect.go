@@ -222,7 +222,8 @@ func (c *Client) inspectRegistration(ctx context.Context, f *discovered, in *Ins
 	if c.set.nonInteractive() {
 		return "none"
 	}
-	if client := c.registrar.stored(ctx, f.Issuer, clientNeed{redirectURI: c.set.redirectBase()}); client.reg != nil {
+	client, _ := c.registrar.storedAt(ctx, f, func(base string) clientNeed { return clientNeed{redirectURI: base} })
+	if client.reg != nil {
 		if changed := client.reg.Changed; len(changed) > 0 {
 			found := findings["registration-changed"]
 			found.ID, found.Message = "registration-changed", "the server refused the client's registration at first, and took it "+wire.Clean(strings.Join(changed, ", "))

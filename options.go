@@ -97,7 +97,10 @@ type CallbackOptions struct {
 	Host string
 	// Port is the port in the redirect URI. 0 uses the port of the stored registration, or a free one.
 	Port int
-	// Path is the path in the redirect URI. Empty is "/callback".
+	// Path is the path in the redirect URI. Empty is "/callback", and below it a segment of the issuer's own for a client
+	// that is registered dynamically at a server that does not promise to name itself in the response (RFC 9207): so the
+	// response of one server is not taken for that of another (RFC 9700 section 4.4). A server that refuses that path is
+	// given "/callback".
 	Path string
 }
 

@@ -2,6 +2,8 @@ package mcpoauth
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base32"
 	"errors"
 	"fmt"
 	"net/url"
@@ -108,6 +110,20 @@ func (r *registrar) stored(ctx context.Context, issuer string, need clientNeed) 
 		c.replacedAt = reg.ReplacedAt
 	}
 	return c
+}
+
+// storedAt returns the stored dynamic registration whose redirect URI is the issuer's own, or else the plain one, which
+// is registered where the server refuses the other. It reports the path of its redirect URI.
+func (r *registrar) storedAt(ctx context.Context, f *discovered, need func(base string) clientNeed) (client *clientRegistration, path string) {
+	path, plain := r.set.redirectPath(f), r.set.callback.Path
+	client = r.stored(ctx, f.Issuer, need(r.set.redirectBase(path)))
+	if client.reg != nil || path == plain {
+		return client, path
+	}
+	if other := r.stored(ctx, f.Issuer, need(r.set.redirectBase(plain))); other.reg != nil {
+		return other, plain
+	}
+	return client, path
 }
 
 // unusable returns why a registered client cannot authenticate as the settings demand, "" if it can.
@@ -301,20 +317,46 @@ func (r *registrar) byHand(where, redirectURI string) string {
 	if r.set.device() {
 		return "register a client " + where + " that may use the device grant, which needs no redirect URI, then give --client-id and, if it has a secret, --client-secret-env (Options.Client.ID, Options.Client.Secret)"
 	}
+	// A client that is registered by hand has the plain redirect URI at every issuer.
+	if u, err := url.Parse(redirectURI); err == nil && u.Hostname() == r.set.callback.Host && strings.HasPrefix(u.Path, r.set.callback.Path+"/") {
+		u.Path = r.set.callback.Path
+		redirectURI = u.String()
+	}
 	port, anyPort := "", ""
 	if n := portOf(redirectURI); r.set.callback.Port == 0 && n != 0 && strings.HasPrefix(redirectURI, "http:") {
 		// Most servers compare all of the redirect URI, the port included; others follow RFC 8252 section 7.3.
 		port = fmt.Sprintf(", --callback-port %d", n)
 		if resource.Hostname(redirectURI) != "localhost" {
-			anyPort = "; where any port of a loopback address is accepted, register " + r.set.redirectBase() + " and leave --callback-port out"
+			anyPort = "; where any port of a loopback address is accepted, register " + r.set.redirectBase(r.set.callback.Path) + " and leave --callback-port out"
 		}
 	}
 	return "register a client " + where + " with the redirect URI " + redirectURI + ", then give --client-id" + port + " and, if it has a secret, --client-secret-env (Options.Client.ID, Options.Client.Secret)" + anyPort
 }
 
-// redirectBase returns the redirect URI without a port.
-func (s *settings) redirectBase() string {
-	return "http://" + resource.HostPort(s.callback.Host, "") + s.callback.Path
+// redirectBase returns the redirect URI with this path, without a port.
+func (s *settings) redirectBase(path string) string {
+	return "http://" + resource.HostPort(s.callback.Host, "") + path
+}
+
+// issuerSegment is how much of an issuer's digest is in its redirect URI, in bytes: nobody finds another issuer that has
+// the same.
+const issuerSegment = 10
+
+// redirectPath returns the path of the redirect URI of a client that is registered dynamically: one for each issuer, so
+// that the response of one authorization server is not taken for that of another (RFC 9700 section 4.4.2.2). A server
+// that promises to name itself in the response needs none (RFC 9207), and a caller's choice counts more.
+func (s *settings) redirectPath(f *discovered) string {
+	if s.callbackPath || f.Server.AuthorizationResponseIssParameterSupported || f.Server.RegistrationEndpoint == "" {
+		return s.callback.Path
+	}
+	sum := sha256.Sum256([]byte(f.Issuer))
+	return s.callback.Path + "/" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:issuerSegment]))
+}
+
+// refusesRedirect reports whether a registration failed because of its redirect URI.
+func refusesRedirect(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Op == OpRegistration && strings.Contains(strings.ToLower(e.Code+" "+e.Description+" "+e.Message), "redirect")
 }
 
 // applicationType is that of a client with this redirect URI (OpenID Connect Dynamic Client Registration 1.0 section 2):

@@ -34,6 +34,8 @@ type settings struct {
 	dpop, par    Mode
 	client       *ClientOptions
 	callback     *CallbackOptions
+	// callbackPath means that the caller has chosen the path of the redirect URI.
+	callbackPath bool
 	scopes       *ScopeOptions
 	server       *ServerOptions
 	network      *NetworkOptions
@@ -116,6 +118,7 @@ func (s *settings) setCallback() error {
 		return nil
 	}
 	c := s.callback
+	s.callbackPath = c.Path != ""
 	if c.Host == "" {
 		c.Host = defaultCallbackHost
 	}
