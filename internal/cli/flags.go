@@ -180,7 +180,7 @@ func (f *flags) addAll(cmd *cobra.Command) {
 
 		fs.StringVar(&f.callbackHost, "callback-host", "", "`HOST` of the redirect URI: 127.0.0.1, localhost or ::1")
 		fs.IntVar(&f.callbackPort, "callback-port", 0, "`PORT` of the redirect URI (0: the registered one, or a free one)")
-		fs.StringVar(&f.callbackPath, "callback-path", "", "`PATH` of the redirect URI (default /callback, with a part of the issuer's own where the server registers clients and does not name itself)")
+		fs.StringVar(&f.callbackPath, "callback-path", "", "`PATH` of the redirect URI (default /callback, and below it a part of the issuer's own where that is safer)")
 
 		fs.StringVar(&f.resource, "resource", "", "send this resource indicator (a `URI`) instead of the server's")
 		fs.BoolVar(&f.noResource, "no-resource", false, "send no resource indicator")
