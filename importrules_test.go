@@ -129,7 +129,8 @@ var rules = map[string]rule{
 		ours:   []string{"", "store", "store/...", "authtest", "internal/wire", "internal/resource", "internal/secret", "internal/browser", "internal/terminal", "internal/takeover", "internal/proxy"},
 		others: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/text", "github.com/pelletier/go-toml", "github.com/lib/pq", "github.com/valkey-io/valkey-go"},
 	},
-	"internal/takeover": {ours: []string{"internal/wire"}},
+	"internal/takeover":   {ours: []string{"internal/wire", "internal/sqlitefile"}},
+	"internal/sqlitefile": {},
 	"internal/proxy":    {ours: []string{"internal/wire"}},
 	"internal/trials/fleet": {
 		ours:   []string{"", "authtest", "internal/record", "store", "store/...", "internal/testserver"},

@@ -27,7 +27,7 @@ func newImport(f *flags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import [URL…]",
 		Short: "take over logins of FastMCP, fastmcp-remote and mcp-remote",
-		Long: `Take over logins that FastMCP (its file cache and FileTreeStore), fastmcp-remote or mcp-remote have made,
+		Long: `Take over logins that FastMCP (its file cache, FileTreeStore and DiskStore), fastmcp-remote or mcp-remote have made,
 without a new login if there is a refresh token. Their file names are hashes: name the servers exactly as
 they were named to the other program, with the --header and --resource that mcp-remote was given. Without
 a URL the logins found are listed.

@@ -3,7 +3,6 @@ package takeover
 import (
 	"bytes"
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -118,31 +117,4 @@ func (fastmcpFiles) survey(dir string) (n int, servers []string, problems []erro
 		servers = append(servers, name)
 	}
 	return n, servers, nil
-}
-
-// disk is py-key-value's DiskStore: an SQLite database. Reading one needs SQLite, which is more code than
-// all the rest of this program.
-type disk struct{}
-
-func (disk) problem(dir string) error {
-	path := filepath.Join(dir, "cache.db")
-	f, err := os.Open(path) // only its first bytes
-	if err != nil {
-		return nil
-	}
-	defer func() { _ = f.Close() }()
-	head := make([]byte, 16)
-	if n, _ := f.Read(head); n < 16 || string(head) != "SQLite format 3\x00" {
-		return nil
-	}
-	return &Problem{"FastMCP 2.13 and later (DiskStore)", path, "it is an SQLite database, which this program does not read", loginAgain + "; or let FastMCP copy it into a FileTreeStore, and name that directory with --from"}
-}
-
-func (d disk) find(dir string, _ Query) (*Login, error) { return nil, d.problem(dir) }
-
-func (d disk) survey(dir string) (int, []string, []error) {
-	if err := d.problem(dir); err != nil {
-		return 0, nil, []error{err}
-	}
-	return 0, nil, nil
 }

@@ -52,29 +52,49 @@ type entry struct {
 	CreatedAt time.Time       `json:"created_at"`
 }
 
-// get reads the entry of a key in a collection.
-func (fileTree) get(dir, collection, key string, v any) (path string, at time.Time, err error) {
-	in := named(dir, collection, "")
-	if in == "" {
-		return "", at, nil
-	}
-	if path = named(in, key, ".json"); path == "" {
-		return "", at, nil
-	}
-	var e entry
-	if _, ok, err := readJSON(fileTreeProgram, path, &e); err != nil || !ok {
+// entries returns the entry of a key in a collection and the file that it lies in, "" if there is none.
+type entries func(collection, key string) (path string, e *entry, err error)
+
+// get reads the value of an entry.
+func (s entries) get(collection, key string, v any) (path string, at time.Time, err error) {
+	path, e, err := s(collection, key)
+	if err != nil || path == "" {
 		return "", at, err
 	}
-	var sealed struct {
-		Data json.RawMessage `json:"__encrypted_data__"`
-	}
-	if json.Unmarshal(e.Value, &sealed) == nil && len(sealed.Data) > 0 {
+	if e.sealed() {
 		return "", at, &Problem{fileTreeProgram, path, "it is encrypted (FernetEncryptionWrapper) with a key that only the other program has", loginAgain}
 	}
 	if err := json.Unmarshal(e.Value, v); err != nil {
 		return "", at, &Problem{fileTreeProgram, path, "it is not what this program writes", loginAgain}
 	}
 	return path, e.CreatedAt, nil
+}
+
+// sealed reports whether the value is encrypted.
+func (e *entry) sealed() bool {
+	var v struct {
+		Data json.RawMessage `json:"__encrypted_data__"`
+	}
+	return json.Unmarshal(e.Value, &v) == nil && len(v.Data) > 0
+}
+
+// entriesIn returns the entries of a FileTreeStore.
+func (fileTree) entriesIn(dir string) entries {
+	return func(collection, key string) (string, *entry, error) {
+		in := named(dir, collection, "")
+		if in == "" {
+			return "", nil, nil
+		}
+		path := named(in, key, ".json")
+		if path == "" {
+			return "", nil, nil
+		}
+		var e entry
+		if _, ok, err := readJSON(fileTreeProgram, path, &e); err != nil || !ok {
+			return "", nil, err
+		}
+		return path, &e, nil
+	}
 }
 
 func (f fileTree) find(dir string, q Query) (*Login, error) {
@@ -84,9 +104,14 @@ func (f fileTree) find(dir string, q Query) (*Login, error) {
 			return l, err
 		}
 	}
+	return f.entriesIn(dir).find(q)
+}
+
+// find returns the login that q asks for, nil if there is none.
+func (s entries) find(q Query) (*Login, error) {
 	scheme, authority := origin(q.URL)
 	for _, server := range []string{strings.TrimRight(q.URL, "/"), scheme + "://" + authority} {
-		l, err := f.read(dir, server)
+		l, err := s.read(server)
 		if err != nil {
 			return nil, err
 		}
@@ -99,25 +124,25 @@ func (f fileTree) find(dir string, q Query) (*Login, error) {
 	return nil, nil
 }
 
-func (f fileTree) read(dir, server string) (*Login, error) {
+func (s entries) read(server string) (*Login, error) {
 	var t tokens
-	path, at, err := f.get(dir, tokenCollection, server+"/tokens", &t)
+	path, at, err := s.get(tokenCollection, server+"/tokens", &t)
 	if err != nil || path == "" {
 		return nil, err
 	}
 	var c client
-	clientPath, _, err := f.get(dir, clientCollection, server+"/client_info", &c)
+	clientPath, _, err := s.get(clientCollection, server+"/client_info", &c)
 	if err != nil {
 		return nil, err
 	}
 	var e struct {
 		ExpiresAt float64 `json:"expires_at"`
 	}
-	if _, _, err := f.get(dir, expiryCollection, server+"/token_expiry", &e); err != nil {
+	if _, _, err := s.get(expiryCollection, server+"/token_expiry", &e); err != nil {
 		return nil, err
 	}
 	files := []string{path}
-	if clientPath != "" {
+	if clientPath != "" && clientPath != path {
 		files = append(files, clientPath)
 	}
 	l, err := login(fileTreeProgram, t, c, files...)

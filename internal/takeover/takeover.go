@@ -95,7 +95,7 @@ func Places(home string, getenv func(string) string) []Place {
 	}
 	return []Place{
 		{filepath.Join(fastmcp, "oauth-mcp-client-cache"), "FastMCP", []format{fastmcpFiles{}}},
-		{filepath.Join(fastmcp, "oauth-tokens"), "FastMCP", []format{fileTree{}, disk{}}},
+		{filepath.Join(fastmcp, "oauth-tokens"), "FastMCP", []format{fileTree{}, diskStore{}}},
 		{bridge, "fastmcp-remote", []format{fileTree{resources: true}}},
 		{mcpRemote, "mcp-remote", []format{mcpRemoteFiles{}}},
 	}
@@ -103,7 +103,7 @@ func Places(home string, getenv func(string) string) []Place {
 
 // PlaceOf returns a directory that may hold any format.
 func PlaceOf(dir string) Place {
-	return Place{dir, "", []format{fastmcpFiles{}, fileTree{resources: true}, disk{}, mcpRemoteFiles{}}}
+	return Place{dir, "", []format{fastmcpFiles{}, fileTree{resources: true}, diskStore{}, mcpRemoteFiles{}}}
 }
 
 // Find returns the logins for a server in these places, the newest first, and what cannot be read.

@@ -135,13 +135,56 @@ func TestMcpRemotesNamesHoldItsArguments(t *testing.T) {
 	}
 }
 
+// TestADiskStore, as FastMCP left it where it was told to and in its usual place, and while it was open.
+func TestADiskStore(t *testing.T) {
+	open := filepath.Join(t.TempDir(), "open")
+	copyTree(t, "testdata/fastmcp-4.1.6/disk-open", open)
+	usual := t.TempDir()
+	copyTree(t, "testdata/fastmcp-4.1.6/disk/loopback-port/home/tokens", filepath.Join(usual, ".fastmcp", "oauth-tokens"))
+	for name, tc := range map[string]struct {
+		places []Place
+		url    string
+		logins int
+		shared bool
+	}{
+		"a directory":     {tokens1("testdata/fastmcp-4.1.6/disk/loopback-port"), urls["loopback-port"], 1, false},
+		"the usual place": {Places(usual, func(string) string { return "" }), urls["loopback-port"], 1, false},
+		"with its log":    {[]Place{PlaceOf(open)}, urls["https-host"], 2, false},
+		"one for a host":  {[]Place{PlaceOf(open)}, urls["loopback-port"], 2, true},
+	} {
+		found, problems := Find(tc.places, Query{URL: tc.url})
+		if len(found) != 1 || len(problems) > 0 {
+			t.Errorf("%s: %d logins, %v", name, len(found), problems)
+			continue
+		}
+		l := found[0]
+		if l.AccessToken == "" || l.RefreshToken == "" || l.ClientID == "" || l.Scope != "mcp" || len(l.RedirectURIs) != 1 || l.Expiry.IsZero() || l.Written.IsZero() || l.Shared != tc.shared || len(l.Files) != 1 {
+			t.Errorf("%s: client %q, scope %q, until %v, written %v, shared %t, files %v", name, l.ClientID, l.Scope, l.Expiry, l.Written, l.Shared, l.Files)
+		}
+		if s, problems := Survey(tc.places); len(s) != 1 || s[0].Logins != tc.logins || len(problems) > 0 {
+			t.Errorf("%s: survey %+v, %v", name, s, problems)
+		}
+		if found, problems := Find(tc.places, Query{URL: "https://other.example.com/mcp"}); len(found)+len(problems) > 0 {
+			t.Errorf("%s: another server's login: %d, %v", name, len(found), problems)
+		}
+	}
+}
+
 func TestWhatCannotBeReadIsNamed(t *testing.T) {
+	damaged := t.TempDir()
+	b, err := os.ReadFile("testdata/fastmcp-4.1.6/disk/loopback-port/home/tokens/cache.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(damaged, "cache.db"), b[:8192], 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, tc := range []struct {
 		name, url, want string
 		places          []Place
 	}{
-		{"an SQLite database", urls["loopback-port"], "SQLite", tokens1("testdata/fastmcp-4.1.6/disk/loopback-port")},
-		{"an SQLite database in its usual place", urls["https-host"], "SQLite", home("testdata/fastmcp-4.1.6/disk-tilde/https-host")},
+		{"an encrypted SQLite database", urls["https-host"], "encrypted", home("testdata/fastmcp-4.1.6/disk-tilde/https-host")},
+		{"a damaged SQLite database", urls["loopback-port"], "damaged", []Place{PlaceOf(damaged)}},
 		{"an encrypted store", urls["https-host"], "encrypted", tokens1("testdata/fastmcp-4.1.6/filetree-fernet/https-host")},
 	} {
 		found, problems := Find(tc.places, Query{URL: tc.url})
