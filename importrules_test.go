@@ -131,7 +131,7 @@ var rules = map[string]rule{
 	},
 	"internal/takeover":   {ours: []string{"internal/wire", "internal/sqlitefile"}},
 	"internal/sqlitefile": {},
-	"internal/proxy":    {ours: []string{"internal/wire"}},
+	"internal/proxy":      {ours: []string{"internal/wire"}},
 	"internal/trials/fleet": {
 		ours:   []string{"", "authtest", "internal/record", "store", "store/...", "internal/testserver"},
 		others: []string{"golang.org/x/oauth2", "github.com/jackc/pgx", "github.com/valkey-io/valkey-go"},
