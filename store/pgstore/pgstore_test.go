@@ -102,7 +102,7 @@ func TestContractOverABadNetwork(t *testing.T) {
 	target, _ := url.Parse(database(t))
 	n := testserver.Between(t, target.Host)
 	// A lock whose release was cut off is free after its lease.
-	s := open(t, strings.Replace(target.String(), target.Host, n.Addr, 1), &pgstore.Options{AllowEmptyProfile: true, Lease: time.Second, Timeout: time.Second})
+	s := open(t, strings.Replace(target.String(), target.Host, n.Addr, 1), &pgstore.Options{AllowEmptyProfile: true, Lease: 2 * time.Second, Timeout: time.Second})
 	n.Bad(60, 3*time.Millisecond)
 	storetest.RunUnreliable(t, s)
 	n.Bad(0, 0)
@@ -156,10 +156,11 @@ func TestTablesOfAnotherName(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if _, err := db.ExecContext(t.Context(), "CREATE SCHEMA auth"); err != nil {
+	schema := fmt.Sprintf("auth%d", schemas.Add(1))
+	if _, err := db.ExecContext(t.Context(), "CREATE SCHEMA "+schema); err != nil {
 		t.Fatal(err)
 	}
-	a, b := open(t, url, nil), open(t, url, &pgstore.Options{Table: "auth.logins"})
+	a, b := open(t, url, nil), open(t, url, &pgstore.Options{Table: schema + ".logins"})
 	if _, err := a.Save(t.Context(), key, []byte("a"), 0); err != nil {
 		t.Fatal(err)
 	}

@@ -95,7 +95,7 @@ func TestContractOverABadNetwork(t *testing.T) {
 	t.Parallel()
 	n := testserver.Between(t, testserver.Redis(t))
 	// A lock whose release was cut off is free after its lease.
-	s := open(t, n.Addr, &redisstore.Options{AllowEmptyProfile: true, Lease: time.Second, Timeout: time.Second})
+	s := open(t, n.Addr, &redisstore.Options{AllowEmptyProfile: true, Lease: 2 * time.Second, Timeout: time.Second})
 	n.Bad(60, 3*time.Millisecond)
 	storetest.RunUnreliable(t, s)
 	n.Bad(0, 0)

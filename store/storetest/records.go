@@ -111,6 +111,7 @@ func torn(c *check) {
 					return
 				default:
 				}
+				begun := time.Now()
 				data, _, err := c.s.Load(ctx(), key)
 				if err != nil {
 					c.errorf("load: %v", err)
@@ -120,7 +121,8 @@ func torn(c *check) {
 					c.errorf("loaded %d bytes of which none or not all belong together", len(data))
 					return
 				}
-				time.Sleep(300 * time.Microsecond) // else few processors have no turn left for the writer
+				// Else few processors have no turn left for the writer.
+				time.Sleep(max(time.Since(begun), 300*time.Microsecond))
 			}
 		})
 	}
