@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	testserver.Parallel(8)
+	testserver.Parallel(6)
 	testserver.ClearSettings()
 	os.Exit(m.Run())
 }

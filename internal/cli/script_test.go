@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) {
 	if strings.Contains(filepath.Base(os.Args[0]), ".test") {
-		testserver.Parallel(8)
+		testserver.Parallel(6)
 		testserver.ClearSettings()
 		if err := os.Setenv("XDG_CONFIG_HOME", filepath.Join(os.TempDir(), "mcpoauth-tests-have-none")); err != nil {
 			panic(err)
