@@ -36,9 +36,6 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// beforeMain changes what a command finds outside its environment.
-var beforeMain = func() {}
-
 type serverKey struct{}
 
 // noRaceSleep is for GORACE: under the race detector each program would end a second late.

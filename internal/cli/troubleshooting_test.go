@@ -391,10 +391,8 @@ const (
 	resolverEnv = "TESTRESOLVER"
 )
 
-func init() { beforeMain = changed }
-
-// changed changes what a command finds outside its environment.
-func changed() {
+// beforeMain changes what a command finds outside its environment.
+func beforeMain() {
 	if at := os.Getenv(resolverEnv); at != "" {
 		net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "udp", at)
