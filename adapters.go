@@ -20,6 +20,24 @@ type oauth2Source struct {
 	ctx context.Context // oauth2.TokenSource has no parameter for it
 }
 
+// bearer returns a token that can be used by itself. A login whose tokens cannot is not refreshed for it.
+func (c *Client) bearer(ctx context.Context) (*Token, error) {
+	s := c.store.current.Load()
+	if s == nil {
+		if st, err := c.store.load(ctx); err == nil {
+			s = st.session
+		}
+	}
+	if s != nil && s.binding != nil && (s.usable(time.Now()) || s.renewable()) {
+		return nil, &BoundTokenError{ServerURL: c.trace.server}
+	}
+	tok, err := c.Token(ctx, nil)
+	if err == nil && tok.Type() == dpop.TokenType {
+		return nil, &BoundTokenError{ServerURL: c.trace.server}
+	}
+	return tok, err
+}
+
 // TokenSource returns the Client as an oauth2.TokenSource. Only the values of ctx are used: its end does not end the
 // source. Each call takes at most a minute. The tokens carry no refresh token; refreshing stays with the Client. A token
 // that is bound to a key cannot be used this way: the error is a [BoundTokenError].
@@ -31,12 +49,9 @@ func (c *Client) TokenSource(ctx context.Context) oauth2.TokenSource {
 func (t *oauth2Source) Token() (*oauth2.Token, error) {
 	ctx, cancel := context.WithTimeout(t.ctx, tokenTimeout)
 	defer cancel()
-	tok, err := t.c.Token(ctx, nil)
+	tok, err := t.c.bearer(ctx)
 	if err != nil {
 		return nil, err
-	}
-	if tok.Type() == dpop.TokenType {
-		return nil, &BoundTokenError{ServerURL: t.c.trace.server}
 	}
 	return &oauth2.Token{AccessToken: tok.AccessToken(), TokenType: tok.Type(), Expiry: tok.Expiry()}, nil
 }
@@ -52,15 +67,12 @@ func (c *Client) OAuthHandler() *OAuthHandler { return &OAuthHandler{c: c} }
 // TokenSource returns the source of the tokens to send, nil while there is no login. The errors are those of
 // [Client.Token], and a [BoundTokenError] for a token that is bound to a key.
 func (h *OAuthHandler) TokenSource(ctx context.Context) (oauth2.TokenSource, error) {
-	tok, err := h.c.Token(ctx, nil)
+	_, err := h.c.bearer(ctx)
 	if errors.Is(err, ErrLoginRequired) {
 		return nil, nil // what the SDK expects for "send without"
 	}
 	if err != nil {
 		return nil, err
-	}
-	if tok.Type() == dpop.TokenType {
-		return nil, &BoundTokenError{ServerURL: h.c.trace.server}
 	}
 	return &sdkSource{oauth2Source{c: h.c, ctx: context.WithoutCancel(ctx)}}, nil
 }

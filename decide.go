@@ -159,12 +159,17 @@ func (r refusal) authenticateAgain(can abilities) action {
 }
 
 // stepUp obtains the scopes that a 403 demands (MCP authorization, step-up authorization flow). A refresh returns the
-// same scopes.
+// same scopes, unless one before has lost some that the login had.
 func (r refusal) stepUp(can abilities) action {
 	demanded, rejected := r.challenge.scopes, r.sent.access()
 	switch {
 	case r.elsewhere() && covers(r.stored.token.scopes, demanded):
 		return action{kind: useStored}
+	case len(common(demanded, r.sent.lost)) > 0 && covers(slices.Concat(r.sent.token.scopes, r.sent.lost), demanded) && r.sent.renewable():
+		return action{
+			kind: renewToken, token: tokenRequest{rejected: rejected, scopes: demanded},
+			once: "refresh for " + strings.Join(slices.Sorted(slices.Values(demanded)), " "), exhausted: &ScopeError{ServerURL: can.server, Missing: demanded},
+		}
 	case !can.person && !can.nonInteractive:
 		return action{kind: fail, err: &ScopeError{ServerURL: can.server, Missing: missing(r.sent.token.scopes, demanded)}}
 	}

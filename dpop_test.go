@@ -14,6 +14,28 @@ import (
 	"github.com/mcpoauth/mcpoauth/store/memstore"
 )
 
+// TestABoundLoginIsNotRefreshedInVain: its token is of no use by itself, so no refresh token is spent for it.
+func TestABoundLoginIsNotRefreshedInVain(t *testing.T) {
+	t.Parallel()
+	inWorld(t, authtest.Options{DPoP: true}, func(t *testing.T, w *world) {
+		c, _ := w.loggedIn(mcpoauth.Options{})
+		time.Sleep(2 * time.Hour)
+		for _, c := range []*mcpoauth.Client{c, w.open(mcpoauth.Options{})} {
+			_, err := c.TokenSource(t.Context()).Token()
+			if _, ok := errors.AsType[*mcpoauth.BoundTokenError](err); !ok {
+				t.Errorf("got %v", err)
+			}
+			_, err = c.OAuthHandler().TokenSource(t.Context())
+			if _, ok := errors.AsType[*mcpoauth.BoundTokenError](err); !ok {
+				t.Errorf("got %v", err)
+			}
+		}
+		if n := w.srv.Count("refresh"); n != 0 {
+			t.Errorf("%d refreshes", n)
+		}
+	})
+}
+
 // TestALoginBoundToAKey: the MCP server asks for DPoP, and nothing else need be said. A restart goes on with
 // the same key.
 func TestALoginBoundToAKey(t *testing.T) {

@@ -146,7 +146,7 @@ func regranted(rec *record.Login) []string {
 	if len(rec.Scopes) == 0 {
 		return rec.RequestedScopes // RFC 6749 section 5.1: what was requested was granted
 	}
-	return common(rec.RequestedScopes, rec.Scopes)
+	return common(rec.RequestedScopes, slices.Concat(rec.Scopes, rec.LostScopes))
 }
 
 // stepUp returns the scopes that a login asks for beyond those of the login before, and which of them nobody has

@@ -40,6 +40,8 @@ type session struct {
 	login string
 	// requested are the scopes that the login requested, which may be more than those granted.
 	requested []string
+	// lost are scopes that a refresh has lost, and one that names them may bring back.
+	lost []string
 	// required is the server's demand on the next login, nil if there is none.
 	required *record.Authentication
 	// ended is why the login cannot go on, "" while it can.
@@ -65,6 +67,9 @@ func newSession(rec *record.Login, rev store.Revision, set *settings) *session {
 	s.token = newToken(rec, s.header[0][len(rec.TokenType)+1:])
 	if !slices.Equal(rec.RequestedScopes, rec.Scopes) {
 		s.requested = slices.Clone(rec.RequestedScopes)
+	}
+	if refreshScopes(rec) != nil {
+		s.lost = rec.LostScopes
 	}
 	if rec.DPoPKey != "" {
 		key, err := dpop.ParseKey(rec.DPoPKey)
@@ -93,6 +98,14 @@ func newSession(rec *record.Login, rev store.Revision, set *settings) *session {
 		s.until = used
 	}
 	return s
+}
+
+// refreshScopes returns the scopes that a refresh names: none, unless an earlier one that named none has lost some.
+func refreshScopes(rec *record.Login) []string {
+	if len(rec.LostScopes) == 0 || rec.NoRefreshScope {
+		return nil
+	}
+	return slices.Concat(rec.Scopes, rec.LostScopes)
 }
 
 // access returns the access token, "" without a session.

@@ -108,7 +108,12 @@ func (s *refreshSource) next(ctx context.Context, previous *stored, _ tokenReque
 		return nil, s.failed(ctx, rec, entry, err)
 	}
 	s.tokens.trace.notes(ctx, NoteTokenResponse, tok.Notes)
+	named := refreshScopes(rec)
+	if len(named) > 0 {
+		rec.Scopes = named // RFC 6749 section 5.1: granted unless the response says otherwise
+	}
 	applyToken(rec, tok)
+	s.compareScopes(ctx, rec, old, named)
 	if s.accept != nil {
 		if err := s.accept(rec, tok, ""); err != nil {
 			s.journal.clear(ctx)
@@ -118,11 +123,22 @@ func (s *refreshSource) next(ctx context.Context, previous *stored, _ tokenReque
 	return rec, nil
 }
 
+// compareScopes notes which of the scopes that the login had a refresh has lost, or brought back. named are those that it
+// named.
+func (s *refreshSource) compareScopes(ctx context.Context, rec, before *record.Login, named []string) {
+	had := slices.Concat(before.Scopes, before.LostScopes)
+	rec.LostScopes = slices.DeleteFunc(missing(rec.Scopes, had), func(scope string) bool { return scope == offlineAccess })
+	rec.NoRefreshScope = rec.NoRefreshScope || len(named) > 0 && len(rec.LostScopes) > 0
+	if lost := missing(before.LostScopes, rec.LostScopes); len(lost) > 0 {
+		s.tokens.trace.note(ctx, NoteFewerScopes, fmt.Sprintf("the refresh brought no longer the scopes %q", strings.Join(lost, " ")))
+	}
+}
+
 // errNotConfigured means that the stored login needs a grant that this Client does not have.
 var errNotConfigured = errors.New("the login was obtained without a person, and its grant is not configured here")
 
 // present sends the refresh token, again only where the server cannot have used it: the token endpoint is elsewhere
-// now, or the resource indicator was refused. It returns the record that was presented.
+// now, or the resource indicator or the scopes were refused. It returns the record that was presented.
 func (s *refreshSource) present(ctx context.Context, rec *record.Login) (*record.Login, *wire.Token, error) {
 	tok, err := s.send(ctx, rec)
 	if moved := s.movedEndpoint(ctx, rec, err); moved != nil {
@@ -134,6 +150,13 @@ func (s *refreshSource) present(ctx context.Context, rec *record.Login) (*record
 		without.NoRefreshResource = true
 		if tok, err2 := s.send(ctx, &without); err2 == nil {
 			s.tokens.trace.note(ctx, NoteResourceRefused, "the server refuses the resource indicator when refreshing; it is left out from now on")
+			return &without, tok, nil
+		}
+	}
+	if err != nil && faultOf(err).Code == "invalid_scope" && len(refreshScopes(rec)) > 0 {
+		without := *rec
+		without.NoRefreshScope = true
+		if tok, err2 := s.send(ctx, &without); err2 == nil {
 			return &without, tok, nil
 		}
 	}
@@ -150,6 +173,7 @@ func (s *refreshSource) send(ctx context.Context, rec *record.Login) (*wire.Toke
 	defer cancel()
 	r := grant.RefreshRequest{
 		Endpoint: rec.TokenEndpoint, Auth: auth, RefreshToken: secret.New(rec.RefreshToken), Resource: rec.Resource,
+		Scopes: refreshScopes(rec), ScopeSeparator: string(s.tokens.set.scopes.Separator),
 		Extra: s.tokens.set.server.TokenParams, Format: s.tokens.format(rec),
 	}
 	if rec.NoRefreshResource {

@@ -1,6 +1,7 @@
 package mcpoauth_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -337,6 +338,60 @@ func TestALoginEndsTheTroubleBefore(t *testing.T) {
 				}
 				if _, err := c.TokenRejected(t.Context(), tok); err != nil {
 					t.Errorf("a refresh: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// TestScopesThatARefreshLoses are noticed, and the next refresh names them: that is tried before a person is asked.
+//
+// It has a row in docs/compatibility.md.
+func TestScopesThatARefreshLoses(t *testing.T) {
+	t.Parallel()
+	const write = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"write_note"}}`
+	for name, tc := range map[string]struct {
+		forGood, refused bool
+		logins           int32 // in all
+	}{
+		"the next refresh names them": {logins: 1},
+		"they are lost for good":      {forGood: true, logins: 2},
+		"the scopes are refused":      {forGood: true, refused: true, logins: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, authtest.Options{}, func(t *testing.T, w *world) {
+				var notes []string
+				o := mcpoauth.Options{Scopes: mcpoauth.ScopeOptions{Request: []string{"mcp:read", "mcp:write"}}}
+				o.Trace = &mcpoauth.Trace{Note: func(_ context.Context, n mcpoauth.Note) {
+					if n.Code == mcpoauth.NoteFewerScopes {
+						notes = append(notes, n.Text)
+					}
+				}}
+				c, tok := w.loggedIn(o)
+				w.srv.Set(func(f *authtest.Faults) { f.ScopeLostOnRefresh, f.ScopeLostForGood = "mcp:write", tc.forGood })
+				tok, err := c.TokenRejected(t.Context(), tok)
+				if err != nil || slices.Contains(tok.Scopes(), "mcp:write") {
+					t.Fatalf("%v, %v", tok, err)
+				}
+				st, err := c.Status(t.Context())
+				if err != nil || !slices.Equal(st.LostScopes, []string{"mcp:write"}) || len(notes) != 1 || !strings.Contains(notes[0], "mcp:write") {
+					t.Errorf("%+v, %v, notes %q", st, err, notes)
+				}
+				if tc.refused {
+					w.answer("refresh", func(w http.ResponseWriter, r *http.Request) bool {
+						if r.FormValue("scope") == "" {
+							return false
+						}
+						return page(400, "application/json", `{"error":"invalid_scope"}`)(w, r)
+					})
+				}
+				status, err := call(c, write)
+				if err != nil || status != http.StatusOK || w.asked.Load() != tc.logins {
+					t.Errorf("status %d, %v, %d logins", status, err, w.asked.Load())
+				}
+				if st, err = c.Status(t.Context()); err != nil || len(st.LostScopes) != 0 || !slices.Contains(st.Scopes, "mcp:write") {
+					t.Errorf("afterwards: %+v, %v", st, err)
 				}
 			})
 		})

@@ -510,6 +510,16 @@ var faultCases = map[string]faultCase{
 			return sprint(without, doc["nonce"])
 		},
 	},
+	"ScopeLostOnRefresh": {
+		set:    func(f *authtest.Faults) { f.ScopeLostOnRefresh = "mcp:read" },
+		normal: "mcp:read|mcp:read", faulty: "|mcp:read",
+		see: scopesOfRefreshes,
+	},
+	"ScopeLostForGood": {
+		set:    func(f *authtest.Faults) { f.ScopeLostOnRefresh, f.ScopeLostForGood = "mcp:read", true },
+		normal: "mcp:read|mcp:read", faulty: "|",
+		see: scopesOfRefreshes,
+	},
 	"RevocationNeedsSecretField": {
 		set:    func(f *authtest.Faults) { f.RevocationNeedsSecretField = true },
 		normal: "200|200", faulty: "400|200",
@@ -563,6 +573,17 @@ var faultCases = map[string]faultCase{
 		normal: "DPoP|200", faulty: "bEARER|401",
 		see: func(c *client, _ bool) string { return useBound(c) },
 	},
+}
+
+// scopesOfRefreshes are those of one that names none, and of one that does.
+func scopesOfRefreshes(c *client, _ bool) string {
+	_, refresh := c.login()
+	_, without := c.renew(refresh)
+	c.refresh = set("scope", "mcp:read")
+	defer func() { c.refresh = nil }()
+	next, _ := without["refresh_token"].(string)
+	_, with := c.renew(next)
+	return sprint(without["scope"], with["scope"])
 }
 
 // withAndWithout uses tokens of logins without a parameter, and with it.

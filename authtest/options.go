@@ -111,6 +111,10 @@ type Faults struct {
 	// ServerMetadata changes the document before it is sent.
 	ServerMetadata func(map[string]any)
 
+	// ScopeLostOnRefresh is left out of what a refresh grants, unless the refresh names it and ScopeLostForGood is not set.
+	ScopeLostOnRefresh string
+	ScopeLostForGood   bool
+
 	// NoRegistration announces no registration endpoint and has a page of HTML in its place.
 	NoRegistration bool
 	// RegistrationAuthMethod is forced on new clients. SecretLifetime ends their secrets.

@@ -167,6 +167,9 @@ func (s *Server) issue(w http.ResponseWriter, r *http.Request, form url.Values) 
 			}
 			scope = narrow // of the access token; the next refresh may ask for all again
 		}
+		if lost := s.faults.ScopeLostOnRefresh; lost != "" && (form.Get("scope") == "" || s.faults.ScopeLostForGood) {
+			scope = slices.DeleteFunc(slices.Clone(scope), func(one string) bool { return one == lost })
+		}
 		return s.tokens(t.grant, scope, t), http.StatusOK, "", ""
 	}
 	return bad("unsupported_grant_type", "only authorization_code and refresh_token are supported")

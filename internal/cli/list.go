@@ -27,7 +27,8 @@ type entryJSON struct {
 	ClientID     string     `json:"client_id"`
 	Registration string     `json:"registration"` // pre-registered, metadata-document, dynamic
 	Scopes       []string   `json:"scopes"`
-	ExpiresAt    *time.Time `json:"expires_at"` // of the access token; null: unknown
+	LostScopes   []string   `json:"lost_scopes"` // that the login had and a refresh has lost
+	ExpiresAt    *time.Time `json:"expires_at"`  // of the access token; null: unknown
 	// RefreshExpiresAt: the login ends then unless it is used before; null: never, or unknown.
 	RefreshExpiresAt *time.Time `json:"refresh_expires_at"`
 	LoggedInAt       *time.Time `json:"logged_in_at"`
@@ -94,7 +95,7 @@ func (u *ui) printList(found []*mcpoauth.Status, problems []error, asJSON bool) 
 			doc.Logins = append(doc.Logins, entryJSON{
 				Server: clean(st.ServerURL), Profile: clean(st.Profile), State: string(st.State), Reason: clean(reason(st)),
 				Issuer: clean(st.Issuer), Resource: clean(st.Resource), ClientID: clean(st.ClientID), Registration: string(st.RegistrationSource),
-				Scopes: cleanAll(st.Scopes), ExpiresAt: timeJSON(st.Expiry), RefreshExpiresAt: timeJSON(st.RefreshExpiry), LoggedInAt: timeJSON(st.LoggedInAt), CanRefresh: st.CanRefresh, RefreshHint: st.RefreshHint, Bound: st.Bound, Provider: st.IdentityProvider,
+				Scopes: cleanAll(st.Scopes), LostScopes: cleanAll(st.LostScopes), ExpiresAt: timeJSON(st.Expiry), RefreshExpiresAt: timeJSON(st.RefreshExpiry), LoggedInAt: timeJSON(st.LoggedInAt), CanRefresh: st.CanRefresh, RefreshHint: st.RefreshHint, Bound: st.Bound, Provider: st.IdentityProvider,
 			})
 		}
 		for _, err := range problems {
@@ -142,6 +143,9 @@ func (u *ui) printList(found []*mcpoauth.Status, problems []error, asJSON bool) 
 	for _, st := range found {
 		if st.RefreshHint != "" && !st.CanRefresh {
 			u.say("%s cannot be refreshed: %s", clean(st.ServerURL), st.RefreshHint)
+		}
+		if len(st.LostScopes) > 0 {
+			u.say("%s has lost the scopes %q in a refresh: login --force requests them again", clean(st.ServerURL), clean(strings.Join(st.LostScopes, " ")))
 		}
 	}
 	return nil

@@ -39,6 +39,10 @@ func (f *flags) withToken(ctx context.Context, server string, o *mcpoauth.Option
 		return &usageError{"--min-validity is negative", "give a duration such as 5m"}
 	}
 	return f.withClient(ctx, server, o, func(c *mcpoauth.Client) error {
+		// A refresh would be in vain: the token is of no use by itself.
+		if st, err := c.Status(ctx); err == nil && st.Bound && st.State != mcpoauth.StateLoginRequired {
+			return &mcpoauth.BoundTokenError{ServerURL: server}
+		}
 		t, err := c.Token(ctx, &mcpoauth.TokenOptions{MinValidity: minValidity})
 		f.u.endWait()
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/mcpoauth/mcpoauth/internal/netguard"
 	"github.com/mcpoauth/mcpoauth/internal/secret"
@@ -65,8 +66,12 @@ type RefreshRequest struct {
 	Auth         ClientAuth
 	RefreshToken secret.String
 	Resource     string
-	Extra        url.Values
-	Format       TokenResponseFormat
+	// Scopes are those to refresh for, none for all that were granted (RFC 6749 section 6).
+	Scopes []string
+	// ScopeSeparator is as in an AuthorizationRequest.
+	ScopeSeparator string
+	Extra          url.Values
+	Format         TokenResponseFormat
 }
 
 // Refresh presents a refresh token and returns the token and the client authentication that counts. Only a client that
@@ -74,6 +79,9 @@ type RefreshRequest struct {
 // a *wire.Fault.
 func Refresh(ctx context.Context, c *netguard.Client, r RefreshRequest) (*wire.Token, ClientAuth, error) {
 	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {r.RefreshToken.Reveal()}}
+	if len(r.Scopes) > 0 {
+		form.Set("scope", strings.Join(r.Scopes, cmp.Or(r.ScopeSeparator, " ")))
+	}
 	if r.Resource != "" {
 		form.Set("resource", r.Resource)
 	}

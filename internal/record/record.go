@@ -78,8 +78,12 @@ type Login struct {
 	LoginRequiredFor string    `json:"login_required_for,omitempty"`
 	LoginRequiredAt  time.Time `json:"login_required_at,omitzero"`
 	// NoRefreshResource means that a refresh succeeded only without the resource indicator.
-	NoRefreshResource bool      `json:"no_refresh_resource,omitempty"`
-	SavedAt           time.Time `json:"saved_at,omitzero"`
+	NoRefreshResource bool `json:"no_refresh_resource,omitempty"`
+	// LostScopes were granted by the login, and not by a refresh since. NoRefreshScope means that a refresh that named
+	// them brought them back no more than one that named none.
+	LostScopes     []string  `json:"lost_scopes,omitempty"`
+	NoRefreshScope bool      `json:"no_refresh_scope,omitempty"`
+	SavedAt        time.Time `json:"saved_at,omitzero"`
 
 	extra map[string]json.RawMessage
 }
