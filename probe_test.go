@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -118,17 +119,17 @@ func TestAServerThatKnowsInitializeOnly(t *testing.T) {
 func TestA401WithoutOAuthIsRemembered(t *testing.T) {
 	t.Parallel()
 	inWorld(t, authtest.Options{}, func(t *testing.T, w *world) {
-		elsewhere := 0
+		var elsewhere atomic.Int32 // addresses are asked in parallel
 		s := &noOAuth{answer: fixed(401, nil, `who are you?`)}
 		srv := w.net.serve(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != "/mcp" {
-				elsewhere++
+				elsewhere.Add(1)
 			}
 			s.ServeHTTP(rw, r)
 		}))
 		for _, prompt := range []mcpoauth.Prompt{nil, nobody(t)} {
 			c := newClient(t, srv.URL+"/mcp", w.options(mcpoauth.Options{Prompt: prompt}))
-			before, looks := elsewhere, []bool{}
+			before, looks := elsewhere.Load(), []bool{}
 			for range 7 {
 				resp, err := c.HTTPClient().Post(c.ServerURL(), "application/json", strings.NewReader(`{}`))
 				if err != nil {
@@ -139,8 +140,9 @@ func TestA401WithoutOAuthIsRemembered(t *testing.T) {
 					t.Errorf("status %d, %q, %v", resp.StatusCode, body, err)
 				}
 				_ = resp.Body.Close()
-				looks = append(looks, elsewhere > before)
-				before = elsewhere
+				now := elsewhere.Load()
+				looks = append(looks, now > before)
+				before = now
 				time.Sleep(19 * time.Second)
 			}
 			if prompt == nil && !(looks[0] && !looks[1] && !looks[2] && !looks[3] && looks[4] && !looks[5]) {
