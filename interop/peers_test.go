@@ -221,6 +221,7 @@ func browse(ctx context.Context, chromium, page, redirectURI string) (at string,
 func press(ctx context.Context, redirectURI string) (at string, err error) {
 	const fill = `(() => {
 		for (const [n, v] of [['login','alice'],['username','test-user@localhost'],['password','verysecure']]) { const e = document.querySelector('input[name=' + n + ']'); if (e) e.value = v; }
+		for (const e of document.querySelectorAll('input[type=checkbox][name=scope]')) e.checked = true;
 		const b = ['button[type=submit],input[type=submit]', 'button[onclick]'].flatMap(s => [...document.querySelectorAll(s)]).find(b => !/deny|cancel|abort|refuse/i.test(b.value + b.textContent));
 		if (b && !b.dataset.pressed) { b.dataset.pressed = '1'; b.click(); return true }
 		return false })()`

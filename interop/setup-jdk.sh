@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the peers that need a JDK, pinned, into interop/peers/jdk: Keycloak from Maven Central, built for a database in
-# memory. It needs root if there is no JDK or no Maven. What is there already is left alone.
+# Installs the peers that need a JDK, pinned: Keycloak from Maven Central, into interop/peers/jdk, built for a database in
+# memory; and builds a Spring Authorization Server. It needs root if there is no JDK or no Maven. What is there already is left alone.
 set -euo pipefail
 cd "$(dirname "$0")/peers"
 keycloak=26.7.3
@@ -15,5 +15,8 @@ if [ ! -e "jdk/keycloak-$keycloak/built" ]; then
 	(cd jdk && jar xf "keycloak-quarkus-dist-$keycloak.zip" && rm "keycloak-quarkus-dist-$keycloak.zip" && chmod +x "keycloak-$keycloak/bin/kc.sh")
 	"jdk/keycloak-$keycloak/bin/kc.sh" build --db=dev-mem --cache=local --health-enabled=false --features=cimd,identity-assertion-jwt >/dev/null
 	touch "jdk/keycloak-$keycloak/built"
+fi
+if [ -n "$(find spring/pom.xml spring/src -newer spring/target/spring.jar 2>/dev/null || echo none)" ]; then
+	mvn -q -B -f spring/pom.xml -DskipTests package
 fi
 echo "peers that need a JDK: ready"
