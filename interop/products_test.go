@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -29,6 +30,38 @@ var products = []product{
 		special: "Registration is off by default (`DCR_ENABLED`), and so is the detection of a reused refresh token (`REFRESH_TOKEN_REUSE_PROTECTION`). The methods listed are Basic and body, yet public clients work. " +
 			"Mounted at `/o`, its metadata lies at `/o/.well-known/oauth-authorization-server`.",
 		setting: "`--client-id`, unless registration is on",
+	},
+	{
+		name: "oidc-provider", version: fromNPM("oidc-provider"), start: startOIDCProviderFor,
+		special: "What it does is configuration: here PKCE, rotation, registration with RFC 7592, resource indicators (without them its tokens are opaque and for nobody in particular). A JWT is refused at the revocation endpoint, so a logout revokes the refresh token.",
+	},
+	{
+		name: "FastMCP, InMemoryOAuthProvider", version: fromPyPI("fastmcp"), start: fastMCPFor("memory"), flags: []string{"--scope", "mcp:read"},
+		special: "`invalid_grant` is 401. Its clients are gone after a restart; the next login registers again.",
+	},
+	{
+		name: "FastMCP, OAuthProxy", version: fromPyPI("fastmcp"), start: fastMCPFor("proxy"), flags: []string{"--scope", "mcp:read"},
+		special: "Stands before another authorization server (here oidc-provider) and has a consent page of its own. `invalid_grant` is 401.",
+	},
+	{
+		name: "FastMCP, OIDCProxy", version: fromPyPI("fastmcp"), start: fastMCPFor("oidc"), flags: []string{"--scope", "mcp:read"},
+		special: "As OAuthProxy, with the endpoints from OpenID Connect metadata.",
+	},
+	{
+		name: "FastMCP, RemoteAuthProvider", version: fromPyPI("fastmcp"), start: fastMCPFor("remote"),
+		special: "Names another authorization server (here oidc-provider) and checks its tokens: what the row says is that one's doing.",
+	},
+	{
+		name: "MCP Python SDK", version: fromPyPI("mcp"), start: startPythonSDK,
+		special: "The endpoints are the SDK's, what they keep is the program's. There is no page: the program decides.",
+	},
+	{
+		name: "MCP TypeScript SDK v2", version: fromNPM("@modelcontextprotocol/server"), start: startTypeScriptSDK,
+		special: "A resource server; its tokens are those of another authorization server (here oidc-provider), whose metadata it serves too.",
+	},
+	{
+		name: "workers-oauth-provider", version: fromNPM("@cloudflare/workers-oauth-provider"), start: startWorkersOAuthProvider, life: time.Minute,
+		special: "Access tokens live for a minute at least. The old refresh token stays good until the new one is used, so that an answer that was lost costs no login.",
 	},
 }
 
@@ -90,7 +123,7 @@ func startAt(t *testing.T, life time.Duration, ready string, env []string, argv 
 	t.Helper()
 	port := strconv.Itoa(freePort(t))
 	origin = "http://127.0.0.1:" + port
-	start(t, origin+ready, append(env, "PORT="+port, "AT_TTL="+strconv.Itoa(int(life/time.Second))), argv...)
+	start(t, origin+ready, append(env, "PORT="+port, seconds(life)), argv...)
 	return origin
 }
 
@@ -115,4 +148,46 @@ func startDjango(t *testing.T, life time.Duration) peer {
 	issuer := startAt(t, life, "/o/.well-known/oauth-authorization-server", []string{"DB=" + filepath.Join(t.TempDir(), "db.sqlite3")},
 		productsPython(t, "django-oauth-toolkit"), "products/django-server.py") + "/o"
 	return peer{protect(t, issuer, "mcp:read", introspected(issuer+"/introspect/")), issuer + "/introspect/"}
+}
+
+func startOIDCProviderFor(t *testing.T, life time.Duration) peer {
+	url, _ := startOIDCProvider(t, seconds(life))
+	return peer{mcpURL: url}
+}
+
+func seconds(life time.Duration) string { return "AT_TTL=" + strconv.Itoa(int(life/time.Second)) }
+
+// fastMCPFor returns what starts FastMCP with one of its ways to do OAuth, with an oidc-provider behind it if need be.
+func fastMCPFor(mode string) func(*testing.T, time.Duration) peer {
+	return func(t *testing.T, life time.Duration) peer {
+		py := productsPython(t, "FastMCP")
+		base := "http://127.0.0.1:" + strconv.Itoa(freePort(t))
+		env := []string{"MODE=" + mode, seconds(life), "PORT=" + base[strings.LastIndex(base, ":")+1:]}
+		if mode != "memory" {
+			issuer := startAt(t, life, "/jwks", []string{"MCP=" + base + "/mcp"}, node(t), "oidc-provider.mjs")
+			env = append(env, "OP="+issuer)
+		}
+		start(t, base+"/mcp", env, py, "products/fastmcp-server.py")
+		return peer{mcpURL: base + "/mcp"}
+	}
+}
+
+func startPythonSDK(t *testing.T, life time.Duration) peer {
+	return peer{mcpURL: startAt(t, life, "/mcp", nil, productsPython(t, "the MCP Python SDK"), "products/python-sdk-server.py") + "/mcp"}
+}
+
+func startTypeScriptSDK(t *testing.T, life time.Duration) peer {
+	installed(t, "@modelcontextprotocol/server", "node_modules/@modelcontextprotocol/server/package.json")
+	port := strconv.Itoa(freePort(t))
+	url := "http://127.0.0.1:" + port + "/mcp"
+	issuer := startAt(t, life, "/jwks", []string{"MCP=" + url}, node(t), "oidc-provider.mjs")
+	start(t, url, []string{"PORT=" + port, "AS=" + issuer}, node(t), "ts-sdk-v2.mjs")
+	return peer{mcpURL: url}
+}
+
+func startWorkersOAuthProvider(t *testing.T, life time.Duration) peer {
+	port := strconv.Itoa(freePort(t))
+	url := "http://localhost:" + port + "/mcp"
+	start(t, url, []string{"PORT=" + port, seconds(life)}, node(t), "cloudflare.mjs")
+	return peer{mcpURL: url}
 }
