@@ -66,7 +66,11 @@ func (r authorizationRefusal) hint() string {
 	case "temporarily_unavailable", "server_error":
 		return "the authorization server is in trouble: try again later, or show its owner this message"
 	case "invalid_scope":
-		return "choose the scopes with --scope (Options.Scopes.Request), or leave one out with --drop-scope (Options.Scopes.Drop)"
+		hint := "choose the scopes with --scope (Options.Scopes.Request), or leave one out with --drop-scope (Options.Scopes.Drop)"
+		if slices.Contains(r.rec.RequestedScopes, offlineAccess) && !slices.Contains(r.set.scopes.Request, offlineAccess) {
+			hint += "; --offline-access never (Options.Scopes.OfflineAccess) leaves offline_access out, which the server lists"
+		}
+		return hint
 	case "invalid_target":
 		return "the server does not accept the resource indicator: try --no-resource (Options.Server.NoResource) or --resource (Options.Server.Resource)"
 	case "unauthorized_client", "invalid_client", "invalid_client_id", "unknown_client":

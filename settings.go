@@ -1,6 +1,7 @@
 package mcpoauth
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mcpoauth/mcpoauth/internal/grant"
 	"github.com/mcpoauth/mcpoauth/internal/netguard"
 	"github.com/mcpoauth/mcpoauth/internal/registration"
 	"github.com/mcpoauth/mcpoauth/internal/resource"
@@ -154,12 +156,35 @@ func (s *settings) setScopes() error {
 	return nil
 }
 
+// checkParams returns an error for extra parameters that are the protocol's: they would be dropped.
+func checkParams(option string, params url.Values) error {
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		if !grant.Reserved(name) {
+			continue
+		}
+		hint := "leave it out: the protocol sets it"
+		switch name {
+		case "scope":
+			hint = "choose scopes with --scope (Options.Scopes.Request)"
+		case "resource":
+			hint = "choose the resource with --resource, or none with --no-resource (Options.Server.Resource, Options.Server.NoResource)"
+		case "client_id", "client_secret":
+			hint = "name the client with --client-id and --client-secret-env (Options.Client)"
+		}
+		return optionError(option, fmt.Errorf("%s is a parameter of the protocol", name), hint)
+	}
+	return nil
+}
+
 func (s *settings) setServer() error {
 	if s.server == noServer {
 		return nil
 	}
 	o := s.server
 	o.AuthorizeParams, o.TokenParams = cloneValues(o.AuthorizeParams), cloneValues(o.TokenParams)
+	if err := cmp.Or(checkParams("Server.AuthorizeParams", o.AuthorizeParams), checkParams("Server.TokenParams", o.TokenParams)); err != nil {
+		return err
+	}
 	if o.Resource != "" && o.NoResource {
 		return optionError("Server.Resource", errors.New("NoResource is set too"), "choose one")
 	}

@@ -155,3 +155,19 @@ func TestSettingsAreTheirOwn(t *testing.T) {
 		t.Error("a device's login needs no person")
 	}
 }
+
+// TestParametersOfTheProtocol cannot be given as extra ones, and are not dropped in silence.
+func TestParametersOfTheProtocol(t *testing.T) {
+	t.Parallel()
+	for name, hint := range map[string]string{"scope": "--scope", "resource": "--resource", "client_id": "--client-id", "state": "leave it out", "prompt": "", "nonce": "", "audience": ""} {
+		for option, o := range map[string]ServerOptions{
+			"Server.TokenParams": {TokenParams: url.Values{name: {"x"}}}, "Server.AuthorizeParams": {AuthorizeParams: url.Values{name: {"x"}}},
+		} {
+			_, err := newSettings(&Options{Server: o})
+			e, ok := errors.AsType[*OptionError](err)
+			if ok != (hint != "") || ok && (e.Option != option || !strings.Contains(e.Hint, hint)) {
+				t.Errorf("%s, %s: %v", option, name, err)
+			}
+		}
+	}
+}

@@ -19,6 +19,9 @@ var reserved = []string{
 	"client_assertion", "client_assertion_type", "assertion", "response_type", "dpop_jkt", "code_challenge", "code_challenge_method", "request_uri", "request", "token", "token_type_hint",
 }
 
+// Reserved reports whether a parameter is one of the protocol, which extra parameters cannot set.
+func Reserved(name string) bool { return slices.Contains(reserved, name) }
+
 func addExtra(form, extra url.Values) {
 	for k, v := range extra {
 		if !slices.Contains(reserved, k) {
