@@ -102,16 +102,28 @@ func (a *browserAuthorizer) open(client *clientRegistration, path string) (*loop
 	}
 	l, err := loopback.Listen(cfg)
 	if _, busy := errors.AsType[*loopback.PortBusyError](err); busy && a.set.callback.Port == 0 {
-		cfg.Port = 0 // another program uses the port of the registration
+		cfg.Port = 0 // the port of the registration is not to be had
 		l, err = loopback.Listen(cfg)
 	}
 	if err != nil {
 		return nil, &Error{
 			Op: OpAuthorization, Message: "cannot listen for the browser's response: " + err.Error(), Err: err,
-			Hint: "choose another port with --callback-port (Options.Callback.Port), or leave it out",
+			Hint: portHint(err),
 		}
 	}
 	return l, nil
+}
+
+// portHint says what to do about a port that cannot be had.
+func portHint(err error) string {
+	const another = "choose another port with --callback-port (Options.Callback.Port), or leave it out"
+	if busy, ok := errors.AsType[*loopback.PortBusyError](err); ok && busy.Reserved() {
+		if busy.Port < 1024 {
+			return another + ": ports below 1024 need privileges"
+		}
+		return another + "; on Windows \"netsh interface ipv4 show excludedportrange tcp\" lists the ports that the system reserves"
+	}
+	return another
 }
 
 // prompt returns what the person is shown.

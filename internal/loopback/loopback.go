@@ -1,8 +1,8 @@
 // Package loopback receives the authorization response on this machine (RFC 8252 section 7.3).
 //
 // The listener binds loopback addresses only, once, and holds them until the login is over. Only a
-// browser's navigation to the exact path with the login's state completes it; any other request gets a
-// 4xx and changes nothing.
+// browser's navigation to the exact path with the login's state completes it, with the parameters in the query or in a
+// form (OAuth 2.0 Form Post Response Mode); any other request gets a 4xx and changes nothing.
 package loopback
 
 import (
@@ -16,11 +16,14 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
 
 const (
@@ -41,6 +44,8 @@ type Config struct {
 	Path string
 	// ServerName is shown on the page: the MCP server's host.
 	ServerName string
+	// Bind makes the listeners; nil is net.Listen.
+	Bind func(network, address string) (net.Listener, error)
 }
 
 // Listener receives one authorization response. Use [Listen].
@@ -58,9 +63,9 @@ type Listener struct {
 	done    sync.WaitGroup
 }
 
-// PortBusyError means that another program has the port.
+// PortBusyError means that another program or the system has the port.
 type PortBusyError struct {
-	// Port that is taken.
+	// Port that cannot be bound.
 	Port int
 	// Err is the system's.
 	Err error
@@ -68,7 +73,16 @@ type PortBusyError struct {
 
 // Error implements error.
 func (e *PortBusyError) Error() string {
+	if e.Reserved() {
+		return fmt.Sprintf("port %d is reserved by the system", e.Port)
+	}
 	return fmt.Sprintf("port %d is taken by another program", e.Port)
+}
+
+// Reserved reports whether the system keeps the port from programs, as Windows does with ranges that change when it
+// starts.
+func (e *PortBusyError) Reserved() bool {
+	return errors.Is(e.Err, os.ErrPermission) || errors.Is(e.Err, errWindowsAccess)
 }
 
 // Unwrap returns the system's error.
@@ -113,7 +127,7 @@ func (l *Listener) bind() error {
 		hosts = []string{"127.0.0.1", "::1"}
 	}
 	for range 10 {
-		first, err := listen(hosts[0], l.cfg.Port)
+		first, err := l.cfg.listen(hosts[0], l.cfg.Port)
 		if err != nil {
 			return err
 		}
@@ -122,7 +136,7 @@ func (l *Listener) bind() error {
 		if len(hosts) == 1 {
 			return nil
 		}
-		second, err := listen(hosts[1], l.port)
+		second, err := l.cfg.listen(hosts[1], l.port)
 		var busy *PortBusyError
 		switch {
 		case err == nil:
@@ -139,10 +153,22 @@ func (l *Listener) bind() error {
 	return errors.New("no port is free in both address families")
 }
 
-func listen(host string, port int) (net.Listener, error) {
-	ln, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port))) //nolint:noctx // it does not block
-	if err != nil && (errors.Is(err, syscall.EADDRINUSE) || port != 0 && errors.Is(err, syscall.Errno(10048))) {
-		return nil, &PortBusyError{Port: port, Err: err}
+// The errors of Windows have numbers of their own: a port that is in use, and one that is reserved.
+const (
+	errWindowsInUse  = syscall.Errno(10048)
+	errWindowsAccess = syscall.Errno(10013)
+)
+
+func (c Config) listen(host string, port int) (net.Listener, error) {
+	bind := c.Bind
+	if bind == nil {
+		bind = net.Listen
+	}
+	ln, err := bind("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	for _, busy := range []error{syscall.EADDRINUSE, errWindowsInUse, syscall.EACCES, errWindowsAccess} {
+		if err != nil && (port != 0 || busy == syscall.EADDRINUSE) && errors.Is(err, busy) {
+			return nil, &PortBusyError{Port: port, Err: err}
+		}
 	}
 	return ln, err
 }
@@ -211,13 +237,27 @@ func (l *Listener) judge(r *http.Request) (page, url.Values) {
 	if r.RequestURI != l.cfg.Path && !strings.HasPrefix(r.RequestURI, l.cfg.Path+"?") {
 		return pageMissing, nil
 	}
-	if r.Method != http.MethodGet {
+	form := r.Method == http.MethodPost && formType(r.Header)
+	if r.Method != http.MethodGet && !form {
 		return pageMethod, nil
 	}
-	if !navigation(r.Header) || len(r.URL.RawQuery) > maxQuery || strings.Count(r.URL.RawQuery, "&") > maxParameters {
+	if !navigation(r.Header) {
 		return pageStray, nil
 	}
-	q, err := url.ParseQuery(r.URL.RawQuery)
+	raw := r.URL.RawQuery
+	if form {
+		b, err := io.ReadAll(io.LimitReader(r.Body, maxQuery+1))
+		if err != nil || raw != "" {
+			return pageStray, nil
+		}
+		raw = string(b)
+	} else if raw == "" {
+		return pageFragment, nil
+	}
+	if len(raw) > maxQuery || strings.Count(raw, "&") > maxParameters {
+		return pageStray, nil
+	}
+	q, err := url.ParseQuery(raw)
 	if err != nil || !q.Has("state") || q.Get("code") == "" && q.Get("error") == "" {
 		return pageStray, nil
 	}
@@ -277,6 +317,11 @@ func navigation(h http.Header) bool {
 	return true
 }
 
+// formType reports whether a request has the body of a form.
+func formType(h http.Header) bool {
+	return wire.MediaType(h) == "application/x-www-form-urlencoded"
+}
+
 // PasteError says why a pasted text cannot complete a login.
 type PasteError struct{ message string }
 
@@ -290,7 +335,7 @@ func ParsePasted(text, redirectURI string) (url.Values, error) {
 	if text == "" || len(text) > maxQuery {
 		return nil, &PasteError{"it is empty or too long"}
 	}
-	query := strings.TrimPrefix(text, "?")
+	query := strings.TrimLeft(text, "?#")
 	if scheme, _, ok := strings.Cut(text, "://"); ok && !strings.ContainsAny(scheme, "?&=") { // an iss may hold a URL
 		u, err := url.Parse(text)
 		if err != nil {
@@ -300,7 +345,9 @@ func ParsePasted(text, redirectURI string) (url.Values, error) {
 		if err != nil || u.Scheme != want.Scheme || u.Host != want.Host || u.Path != want.Path {
 			return nil, &PasteError{"it does not begin with " + redirectURI}
 		}
-		query = u.RawQuery
+		if query = u.RawQuery; query == "" {
+			query = u.EscapedFragment() // some servers put the answer there
+		}
 	}
 	v, err := url.ParseQuery(query)
 	if err != nil || !v.Has("state") || !v.Has("code") && !v.Has("error") {

@@ -342,7 +342,13 @@ func TestStrayRequests(t *testing.T) {
 		{"HEAD", "HEAD " + good + " HTTP/1.1\r\nHost: {host}\r\n\r\n", 405},
 		{"OPTIONS", "OPTIONS " + good + " HTTP/1.1\r\nHost: {host}\r\nOrigin: https://evil.example\r\nAccess-Control-Request-Method: GET\r\nAccess-Control-Request-Private-Network: true\r\n\r\n", 405},
 		{"POST", "POST " + good + " HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n", 405},
-		{"a form", "POST /callback HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 41\r\n\r\ncode=EVIL&state=" + state, 405},
+		{"a form of another login", "POST /callback HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 17\r\n\r\ncode=EVIL&state=" + "x", 400},
+		{"a form with a query", "POST /callback?a=b HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 44\r\n\r\ncode=EVIL&state=" + state, 400},
+		{"a form of another host", "POST /callback HTTP/1.1\r\nHost: evil.example\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 44\r\n\r\ncode=EVIL&state=" + state, 400},
+		{"a script's form", "POST /callback HTTP/1.1\r\nHost: {host}\r\nSec-Fetch-Mode: no-cors\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 44\r\n\r\ncode=EVIL&state=" + state, 400},
+		{"another content type", "POST /callback HTTP/1.1\r\nHost: {host}\r\nContent-Type: text/plain\r\nContent-Length: 44\r\n\r\ncode=EVIL&state=" + state, 405},
+		{"a long form", "POST /callback HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 16398\r\n\r\ncode=EVIL&state=" + state + "&x=" + strings.Repeat("x", 16351), 400},
+		{"no query", "GET /callback HTTP/1.1\r\nHost: {host}\r\n\r\n", 400},
 		{"PUT", "PUT " + good + " HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n", 405},
 		{"DELETE", "DELETE " + good + " HTTP/1.1\r\nHost: {host}\r\n\r\n", 405},
 		{"TRACE", "TRACE " + good + " HTTP/1.1\r\nHost: {host}\r\n\r\n", 405},
@@ -383,7 +389,7 @@ func TestStrayRequests(t *testing.T) {
 		if resp.StatusCode != k.status {
 			t.Errorf("%s: %s, want %d", k.why, resp.Status, k.status)
 		}
-		if k.status == 405 && resp.Header.Get("Allow") != "GET" {
+		if k.status == 405 && resp.Header.Get("Allow") != "GET, POST" {
 			t.Errorf("%s: Allow is %q", k.why, resp.Header.Get("Allow"))
 		}
 		for name := range resp.Header {
@@ -1017,7 +1023,6 @@ func TestParsePasted(t *testing.T) {
 		"another host":      "http://127.0.0.1.evil.example:8765/callback?code=c&state=s",
 		"another path":      "http://127.0.0.1:8765/callback2?code=c&state=s",
 		"another scheme":    "https://127.0.0.1:8765/callback?code=c&state=s",
-		"in the fragment":   redirect + "#code=c&state=s",
 		"a broken query":    redirect + "?code=%zz&state=s",
 		"a broken URL":      "http://[::1?code=c&state=s",
 		"too long":          redirect + "?state=s&code=" + strings.Repeat("a", maxQuery),
@@ -1128,6 +1133,82 @@ func TestThePagePromisesNothing(t *testing.T) {
 		}
 		if name == "code" && !strings.Contains(text, "you can close this tab") {
 			t.Errorf("%s does not say what to do: %s", name, p.body)
+		}
+	}
+}
+
+// Some servers answer with a form that the browser posts (response_mode=form_post).
+//
+// It has a row in docs/compatibility.md.
+func TestAFormCompletesTheLogin(t *testing.T) {
+	t.Parallel()
+	for _, headers := range []string{"", "Origin: https://login.example.com\r\nSec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n"} {
+		l := armed(t, Config{})
+		body := "code=c+1&iss=https%3A%2F%2Flogin.example.com&state=" + state
+		resp, _ := send(t, l.address(), fmt.Sprintf("POST /callback HTTP/1.1\r\nHost: %s\r\n%sContent-Type: application/x-www-form-urlencoded;charset=UTF-8\r\nContent-Length: %d\r\n\r\n%s", l.address(), headers, len(body), body))
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("status %d", resp.StatusCode)
+		}
+		v, err := answer(t, l)
+		if err != nil || v.Get("code") != "c 1" || v.Get("iss") != "https://login.example.com" {
+			t.Errorf("%v, %v", v, err)
+		}
+	}
+}
+
+// A listener may be used for a second request of the same login.
+func TestArmedAgain(t *testing.T) {
+	t.Parallel()
+	l := armed(t, Config{})
+	get(t, l, "/callback?error=invalid_request&state="+state)
+	if v, err := answer(t, l); err != nil || v.Get("error") != "invalid_request" {
+		t.Fatal(v, err)
+	}
+	if err := l.Arm("another"); err != nil {
+		t.Fatal(err)
+	}
+	if resp, _ := get(t, l, "/callback?code=x&state="+state); resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("the first state: %d", resp.StatusCode)
+	}
+	get(t, l, "/callback?code=x&state=another")
+	if v, err := answer(t, l); err != nil || v.Get("code") != "x" {
+		t.Error(v, err)
+	}
+}
+
+// A port that the system reserves is as good as taken: Hyper-V, WSL and Docker reserve ranges on Windows.
+//
+// It has a row in docs/compatibility.md.
+func TestAPortThatTheSystemReserves(t *testing.T) {
+	t.Parallel()
+	for _, number := range []syscall.Errno{syscall.EACCES, 10013, syscall.EADDRINUSE, 10048} {
+		_, err := Listen(Config{Port: 43210, Bind: func(string, string) (net.Listener, error) {
+			return nil, &net.OpError{Op: "listen", Err: os.NewSyscallError("bind", number)}
+		}})
+		var busy *PortBusyError
+		reserved := number == syscall.EACCES || number == 10013
+		if !errors.As(err, &busy) || busy.Port != 43210 || busy.Reserved() != reserved || strings.Contains(err.Error(), "reserved") != reserved {
+			t.Errorf("%d: %v", number, err)
+		}
+	}
+	// Without a port, or for another reason, it is a failure like any other.
+	for port, number := range map[int]syscall.Errno{0: syscall.EACCES, 43210: syscall.EMFILE} {
+		_, err := Listen(Config{Port: port, Bind: func(string, string) (net.Listener, error) { return nil, os.NewSyscallError("bind", number) }})
+		if _, busy := errors.AsType[*PortBusyError](err); busy || !errors.Is(err, number) {
+			t.Errorf("port %d: %v", port, err)
+		}
+	}
+}
+
+// An answer after a # sign does not reach the listener, but it can be pasted.
+//
+// It has a row in docs/compatibility.md.
+func TestPastedFragment(t *testing.T) {
+	t.Parallel()
+	const uri = "http://127.0.0.1:1234/callback"
+	for _, text := range []string{uri + "#code=c&state=s", "#code=c&state=s"} {
+		if v, err := ParsePasted(text, uri); err != nil || v.Get("code") != "c" || v.Get("state") != "s" {
+			t.Errorf("%s: %v, %v", text, v, err)
 		}
 	}
 }

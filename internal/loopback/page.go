@@ -43,6 +43,10 @@ var (
 		status: http.StatusBadRequest, mark: "bad", title: "Not part of this login",
 		text: "This address belongs to a login in progress, but the request does not. The login goes on.",
 	}
+	pageFragment = page{
+		status: http.StatusBadRequest, mark: "bad", title: "No answer has arrived",
+		text: "If the address of this page has an answer after a # sign, which a browser does not send, copy the whole address and paste it where you started the login. The login goes on.",
+	}
 	pageMissing = page{
 		status: http.StatusNotFound, mark: "bad", title: "Nothing here",
 		text: "There is no page at this address.",
@@ -73,7 +77,7 @@ func (p page) write(w http.ResponseWriter, server string) {
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Connection", "close")
 	if p.status == http.StatusMethodNotAllowed {
-		h.Set("Allow", http.MethodGet)
+		h.Set("Allow", http.MethodGet+", "+http.MethodPost)
 	}
 	w.WriteHeader(p.status)
 	_, _ = io.WriteString(w, body)
