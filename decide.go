@@ -22,7 +22,11 @@ type refusal struct {
 	reason string
 	// obtained means that sent was obtained in answer to an earlier refusal of the same request.
 	obtained bool
-	now      time.Time
+	// redirect means that the response was a redirect to where the token must not go, a login page perhaps.
+	redirect bool
+	// inSession means that the request was part of an MCP session.
+	inSession bool
+	now       time.Time
 }
 
 // abilities are what the Client may do about a refusal.
@@ -73,10 +77,13 @@ type action struct {
 	ifOffered bool
 }
 
+// justIssued is how old a token is at most that a server must know.
+const justIssued = 10 * time.Second
+
 // decide is the policy for refusals (MCP authorization, error handling; RFC 6750 section 3.1, RFC 9470). It does no I/O.
 func decide(r refusal, can abilities) action {
 	switch {
-	case r.final():
+	case r.final(), r.redirect && (r.obtained || can.cooling > 0):
 		return action{kind: passThrough}
 	case r.challenge.required != nil && r.sent != nil:
 		return r.authenticateAgain(can)
@@ -86,6 +93,9 @@ func decide(r refusal, can abilities) action {
 		return r.loginFor(can, r.reason)
 	case r.elsewhere():
 		return action{kind: useStored}
+	case r.inSession && !r.redirect && !r.obtained && r.now.Sub(r.sent.issuedAt) < justIssued:
+		// The token is good: what the server does not know is the session.
+		return action{kind: fail, err: rejectedNew(can.server, r.status, r.challenge)}
 	case r.obtained:
 		return action{kind: suspectServer}
 	case can.cooling > 0:
@@ -207,7 +217,7 @@ var noRequirement = &record.Authentication{}
 
 func coolingError(can abilities) error {
 	return &TemporaryError{RetryAfter: can.cooling, Err: &Error{
-		Op: OpToken, URL: can.server, Message: "the MCP server rejects every access token, new ones too",
+		Op: OpToken, URL: can.server, Err: ErrTokenRejected, Message: "the MCP server rejects every access token, new ones too",
 		Hint: "the server is at fault: ask its owner which audience and scopes it expects",
 	}}
 }
@@ -215,7 +225,7 @@ func coolingError(can abilities) error {
 // rejectedNew is the error of a server that refuses a token that was just issued for it.
 func rejectedNew(server string, status int, c *challenge) error {
 	return &Error{
-		Op: OpToken, URL: server, Status: status, Code: c.code, Description: c.description,
+		Op: OpToken, URL: server, Status: status, Code: c.code, Description: c.description, Err: ErrTokenRejected,
 		Message: "the MCP server refuses an access token that was just issued for it",
 		Hint:    "the server is at fault, or the token is for another resource: compare --resource / --no-resource (Options.Server.Resource, Options.Server.NoResource) and the scopes with what its owner expects",
 	}

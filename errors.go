@@ -17,6 +17,9 @@ var (
 	ErrAccessDenied = errors.New("access denied")
 	// ErrTemporary means that trying again later may help, and that no login has ended. See [TemporaryError].
 	ErrTemporary = errors.New("temporary failure")
+	// ErrTokenRejected means that the MCP server refuses an access token that was just issued for it. If it happens in an
+	// MCP session, a new session may help: some servers answer 401 to a session that they do not know.
+	ErrTokenRejected = errors.New("a new access token is rejected")
 	// ErrNoOAuth means that no OAuth could be found at the server.
 	ErrNoOAuth = errors.New("the server offers no OAuth")
 	// ErrClosed means that the Client was closed.

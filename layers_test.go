@@ -28,7 +28,7 @@ var layers = []string{
 	// Tokens without a person.
 	"refresh.go", "tokensource_machine.go", "tokensource.go", "tokenclient.go", "journal.go",
 	// What the server wants, and who the program is there.
-	"register.go", "registermanage.go", "discover.go", "scopes.go", "probe.go", "challenge.go", "network.go",
+	"register.go", "registermanage.go", "discover.go", "scopes.go", "probe.go", "challenge.go", "cookies.go", "network.go",
 	// The login in memory and in the store.
 	"loginstore.go", "storeguard.go", "session.go", "given.go", "cooldown.go",
 	// What all of them know.

@@ -26,6 +26,7 @@ type gate struct {
 	// without a challenge.
 	rejections, unprotected cooldown
 	steps                   stepBudget
+	cookies                 cookieJar
 }
 
 // outcome is how a refusal was overcome.
@@ -47,6 +48,9 @@ func (g *gate) overcome(ctx context.Context, r refusal) (outcome, error) {
 				r.reason = required.Reason
 			}
 		}
+	}
+	if r.redirect && r.obtained {
+		g.rejections.Fail(0) // the token is not what the redirect is about
 	}
 	can := g.abilities()
 	a := decide(r, can)

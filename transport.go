@@ -10,6 +10,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	wwwauth "github.com/mcpoauth/mcpoauth/internal/challenge"
@@ -45,6 +47,10 @@ type Transport struct {
 	// for what a program keeps of one login, such as the session of an MCP server, and must not be used with another.
 	// Nil is not called.
 	Sending func(req *http.Request, login string) error
+	// Cookies keeps the cookies of the server in memory, as load balancers need them that send all requests of an MCP
+	// session to one machine. They go to the server's origin alone, with the requests of one login, and not with
+	// requests that have a Cookie header. [Client.HTTPClient] sets it.
+	Cookies bool
 }
 
 // CloseIdleConnections closes the connections that Base keeps for later requests.
@@ -64,7 +70,7 @@ func (t *Transport) base() http.RoundTripper {
 // HTTPClient returns an http.Client whose requests are authorized. It follows redirects within the server's origin only;
 // others are returned as they are.
 func (c *Client) HTTPClient() *http.Client {
-	return &http.Client{Transport: &Transport{Client: c}, CheckRedirect: c.checkRedirect}
+	return &http.Client{Transport: &Transport{Client: c, Cookies: true}, CheckRedirect: c.checkRedirect}
 }
 
 // checkRedirect does not follow a redirect to another origin: the caller gets the response.
@@ -124,7 +130,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	now := time.Now()
 	s := g.logins.current.Load()
-	trip := trip{gate: g, base: base, sending: t.Sending, req: req}
+	trip := trip{gate: g, base: base, sending: t.Sending, cookies: t.Cookies && req.Header["Cookie"] == nil, req: req}
 	if s.usable(now) {
 		if s.due(now) {
 			g.refresh.ahead(req.Context(), s)
@@ -182,6 +188,8 @@ type trip struct {
 	*gate
 	base    http.RoundTripper
 	sending func(*http.Request, string) error
+	// cookies: the server's are kept and sent.
+	cookies bool
 	// req is the caller's request, out the copy that is sent.
 	req, out *http.Request
 	// body produces the body again, nil if that is not possible.
@@ -195,7 +203,8 @@ func (t *trip) run(s *session, reason string) (*http.Response, error) {
 	obtained := false
 	for sends := 1; ; sends++ {
 		resp, err := t.send(s)
-		if err != nil || !refused(resp.StatusCode) {
+		away := err == nil && t.redirectsAway(resp, s)
+		if err != nil || !refused(resp.StatusCode) && !away {
 			if err == nil && sends > 1 {
 				t.accepted()
 			}
@@ -205,7 +214,7 @@ func (t *trip) run(s *session, reason string) (*http.Response, error) {
 			return resp, nil
 		}
 		o, err := t.overcome(t.req.Context(), refusal{
-			status: resp.StatusCode, challenge: readChallenge(resp.Header, s), sent: s, reason: reason, obtained: obtained,
+			status: resp.StatusCode, challenge: readChallenge(resp.Header, s), sent: s, reason: reason, obtained: obtained, redirect: away, inSession: t.req.Header["Mcp-Session-Id"] != nil,
 		})
 		if err != nil {
 			discard(resp.Body)
@@ -220,6 +229,28 @@ func (t *trip) run(s *session, reason string) (*http.Response, error) {
 		}
 		s, obtained = o.next, o.obtained
 	}
+}
+
+// redirectsAway reports whether a response redirects to where the token must not go, for now: instead of a 401, some
+// gateways send a client whose token has ended to a page for people. A redirect for good is no refusal,
+// and one that does not look like a login page is one only if a refresh can show it.
+func (t *trip) redirectsAway(resp *http.Response, s *session) bool {
+	switch resp.StatusCode {
+	case http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect:
+	default:
+		return false
+	}
+	to, err := t.out.URL.Parse(resp.Header.Get("Location"))
+	if err != nil || resp.Header.Get("Location") == "" || t.mayFollow(to, t.out.URL) {
+		return false
+	}
+	return s == nil || s.refreshToken || s.grant != "" || loginPage(to)
+}
+
+// loginPage reports whether an address looks like that of a login page.
+func loginPage(u *url.URL) bool {
+	text := strings.ToLower(u.Host + u.Path)
+	return slices.ContainsFunc([]string{"login", "logon", "signin", "sign-in", "sign_in", "auth", "sso", "saml"}, func(word string) bool { return strings.Contains(text, word) })
 }
 
 // prepare makes the copy of the request whose header may be changed, and a way to produce its body again. A body without
@@ -303,20 +334,31 @@ func (t *trip) send(s *session) (*http.Response, error) {
 	switch {
 	case s == nil:
 		delete(t.out.Header, "Authorization")
-		return t.once(LegChallenge)
+		return t.once(LegChallenge, "")
 	case s.binding != nil:
 		return t.sendBound(s)
 	}
 	t.out.Header["Authorization"] = s.header[:]
-	return t.once(LegMCP)
+	return t.once(LegMCP, s.login)
 }
 
-func (t *trip) once(leg Leg) (*http.Response, error) {
-	r := t.withHeader(t.out)
-	if t.trace.hooks.Exchange == nil {
-		return t.base.RoundTrip(r)
+// once sends the request with the token of a login.
+func (t *trip) once(leg Leg, login string) (*http.Response, error) {
+	if t.cookies {
+		t.gate.cookies.attach(t.out, login)
 	}
-	return t.exchange(leg, t.base, r)
+	r := t.withHeader(t.out)
+	var resp *http.Response
+	var err error
+	if t.trace.hooks.Exchange == nil {
+		resp, err = t.base.RoundTrip(r)
+	} else {
+		resp, err = t.exchange(leg, t.base, r)
+	}
+	if t.cookies && err == nil {
+		t.gate.cookies.keep(r, resp.Header, login)
+	}
+	return resp, err
 }
 
 const (
@@ -339,7 +381,7 @@ func (t *trip) sendBound(s *session) (*http.Response, error) {
 			return nil, fmt.Errorf("mcpoauth: the DPoP proof cannot be signed: %w", err)
 		}
 		r.Header["Authorization"], r.Header[dpop.Header] = s.header[:], []string{proof}
-		resp, err := t.once(LegMCP)
+		resp, err := t.once(LegMCP, s.login)
 		if err != nil {
 			return nil, err
 		}

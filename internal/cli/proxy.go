@@ -277,7 +277,7 @@ func (b *bridging) run(ctx context.Context, _ *cobra.Command, args []string, o *
 				f.u.endWait()
 			}
 			hc := quiet.HTTPClient()
-			hc.Transport = &mcpoauth.Transport{Client: quiet, Sending: proxy.SameLogin}
+			hc.Transport = &mcpoauth.Transport{Client: quiet, Sending: proxy.SameLogin, Cookies: true}
 			opt := &proxy.Options{
 				URL: args[0], HTTP: hc, Classify: classify, LoginCommand: "mcpoauth login " + shellWord(quiet.ServerURL()),
 				LoginWait: b.loginWait, IgnoreTools: b.ignoreTools, Mode: mode, MaxMessage: b.maxMessage, Logger: o.Logger,
@@ -368,6 +368,8 @@ func classify(err error) proxy.Failure {
 		f.Kind, f.Code = proxy.FailedDenied, "insufficient_scope"
 	case missing, errors.Is(err, mcpoauth.ErrLoginRequired), is[*store.CorruptError](err): // a login replaces it
 		f.Kind = proxy.FailedLogin
+	case errors.Is(err, mcpoauth.ErrTokenRejected):
+		f.Kind = proxy.FailedRejected
 	case passes:
 		f.Kind, f.RetryAfter = proxy.FailedTemporary, temporary.RetryAfter
 	case failed, is[*fs.PathError](err), mcpoauth.Hint(err) != "", errors.Is(err, mcpoauth.ErrClosed):

@@ -137,7 +137,7 @@ func newGate(u *ui, c *mcpoauth.Client, host string) (*gate, error) {
 	}
 	g := &gate{u: u, host: host, path: "/" + rand.Text()}
 	g.proxy = &httputil.ReverseProxy{
-		Transport:     &mcpoauth.Transport{Client: c},
+		Transport:     &mcpoauth.Transport{Client: c, Cookies: true},
 		FlushInterval: -1, // event streams
 		ErrorLog:      log.New(io.Discard, "", 0),
 		Rewrite: func(r *httputil.ProxyRequest) {

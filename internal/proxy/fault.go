@@ -20,6 +20,8 @@ type fault struct {
 	unsent bool
 	// final means that another attempt would fail as well.
 	final bool
+	// rejected means that the server refused a token that was just issued.
+	rejected bool
 	// session is the one that was lost.
 	session *session
 	// err is the cause, for the log.

@@ -71,6 +71,9 @@ const (
 	FailedDenied
 	// FailedTemporary means that authorization failed for now, before the server acted on the request.
 	FailedTemporary
+	// FailedRejected means that the server refuses a token that was just issued for it. In a session that may mean that
+	// the server does not know the session.
+	FailedRejected
 	// FailedOther is any other failure that would repeat itself.
 	FailedOther
 )

@@ -87,6 +87,9 @@ func (r *remote) post(ctx context.Context, s *session, out outgoing) (*http.Resp
 		return nil, &fault{reason: reasonLost, final: true, err: errors.New("the server did not take it in time")}
 	case err != nil:
 		f := r.failure(err)
+		if f.rejected && s.id != "" && out.version == "" {
+			f.reason, f.unsent = reasonSession, true
+		}
 		if f.reason == reasonSession {
 			f.session = s
 		}
@@ -147,8 +150,8 @@ func (r *remote) failure(err error) *fault {
 		f.reason = reasonDenied
 	case FailedTemporary:
 		f.reason, f.unsent = reasonTemporary, true
-	case FailedOther:
-		f.reason = reasonAuthorization
+	case FailedOther, FailedRejected:
+		f.reason, f.rejected = reasonAuthorization, c.Kind == FailedRejected
 	default:
 		f.reason, f.unsent = reasonLost, false
 		_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)

@@ -40,6 +40,10 @@ func (s *sender) afterFailure(c *call, f *fault, t *tries) error {
 		if f.session == nil {
 			return f
 		}
+		if f.rejected && t.renewals > 0 {
+			f.reason = reasonAuthorization // a new session has not helped
+			return f
+		}
 		if t.renewals++; t.renewals > maxCallRenewals {
 			return f
 		}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -109,4 +110,45 @@ func TestAConnectionOf2024BelongsToOneLogin(t *testing.T) {
 	if got, want := s.seen(), "1 initialize, 1 notifications/initialized, 2 initialize, 2 notifications/initialized, 2 tools/call"; got != want {
 		t.Errorf("got %s", got)
 	}
+}
+
+// TestASessionThatGoesWithItsToken: a server that answers 401 to a session that it does not know gets a new one, once.
+func TestASessionThatGoesWithItsToken(t *testing.T) {
+	t.Parallel()
+	s := newMCP(t, old)
+	rejected := errors.New("rejected")
+	var refuse atomic.Value
+	refuse.Store("session-1")
+	hc := doer(func(r *http.Request) (*http.Response, error) {
+		if id := r.Header.Get("Mcp-Session-Id"); id != "" && (id == refuse.Load() || refuse.Load() == "all") {
+			return nil, rejected
+		}
+		return http.DefaultTransport.RoundTrip(r)
+	})
+	h := start(t, Options{URL: s.URL, HTTP: hc, Classify: func(err error) Failure {
+		if errors.Is(err, rejected) {
+			return Failure{Kind: FailedRejected}
+		}
+		return Failure{}
+	}})
+	refuse.Store("none")
+	h.open(old)
+	refuse.Store("session-1")
+	h.send(toolCall(1, "x"))
+	if l := h.line(); !strings.Contains(l, `"result"`) {
+		t.Error(l)
+	}
+	begun := len(s.requests("initialize"))
+	if begun != 2 {
+		t.Errorf("%d sessions", begun)
+	}
+	refuse.Store("all")
+	h.send(toolCall(2, "x"))
+	if l := h.line(); !strings.Contains(l, "authorization_failed") {
+		t.Error(l)
+	}
+	if n := len(s.requests("initialize")); n != begun+1 {
+		t.Errorf("%d sessions after a refusal for good", n)
+	}
+	h.close()
 }
