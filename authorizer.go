@@ -140,6 +140,9 @@ func (p *personLogin) stepUp(f *discovered, plan loginPlan) (all, unpublished []
 // discovery found, even if the server's changes.
 func (p *personLogin) begin(ctx context.Context, f *discovered, reg *record.Registration, need clientNeed, plan loginPlan) (*record.Pending, string, error) {
 	p.set.rememberMethod(reg, plan.previous)
+	if err := scopesNeeded(f, need.scopes); err != nil {
+		return nil, "", err
+	}
 	verifier, codeChallenge := grant.NewVerifier()
 	pending := &record.Pending{
 		ID: grant.NewState(), State: grant.NewState(), Verifier: verifier.Reveal(), RedirectURI: need.redirectURI, CreatedAt: time.Now(),

@@ -72,7 +72,11 @@ func (d *discoverer) discover(ctx context.Context, c *challenge, previous *recor
 				f.Message, f.Hint = "a web page is at this URL, not an MCP server", "check the URL; many MCP servers are at a path such as /mcp"
 			}
 		}
-		return nil, publicError(f)
+		if f.Resource == nil {
+			return nil, publicError(f)
+		}
+		// For inspect: what was read before the error is worth seeing.
+		return &discovered{Result: &discovery.Result{Resource: f.Resource.Resource, ResourceMetadata: f.Resource}, challenge: c}, publicError(f)
 	}
 	d.trace.notes(ctx, NoteMetadata, r.Notes)
 	if err := d.checkClient(r.Issuer, previous); err != nil {

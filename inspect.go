@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/mcpoauth/mcpoauth/internal/discovery"
 	"github.com/mcpoauth/mcpoauth/internal/record"
 	"github.com/mcpoauth/mcpoauth/internal/resource"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
@@ -117,6 +118,8 @@ func (c *Client) inspect(ctx context.Context) (*Inspection, error) {
 		if f, err = c.discoverer.discover(ctx, d, previous); err == nil {
 			c.inspectLogin(ctx, in, f, previous)
 			c.inspectServer(in, f)
+		} else if f != nil {
+			in.Resource, in.ProtectedResource = wire.Clean(f.Resource), document(f.ResourceMetadata.Raw)
 		}
 	}
 	if ctx.Err() != nil {
@@ -174,6 +177,9 @@ func (c *Client) inspectLogin(ctx context.Context, in *Inspection, f *discovered
 	if err := c.registrar.checkKey(f); err != nil {
 		in.stop(err)
 	}
+	if err := scopesNeeded(f, c.set.scopesFor(f, nil, previous)); err != nil && !c.set.nonInteractive() {
+		in.stop(err)
+	}
 	in.Login.DPoP = key != nil
 }
 
@@ -194,6 +200,9 @@ func (c *Client) inspectServer(in *Inspection, f *discovered) {
 	in.find("challenge-no-metadata", !d.open && len(d.lines) > 0 && d.metadataURL == "" && !f.Legacy)
 	in.find("open", d.open)
 	in.find("http-addresses", f.Upgraded)
+	in.find("duplicate-members", len(f.Repeated) > 0)
+	in.find("no-client-auth", discovery.NoClientAuth(m))
+	in.find("no-code-grant", f.NoGrant)
 	in.find("legacy", f.Legacy && !f.Guessed)
 	in.find("guessed", f.Guessed)
 	in.find("issuer-slash", f.Announced != "" && f.Announced != f.Issuer && strings.TrimSuffix(f.Announced, "/") == strings.TrimSuffix(f.Issuer, "/"))

@@ -193,3 +193,14 @@ func (s *settings) registrable(scopes, further []string) []string {
 	}
 	return slices.DeleteFunc(slices.Clone(scopes), func(scope string) bool { return scope == openID })
 }
+
+// scopesNeeded returns an error for a login without scopes at a provider that refuses those.
+func scopesNeeded(f *discovered, scopes []string) error {
+	if f.Provider == nil || !f.Provider.NeedsScopes || len(scopes) > 0 {
+		return nil
+	}
+	return &Error{
+		Op: OpAuthorization, URL: f.Issuer, Message: f.Provider.Name + " refuses a login without scopes, and the MCP server names none",
+		Hint: "name them with --scope (Options.Scopes.Request)",
+	}
+}

@@ -324,7 +324,7 @@ func (f *flags) options(cmd *cobra.Command, args []string) (*mcpoauth.Options, e
 	o.Trace = &mcpoauth.Trace{
 		Waiting: f.waiting,
 		SaveFailed: func(_ context.Context, _ mcpoauth.LoginEvent, err error) {
-			f.u.warn("the new token could not be saved and will be lost when this program ends: %s", err)
+			f.u.warn("the new token is not known to be saved; if it is not by the time this program ends, it is lost: %s", err)
 		},
 	}
 	return o, nil

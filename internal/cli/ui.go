@@ -112,7 +112,9 @@ func hintFor(err error) string {
 	case errors.Is(err, mcpoauth.ErrAccessDenied):
 		return "log in again and allow the access, or ask the server's operator"
 	case passes && temporary.RetryAfter > 0:
-		return "the server asks to wait " + short(temporary.RetryAfter)
+		return "try again in " + short(temporary.RetryAfter)
+	case errors.Is(err, mcpoauth.ErrTemporary) && answered(err):
+		return "the server is in trouble: try again later, or show its owner this message"
 	case errors.Is(err, mcpoauth.ErrTemporary):
 		return "check the network and the address, then try again"
 	case errors.Is(err, mcpoauth.ErrNoOAuth):
@@ -121,6 +123,12 @@ func hintFor(err error) string {
 		return "make the directory writable for you, or use another one with --store file:DIR or MCPOAUTH_DIR"
 	}
 	return ""
+}
+
+// answered reports whether an error is that of an HTTP response.
+func answered(err error) bool {
+	e, ok := errors.AsType[*mcpoauth.Error](err)
+	return ok && e.Status != 0
 }
 
 func trimPrefix(err error) string { return strings.TrimPrefix(err.Error(), "mcpoauth: ") }

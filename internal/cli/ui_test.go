@@ -100,6 +100,7 @@ func TestEveryClassOfErrorHasAHint(t *testing.T) {
 		{fmt.Errorf("x: %w", mcpoauth.ErrAccessDenied), "allow"},
 		{&mcpoauth.TemporaryError{RetryAfter: 30 * time.Second, Err: errors.New("429")}, "30s"},
 		{&mcpoauth.TemporaryError{Err: errors.New("dns")}, "network"},
+		{&mcpoauth.TemporaryError{Err: &mcpoauth.Error{Op: mcpoauth.OpToken, Status: 503}}, "server is in trouble"},
 		{mcpoauth.ErrNoOAuth, "URL"},
 		{&store.CorruptError{}, "log in again"},
 		{&store.VersionError{}, "newer"},

@@ -185,6 +185,13 @@ func (d *run) withhold(m *wire.ServerMetadata) {
 	}
 }
 
+// NoClientAuth reports whether a server's metadata lists no way of client authentication that is supported here.
+func NoClientAuth(m *wire.ServerMetadata) bool {
+	ours := []string{"none", "client_secret_basic", "client_secret_post", "private_key_jwt"}
+	list := m.TokenEndpointAuthMethodsSupported
+	return len(list) > 0 && !slices.ContainsFunc(list, func(s string) bool { return slices.Contains(ours, s) })
+}
+
 // remarkServer adds notes about lists that lack a value which a login needs. Real metadata is often wrong about these
 // lists, so the login goes on.
 func (d *run) remarkServer(m *wire.ServerMetadata) {
@@ -199,10 +206,10 @@ func (d *run) remarkServer(m *wire.ServerMetadata) {
 		needed = "authorization_code"
 	}
 	if list := m.GrantTypesSupported; needed != "" && len(list) > 0 && !slices.Contains(list, needed) {
+		d.noGrant = true
 		d.note("the authorization server does not list the grant type " + needed + "; it is used all the same")
 	}
-	ours := []string{"none", "client_secret_basic", "client_secret_post", "private_key_jwt"}
-	if list := m.TokenEndpointAuthMethodsSupported; len(list) > 0 && !slices.ContainsFunc(list, func(s string) bool { return slices.Contains(ours, s) }) {
+	if list := m.TokenEndpointAuthMethodsSupported; NoClientAuth(m) {
 		d.note("the authorization server lists no way of client authentication that is supported here: " + wire.Clean(strings.Join(list, ", ")))
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"cmp"
 	"context"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/netguard"
@@ -88,6 +89,10 @@ type Result struct {
 	// Legacy: found without resource metadata, at the MCP server's origin or by a pin. Guessed: the
 	// endpoints are defaults.
 	Legacy, Guessed bool
+	// Repeated are members that occur twice in the server's metadata, with equal values. NoGrant means that the metadata
+	// does not list the grant of this login.
+	Repeated []string
+	NoGrant  bool
 	// Withheld are endpoints that the metadata has and Server has not, because they are sent secrets and lie on
 	// another site than the token endpoint.
 	Withheld []Endpoint
@@ -112,6 +117,11 @@ type run struct {
 	// upgraded is set once an address with http was read as https; spelling has such issuers as their documents have them.
 	upgraded bool
 	spelling map[string]string
+	// repeated are the members of the last metadata that occur twice; noGrant is the Result's.
+	repeated []string
+	noGrant  bool
+	// read is the resource's metadata, nil while there is none.
+	read *wire.ResourceMetadata
 	// unreachable are the origins that could not be reached: further requests there would only wait again.
 	unreachable map[string]*wire.Fault
 }
@@ -134,7 +144,7 @@ func Discover(ctx context.Context, c *netguard.Client, r Request) (*Result, erro
 	res, err := d.discover()
 	if err != nil {
 		f := *wire.AsFault(err, wire.StageDiscovery, "")
-		f.Tried = d.tried
+		f.Tried, f.Resource = d.tried, d.read
 		return nil, &f
 	}
 	if !r.NoProviders {
@@ -154,6 +164,10 @@ func Discover(ctx context.Context, c *netguard.Client, r Request) (*Result, erro
 		res.Upgraded, res.Spelling = true, d.spelling[res.Issuer]
 	}
 	d.remarkServer(res.Server)
+	if res.Repeated = d.repeated; len(d.repeated) > 0 {
+		d.note("members of the metadata occur twice, with equal values: " + wire.Clean(strings.Join(d.repeated, ", ")))
+	}
+	res.NoGrant = d.noGrant
 	res.Notes, res.Tried, res.Withheld = d.notes, d.tried, d.withheld
 	return res, nil
 }
@@ -170,6 +184,7 @@ func (d *run) discover() (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.read = prm
 	if prm == nil {
 		return d.legacy()
 	}

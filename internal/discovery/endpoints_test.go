@@ -3,6 +3,8 @@ package discovery
 import (
 	"encoding/json"
 	"net/url"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/mcpoauth/mcpoauth/internal/wire"
@@ -137,4 +139,26 @@ func mustParse(t *testing.T, raw string) *url.URL {
 		t.Fatal(err)
 	}
 	return u
+}
+
+// The official Rust SDK's example writes response_types_supported twice, with equal values.
+func TestMembersThatOccurTwice(t *testing.T) {
+	good := metadata(issuer, nil)
+	twice := func(member string) string { return strings.Replace(good, "{", "{"+member+",", 1) }
+	w := newWeb(t, announced(issuer).with(pages{issuer + oauthName: doc(strings.Replace(twice(`"response_types_supported": [ "code" ]`), "{", `{"response_types_supported":["code"],`, 1))}))
+	if res := w.found(Request{}); !slices.Contains(res.Repeated, "response_types_supported") || !hasNote(res, "occur twice") {
+		t.Errorf("%+v", res)
+	}
+	for _, m := range []string{`"token_endpoint":"` + issuer + `/token"`, `"issuer":"` + issuer + `"`, `"code_challenge_methods_supported":["S256"]`, `"scopes_supported":["a"],"scopes_supported":["b"]`} {
+		newWeb(t, announced(issuer).with(pages{issuer + oauthName: doc(twice(m))})).refused(Request{}, "occurs twice")
+	}
+}
+
+// What was read before an error is part of it.
+func TestWhatWasReadBeforeAnError(t *testing.T) {
+	w := newWeb(t, announced(issuer))
+	w.down = []string{"auth.example.com:443"}
+	if _, f := w.discover(Request{}); f.Resource == nil || f.Resource.Resource != mcp || !f.Temporary || !strings.Contains(f.Hint, "authorization server") {
+		t.Errorf("%+v", f)
+	}
 }

@@ -36,6 +36,9 @@ func (d *run) get(leg, target string, extra http.Header) (body []byte, transient
 		if !f.Temporary {
 			return nil, nil, f
 		}
+		if !resource.SameOriginOf(origin, d.r.ServerURL) && !d.r.IssuerOnly {
+			f.Hint = "this is the authorization server that the MCP server names, or that the settings do: it may be down, or out of reach from here (a VPN, a proxy); try again later, or ask the server's owner"
+		}
 		if f.Unsent || errors.Is(f.Err, context.DeadlineExceeded) || d.ctx.Err() != nil {
 			d.unreachable[origin] = f
 		}
@@ -56,7 +59,7 @@ func (d *run) get(leg, target string, extra http.Header) (body []byte, transient
 		at.Outcome = "temporarily unavailable"
 		return nil, &wire.Fault{
 			URL: at.URL, Status: a.Status, Temporary: true, RetryAfter: wire.RetryAfter(a.Header, a.Received),
-			Message: "the metadata is temporarily unavailable", Hint: "try again later",
+			Message: "the metadata is temporarily unavailable", Hint: "the server is in trouble: try again later, or show its owner this message",
 		}, nil
 	case a.Status/100 == 3:
 		at.Outcome = "redirects elsewhere"

@@ -138,7 +138,8 @@ func (s *serverSearch) try(l location) (*wire.ServerMetadata, *wire.Fault) {
 	}
 	// A wrong document ends the search, unless the location is nonstandard or there was a good one before.
 	lenient := l.source != standard || s.refused != nil
-	m, err := wire.ParseServerMetadata(body)
+	m, repeated, err := wire.ReadServerMetadata(body)
+	s.repeated = repeated
 	switch {
 	case err != nil && isOther(body):
 		s.mark("JSON, but no server metadata")

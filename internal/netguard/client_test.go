@@ -1182,3 +1182,35 @@ func TestCompressedDocuments(t *testing.T) {
 		t.Errorf("%+v, %v", a, err)
 	}
 }
+
+// A proxy that refuses is told apart from the network: what it wants, and whether it may pass.
+func TestAProxyThatRefuses(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[int]struct {
+		words     string
+		temporary bool
+	}{
+		http.StatusProxyAuthRequired: {"wants a login (Negotiate, NTLM)", false},
+		http.StatusForbidden:         {"does not let a connection to mcp.example.com through", false},
+		http.StatusBadGateway:        {"cannot connect to mcp.example.com", true},
+	} {
+		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header()["Proxy-Authenticate"] = []string{"Negotiate", "NTLM"}
+			w.WriteHeader(status)
+		}))
+		defer proxy.Close()
+		at, err := url.Parse(proxy.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := New(Config{HTTPClient: &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(at)}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Get(t.Context(), Request{URL: "https://mcp.example.com/mcp"})
+		var f *wire.Fault
+		if !errors.As(err, &f) || !strings.Contains(f.Message, want.words) || !strings.Contains(f.Message, at.Host) || f.Temporary != want.temporary || !f.Unsent || !strings.Contains(f.Hint, "NO_PROXY") {
+			t.Errorf("%d: %+v", status, f)
+		}
+	}
+}

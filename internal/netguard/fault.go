@@ -6,8 +6,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
+	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/mcpoauth/mcpoauth/internal/resource"
 	"github.com/mcpoauth/mcpoauth/internal/wire"
@@ -25,19 +28,68 @@ func (c *Client) Fault(ctx context.Context, target string, err error) error {
 	f := &wire.Fault{URL: wire.PlainURL(target), Err: WithoutURL(err)}
 	host := wire.CleanN(cmp.Or(resource.Host(target), "(not a URL)"), 255)
 	switch {
-	case explainRefusal(f, err), explainTLS(f, host, err), explainNetwork(f, host, err):
+	case explainRefusal(f, err), explainProxy(f, host, err), explainTLS(f, host, err), explainNetwork(f, host, err):
 	case errors.Is(ctx.Err(), context.Canceled):
 		f.Message, f.Err = "cancelled", context.Canceled
-	case errors.Is(err, context.DeadlineExceeded):
-		f.Temporary = true
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(ctx.Err(), context.DeadlineExceeded):
+		f.Temporary, f.Err = true, context.DeadlineExceeded
 		f.Message = host + " did not answer in time"
-		f.Hint = "try again later"
+		f.Hint = "check the host and the port: something answers there, but not in time; try again later, or tell the server's owner"
 	default:
 		f.Temporary = true
 		f.Message = "the connection to " + host + " broke: " + wire.Clean(f.Err.Error())
-		f.Hint = "try again later"
+		f.Hint = "check the network, and whether a firewall or a proxy ends connections to " + host + "; try again later"
 	}
 	return f
+}
+
+// proxyRefusal is a proxy's refusal to connect to a host (RFC 9110 section 9.3.6).
+type proxyRefusal struct {
+	proxy  string
+	status int
+	// schemes are the ways of authentication that the proxy offers.
+	schemes []string
+}
+
+func (e *proxyRefusal) Error() string {
+	return fmt.Sprintf("the proxy %s answered with status %d", e.proxy, e.status)
+}
+
+// refusedByProxy is a hook of http.Transport: it tells a proxy's refusal from other failures.
+func refusedByProxy(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.Response) error {
+	if resp.StatusCode == http.StatusOK {
+		return nil
+	}
+	e := &proxyRefusal{proxy: wire.CleanN(proxy.Host, 255), status: resp.StatusCode}
+	for _, line := range resp.Header.Values("Proxy-Authenticate") {
+		scheme, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		e.schemes = append(e.schemes, wire.CleanN(scheme, 20))
+	}
+	return e
+}
+
+// explainProxy explains why a proxy did not connect to a host.
+func explainProxy(f *wire.Fault, host string, err error) bool {
+	e, ok := errors.AsType[*proxyRefusal](err)
+	if !ok {
+		return false
+	}
+	f.Unsent, f.Temporary = true, wire.TemporaryStatus(e.status)
+	switch {
+	case e.status == http.StatusProxyAuthRequired:
+		f.Message = "the proxy " + e.proxy + " wants a login"
+		if len(e.schemes) > 0 {
+			f.Message += " (" + strings.Join(e.schemes, ", ") + ")"
+		}
+		f.Hint = "for Basic put user and password into HTTPS_PROXY (http://user:password@" + e.proxy + "); for Negotiate, NTLM or Kerberos name a local proxy there that logs in, or exempt the host with NO_PROXY"
+	case f.Temporary:
+		f.Message = fmt.Sprintf("the proxy %s cannot connect to %s (status %d)", e.proxy, host, e.status)
+		f.Hint = "try again later; if it stays so, ask the owner of the proxy, or exempt the host with NO_PROXY"
+	default:
+		f.Message = fmt.Sprintf("the proxy %s does not let a connection to %s through (status %d)", e.proxy, host, e.status)
+		f.Hint = "ask the owner of the proxy to allow the host, or exempt it with NO_PROXY; HTTPS_PROXY names the proxy"
+	}
+	return true
 }
 
 // explainRefusal explains what this package itself has refused: a URL or address, or an answer.

@@ -38,6 +38,9 @@ func (c *Client) adapt(t *http.Transport) (rt http.RoundTripper, everyConnection
 // checked. A transport that dials by itself keeps doing so, and is not; but one that does so with a net.Dialer, as
 // http.DefaultTransport does, is given addresses that were checked instead of names.
 func (c *Client) secure(t *http.Transport) bool {
+	if t.OnProxyConnectResponse == nil {
+		t.OnProxyConnectResponse = refusedByProxy
+	}
 	//nolint:staticcheck // the deprecated hooks count too
 	own := t.Dial != nil || t.DialTLSContext != nil || t.DialTLS != nil || t.DialContext != nil && !isNetDialer(t.DialContext)
 	if !own {

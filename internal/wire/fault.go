@@ -49,6 +49,8 @@ type Fault struct {
 	NotOffered bool
 	// Tried are the URLs that were asked (discovery).
 	Tried []Attempt
+	// Resource is the resource's metadata that was read before it happened, nil if there is none (discovery).
+	Resource *ResourceMetadata
 	// Err is the cause.
 	Err error
 }

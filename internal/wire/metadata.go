@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/json"
 	"errors"
+	"strings"
 )
 
 // ServerMetadata is an authorization server's metadata (RFC 8414 section 2, OpenID Connect Discovery
@@ -43,14 +44,31 @@ type ServerMetadata struct {
 	Raw map[string]json.RawMessage
 }
 
+// decisive reports whether security rests on a member of an authorization server's metadata: whose it is, where secrets
+// go, what the server promises.
+func decisive(name string) bool {
+	switch name {
+	case "issuer", "jwks_uri", "code_challenge_methods_supported", "authorization_response_iss_parameter_supported":
+		return true
+	}
+	return strings.HasSuffix(name, "_endpoint") || strings.HasPrefix(name, "require_")
+}
+
 // ParseServerMetadata decodes an authorization server's metadata. It fails only if the document is not a JSON
 // object or has no issuer.
 func ParseServerMetadata(b []byte) (*ServerMetadata, error) {
-	o, err := ParseObject(b)
+	m, _, err := ReadServerMetadata(b)
+	return m, err
+}
+
+// ReadServerMetadata is ParseServerMetadata, and returns the members that occur twice: one that no security rests on may
+// do so with equal values.
+func ReadServerMetadata(b []byte) (m *ServerMetadata, repeated []string, err error) {
+	o, repeated, err := parseObject(b, func(name string) bool { return !decisive(name) })
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	m := &ServerMetadata{
+	m = &ServerMetadata{
 		Issuer: o.String("issuer"), AuthorizationEndpoint: o.String("authorization_endpoint"), TokenEndpoint: o.String("token_endpoint"),
 		RegistrationEndpoint: o.String("registration_endpoint"), RevocationEndpoint: o.String("revocation_endpoint"),
 		IntrospectionEndpoint: o.String("introspection_endpoint"), UserinfoEndpoint: o.String("userinfo_endpoint"), JWKSURI: o.String("jwks_uri"),
@@ -70,9 +88,9 @@ func ParseServerMetadata(b []byte) (*ServerMetadata, error) {
 		Raw:                                        o,
 	}
 	if m.Issuer == "" {
-		return nil, errors.New("it has no issuer")
+		return nil, nil, errors.New("it has no issuer")
 	}
-	return m, nil
+	return m, repeated, nil
 }
 
 // ResourceMetadata is a protected resource's metadata (RFC 9728 section 2). A nil list means absent,

@@ -30,50 +30,69 @@ var errNoObject = errors.New("not a JSON object")
 // ParseObject decodes one JSON object. A byte order mark is accepted; anything after the object, a
 // member that occurs twice, deep nesting and other values than an object are not.
 func ParseObject(b []byte) (Object, error) {
+	o, _, err := parseObject(b, nil)
+	return o, err
+}
+
+// parseObject is ParseObject, but members for which twice is true may occur twice with equal values. repeated has those;
+// a nil twice is true for none.
+func parseObject(b []byte, twice func(name string) bool) (o Object, repeated []string, err error) {
 	if len(b) > MaxBody {
-		return nil, fmt.Errorf("longer than %d bytes", MaxBody)
+		return nil, nil, fmt.Errorf("longer than %d bytes", MaxBody)
 	}
 	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))
 	trimmed := bytes.TrimLeft(b, " \t\r\n")
 	if len(trimmed) == 0 {
-		return nil, errors.New("empty")
+		return nil, nil, errors.New("empty")
 	}
 	if trimmed[0] != '{' {
-		return nil, errNoObject
+		return nil, nil, errNoObject
 	}
 	if !utf8.Valid(b) {
-		return nil, errors.New("not UTF-8")
+		return nil, nil, errors.New("not UTF-8")
 	}
 	if err := checkDepth(trimmed); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	dec := json.NewDecoder(bytes.NewReader(trimmed))
 	if _, err := dec.Token(); err != nil {
-		return nil, errors.New("not valid JSON")
+		return nil, nil, errors.New("not valid JSON")
 	}
-	o := make(Object)
+	o = make(Object)
 	for dec.More() {
 		t, err := dec.Token()
 		name, ok := t.(string)
 		if err != nil || !ok {
-			return nil, errors.New("not valid JSON")
+			return nil, nil, errors.New("not valid JSON")
 		}
 		var v json.RawMessage
 		if err := dec.Decode(&v); err != nil {
-			return nil, errors.New("not valid JSON")
+			return nil, nil, errors.New("not valid JSON")
 		}
-		if _, twice := o[name]; twice {
-			return nil, fmt.Errorf("the member %q occurs twice", Clean(name))
+		if first, there := o[name]; there {
+			if twice == nil || !twice(name) || !bytes.Equal(compacted(first), compacted(v)) {
+				return nil, nil, fmt.Errorf("the member %q occurs twice", Clean(name))
+			}
+			repeated = append(repeated, name)
 		}
 		o[name] = v
 	}
 	if _, err := dec.Token(); err != nil {
-		return nil, errors.New("not valid JSON")
+		return nil, nil, errors.New("not valid JSON")
 	}
 	if rest := bytes.TrimLeft(trimmed[dec.InputOffset():], " \t\r\n"); len(rest) > 0 {
-		return nil, errors.New("followed by something that does not belong to it")
+		return nil, nil, errors.New("followed by something that does not belong to it")
 	}
-	return o, nil
+	return o, repeated, nil
+}
+
+// compacted returns JSON without the spaces in it.
+func compacted(v json.RawMessage) []byte {
+	var b bytes.Buffer
+	if json.Compact(&b, v) != nil {
+		return v
+	}
+	return b.Bytes()
 }
 
 // checkDepth looks at the nesting before a decoder recurses into it.
