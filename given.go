@@ -62,6 +62,8 @@ func (s *settings) mismatch(rec *record.Login) string {
 	switch {
 	case s.client.ID != "" && reg.ClientID != s.client.ID:
 		return fmt.Sprintf("the stored login was made by the client %s, and --client-id (Options.Client.ID) names %s", wire.Clean(reg.ClientID), wire.Clean(s.client.ID))
+	case s.client.ID == "" && s.client.MetadataURL != "" && RegistrationSource(reg.Source) == SourceMetadataDocument && reg.ClientID != s.client.MetadataURL:
+		return fmt.Sprintf("the stored login was made by the client %s, and --client-metadata-url (Options.Client.MetadataURL) names %s", wire.Clean(reg.ClientID), wire.Clean(s.client.MetadataURL))
 	case s.server.Issuer != "" && !resource.SameIssuer(s.server.Issuer, rec.Issuer):
 		return fmt.Sprintf("the stored login was made at %s, and --auth-server (Options.Server.Issuer) names %s", wire.Clean(rec.Issuer), wire.Clean(s.server.Issuer))
 	case s.client.Issuer != "" && !resource.SameIssuer(s.client.Issuer, rec.Issuer):

@@ -114,6 +114,9 @@ func TestWhichLoginIsAnother(t *testing.T) {
 		r.Registration.ClientSecret, r.Registration.AuthMethod = "", string(AuthMethodNone)
 	}
 	same := func(*record.Login) {}
+	documented := func(r *record.Login) {
+		r.Registration.ClientID, r.Registration.Source = "https://a.example/c", string(SourceMetadataDocument)
+	}
 	for name, tc := range map[string]struct {
 		o    Options
 		rec  func(*record.Login)
@@ -122,6 +125,9 @@ func TestWhichLoginIsAnother(t *testing.T) {
 		"nothing":                     {Options{}, same, ""},
 		"the client":                  {Options{Client: ClientOptions{ID: "c"}}, same, ""},
 		"another client":              {Options{Client: ClientOptions{ID: "d"}}, same, "--client-id"},
+		"the document":                {Options{Client: ClientOptions{MetadataURL: "https://a.example/c"}}, documented, ""},
+		"another document":            {Options{Client: ClientOptions{MetadataURL: "https://b.example/c"}}, documented, "https://a.example/c, and --client-metadata-url (Options.Client.MetadataURL) names https://b.example/c"},
+		"a document, not used there":  {Options{Client: ClientOptions{MetadataURL: "https://b.example/c"}}, same, ""},
 		"the issuer":                  {Options{Server: ServerOptions{Issuer: "https://as.example.com/"}}, same, ""},
 		"another issuer":              {Options{Server: ServerOptions{Issuer: "https://b.example.com"}}, same, "--auth-server"},
 		"the client's issuer":         {Options{Client: ClientOptions{ID: "c", Issuer: "https://as.example.com"}}, same, ""},

@@ -67,3 +67,31 @@ func TestWhichLoginARequestBelongsTo(t *testing.T) {
 		}
 	})
 }
+
+// TestAMachinesLoginStaysTheSame: a token of its own credentials is the same machine's, for whatever scopes.
+func TestAMachinesLoginStaysTheSame(t *testing.T) {
+	t.Parallel()
+	srv := startRobots(t, basic("robot", "s3cret"))
+	c := newClient(t, srv.url(), mcpoauth.Options{Grant: mcpoauth.ClientCredentials{}, Client: mcpoauth.ClientOptions{ID: "robot", Secret: "s3cret"}})
+	var logins []string
+	hc := c.HTTPClient()
+	hc.Transport = &mcpoauth.Transport{Client: c, Sending: func(_ *http.Request, login string) error {
+		logins = append(logins, login)
+		return nil
+	}}
+	for _, more := range []string{"", "jobs", "more"} {
+		if more != "" {
+			if _, err := c.Login(t.Context(), &mcpoauth.LoginOptions{Force: true, Scopes: []string{more}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		resp, err := hc.Post(c.ServerURL(), "application/json", strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"ping"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+	}
+	if len(logins) != 3 || logins[0] == "" || len(slices.Compact(logins)) != 1 {
+		t.Errorf("%q", logins)
+	}
+}

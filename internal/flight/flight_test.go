@@ -244,7 +244,7 @@ func TestAPanicIsAnErrorForAll(t *testing.T) {
 		}
 		return want
 	}
-	if _, err := g.Do(context.Background(), "k", func(context.Context) (int, error) { panic("boom") }); err != want {
+	if _, err := g.Do(context.Background(), "k", func(context.Context) (int, error) { panic("boom") }); !errors.Is(err, want) {
 		t.Errorf("got %v", err)
 	}
 	if err := g.Wait(context.Background()); err != nil {

@@ -78,7 +78,7 @@ func TestTheWriteAheadLog(t *testing.T) {
 		t.Errorf("without the log: %v, %v", got, err)
 	}
 	// Cut anywhere, the log is good to the last transaction that is whole.
-	for n := range len(wal) {
+	for n := range wal {
 		if n%97 != 0 {
 			continue
 		}
