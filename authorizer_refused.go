@@ -66,6 +66,10 @@ func (r authorizationRefusal) hint() string {
 	case "temporarily_unavailable", "server_error":
 		return "the authorization server is in trouble: try again later, or show its owner this message"
 	case "invalid_scope":
+		registered := strings.Fields(r.rec.Registration.Scope)
+		if lost := missing(append(registered, offlineAccess), r.rec.RequestedScopes); len(registered) > 0 && len(lost) > 0 && RegistrationSource(r.rec.Registration.Source) == SourceDynamic {
+			return "the server registered this client without " + wire.Clean(strings.Join(lost, " ")) + ": its owner has to allow that to clients that register themselves, or it is left out with --drop-scope (Options.Scopes.Drop)"
+		}
 		hint := "choose the scopes with --scope (Options.Scopes.Request), or leave one out with --drop-scope (Options.Scopes.Drop)"
 		if slices.Contains(r.rec.RequestedScopes, offlineAccess) && !slices.Contains(r.set.scopes.Request, offlineAccess) {
 			hint += "; --offline-access never (Options.Scopes.OfflineAccess) leaves offline_access out, which the server lists"

@@ -355,6 +355,28 @@ func TestAClientThatIsGone(t *testing.T) {
 	}
 }
 
+// TestScopesThatNoRegistrationHas: only the server's owner can help, or a login without them.
+func TestScopesThatNoRegistrationHas(t *testing.T) {
+	t.Parallel()
+	inWorld(t, authtest.Options{}, func(t *testing.T, w *world) {
+		w.srv.Set(func(f *authtest.Faults) {
+			f.ClientScopes = true
+			f.RegistrationPolicy = func(m map[string]any) (int, string, string) {
+				if slices.Contains(scopeOf(m), "mcp:read") {
+					return 403, "insufficient_scope", "Not permitted to use specified clientScope"
+				}
+				return 0, "", ""
+			}
+			f.RegistrationAnswer = func(m map[string]any) { m["scope"] = "offline_access" }
+		})
+		_, err := w.try(mcpoauth.Options{}, mcpoauth.LoginOptions{})
+		var e *mcpoauth.Error
+		if !errorAt(err, mcpoauth.OpAuthorization, &e) || e.Code != "invalid_scope" || !strings.Contains(e.Hint, "registered this client without mcp:read") || w.srv.Count("registration") != 4 || w.srv.Count("client-change") != 1 {
+			t.Errorf("%v (%s), %d registrations, %d changes", err, mcpoauth.Hint(err), w.srv.Count("registration"), w.srv.Count("client-change"))
+		}
+	})
+}
+
 // TestWhatAReadingBrings: a new token or secret replaces the old one at once (RFC 7592 section 2.1).
 func TestWhatAReadingBrings(t *testing.T) {
 	t.Parallel()
