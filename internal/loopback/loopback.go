@@ -17,6 +17,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -165,10 +166,11 @@ func (c Config) listen(host string, port int) (net.Listener, error) {
 		bind = net.Listen
 	}
 	ln, err := bind("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
-	for _, busy := range []error{syscall.EADDRINUSE, errWindowsInUse, syscall.EACCES, errWindowsAccess} {
-		if err != nil && (port != 0 || busy == syscall.EADDRINUSE) && errors.Is(err, busy) {
-			return nil, &PortBusyError{Port: port, Err: err}
-		}
+	isAny := func(numbers ...error) bool {
+		return slices.ContainsFunc(numbers, func(n error) bool { return errors.Is(err, n) })
+	}
+	if err != nil && (errors.Is(err, syscall.EADDRINUSE) || port != 0 && isAny(errWindowsInUse, syscall.EACCES, errWindowsAccess)) {
+		return nil, &PortBusyError{Port: port, Err: err}
 	}
 	return ln, err
 }
