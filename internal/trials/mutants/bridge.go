@@ -77,7 +77,7 @@ var bridgeMutants = []mutant{
 `, new: ``, tests: "./internal/proxy", why: "each waiting request opens a browser of its own"},
 	{file: "internal/proxy/login.go", old: `		r.err.unsent = false
 `, new: ``, tests: "./internal/proxy", why: "a tool is called twice after its stream broke and the login failed for now"},
-	{file: "internal/proxy/elicit.go", old: `!q.conn.opensAddresses() {`, new: `false {`, tests: "./internal/proxy", why: "a host that cannot open addresses is asked to"},
+	{file: "internal/proxy/elicit.go", old: `return q != nil && q.conn.opensAddresses()`, new: `return q != nil`, tests: "./internal/proxy", why: "a host that cannot open addresses is asked to"},
 	{file: "internal/proxy/connection.go", old: `return err == nil && begun && member(`, new: `return err == nil && (begun || true) && member(`, tests: "./internal/proxy", why: "a host is asked before its session has begun"},
 	// Sessions and origins.
 	{file: "internal/proxy/legacy.go", old: `err != nil || !sameOrigin(u, l.remote.url) || u.User != nil`, new: `err != nil || u.User != nil`, tests: "./internal/proxy", why: "the access token goes to another origin that the stream names"},
@@ -105,9 +105,9 @@ var bridgeMutants = []mutant{
 	{file: "internal/proxy/remote.go", old: `		t := time.AfterFunc(r.patience, cancel)
 		defer t.Stop()
 	}
-	req`, new: `		defer cancel()
+	if out.version`, new: `		defer cancel()
 	}
-	req`, tests: "./internal/proxy", why: "a notification that a server never takes holds up those after it"},
+	if out.version`, tests: "./internal/proxy", why: "a notification that a server never takes holds up those after it"},
 	{file: "internal/proxy/listen.go", old: `code == http.StatusNotFound && l.opened:`, new: `code == http.StatusNotFound:`, tests: "./internal/proxy", why: "a server without a stream of its own gets one session after the other"},
 	{file: "internal/proxy/listen.go", old: `if sleep(l.session.ctx, backoff(l.flap())) != nil {`, new: `if sleep(l.session.ctx, 0) != nil {`, tests: "./internal/proxy", why: "a server that loses each session at once gets new ones without a pause"},
 	{file: "internal/proxy/exchange.go", old: `	if !fitsSessionID(id) {`, new: `	if false {`, tests: "./internal/proxy", why: "a new session takes an id that cannot stand in a header"},

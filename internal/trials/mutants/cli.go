@@ -55,11 +55,11 @@ var cliMutants = []mutant{
 		why: "the key in the address can be guessed",
 	},
 	{
-		file: "internal/cli/run.go", old: `append(programEnv(os.Environ()), "MCP`, new: `append(os.Environ(), "MCP`, tests: "./internal/cli",
+		file: "internal/cli/run.go", old: `append(secret.Environ(os.Environ(), f.secretEnv), "MCP`, new: `append(append(secret.Environ(os.Environ(), f.secretEnv), os.Environ()...), "MCP`, tests: "./internal/cli",
 		why: "the program inherits the client secret from the environment",
 	},
 	{
-		file: "internal/cli/run.go", old: "max(exit.ExitCode(), 1)", new: "1", tests: "./internal/cli",
+		file: "internal/cli/run.go", old: "max(exit.ExitCode(), 1)", new: "min(max(exit.ExitCode(), 1), 1)", tests: "./internal/cli",
 		why: "the exit code of the program is lost",
 	},
 	{
@@ -175,7 +175,7 @@ var cliMutants = []mutant{
 		why: "the group can turn a person's logins to another server",
 	},
 	{
-		file: "internal/cli/configfile.go", old: "at.Mode().Perm()&0o002 != 0 && at.Mode()&fs.ModeSticky == 0", new: "at.Mode().Perm()&0o002 != 0 && at.Mode()&fs.ModeSticky != 0", tests: "./internal/cli",
+		file: "internal/cli/configfile.go", old: "at.Mode().Perm()&0o022 != 0 && at.Mode()&fs.ModeSticky == 0", new: "at.Mode().Perm()&0o022 != 0 && at.Mode()&fs.ModeSticky != 0", tests: "./internal/cli",
 		why: "others can put another configuration file in place of the person's",
 	},
 	{

@@ -155,7 +155,7 @@ var guardMutants = append(refusalMutants, []mutant{
 		why: "pauses do not grow",
 	},
 	{
-		file: "session.go", old: "\tif used := rec.IssuedAt.Add(minUse); !rec.IssuedAt.IsZero() && s.until.Before(used) {", new: "\tif used := rec.IssuedAt.Add(minUse); false && s.until.Before(used) {", tests: ".",
+		file: "session.go", old: "\tif used := issuedAt.Add(minUse); !issuedAt.IsZero() && s.until.Before(used) {", new: "\tif used := issuedAt.Add(minUse); false && s.until.Before(used) {", tests: ".",
 		why: "a lifetime of 0 makes a refresh for each request",
 	},
 	{

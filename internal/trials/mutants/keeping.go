@@ -303,19 +303,19 @@ var keepingMutants = []mutant{
 		why: "a client cannot be moved to the issuer that the person names",
 	},
 	{
-		file: "register.go", tests: ".",
+		file: "registermanage.go", tests: ".",
 		old: `reg.ClientURI != "" && reg.AccessToken != "" && `,
 		new: `reg.ClientURI != "" && `,
 		why: "a registration without a token is managed with none",
 	},
 	{
-		file: "register.go", tests: ".",
-		old: `got.AuthMethod != reg.AuthMethod || `,
-		new: ``,
+		file: "internal/registration/update.go", tests: "./internal/registration",
+		old: `was != "" && reg.AuthMethod != "" && reg.AuthMethod != was {`,
+		new: `was == "-" {`,
 		why: "a changed registration authenticates in a way that nobody knows",
 	},
 	{
-		file: "register.go", tests: ".",
+		file: "registermanage.go", tests: ".",
 		old: `		reg.AccessToken = got.RegistrationAccessToken.Reveal()
 `,
 		new: `		_ = got.RegistrationAccessToken
@@ -323,7 +323,7 @@ var keepingMutants = []mutant{
 		why: "a registration whose token was rotated cannot be managed any more",
 	},
 	{
-		file: "register.go", tests: ".",
+		file: "registermanage.go", tests: ".",
 		old: `		reg.ClientSecret, reg.SecretExpiry = got.ClientSecret.Reveal(), got.SecretExpiry
 `,
 		new: `		_ = got.ClientSecret
@@ -331,7 +331,7 @@ var keepingMutants = []mutant{
 		why: "a rotated client secret is lost",
 	},
 	{
-		file: "register.go", tests: ".",
+		file: "registermanage.go", tests: ".",
 		old: `	if portOf(reg.RedirectURI) != portOf(need.redirectURI) {
 		return false
 	}
@@ -340,21 +340,21 @@ var keepingMutants = []mutant{
 		why: "a browser is sent to a port that is not registered",
 	},
 	{
-		file: "register.go", tests: ".",
+		file: "registermanage.go", tests: ".",
 		old: `err == nil && now.ClientID == reg.ClientID {`,
 		new: `err == nil {`,
 		why: "the registration token of another client is used to delete this one",
 	},
 	{
-		file: "register.go", tests: ".",
+		file: "registermanage.go", tests: ".",
 		old: `rec.Issuer == reg.Issuer && rec.Registration`,
 		new: `rec.Registration`,
 		why: "a client is kept for a login at another issuer",
 	},
 	{
 		file: "register.go", tests: ".",
-		old: `e.Code == "unauthorized_client" || e.Code == "invalid_scope"`,
-		new: `e.Code == "unauthorized_client"`,
+		old: `	case "unauthorized_client", "invalid_scope":`,
+		new: `	case "unauthorized_client":`,
 		why: "a client that was registered for too few scopes is a dead end",
 	},
 	{
@@ -423,7 +423,7 @@ var keepingMutants = []mutant{
 		why: "a damaged record is a dead end",
 	},
 	{
-		file: "authorizer.go", tests: ".",
+		file: "scopes.go", tests: ".",
 		old: `previous != nil && previous.Issuer == f.Issuer {
 		return previous.Required`,
 		new: `previous != nil {

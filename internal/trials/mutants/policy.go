@@ -191,8 +191,8 @@ var policyMutants = []mutant{
 	},
 	{
 		file: "session.go", tests: ".",
-		old: `	if used := rec.IssuedAt.Add(minUse); !rec.IssuedAt.IsZero() && s.until.Before(used) {`,
-		new: `	if used := rec.IssuedAt.Add(minUse); false {`,
+		old: `	if used := issuedAt.Add(minUse); !issuedAt.IsZero() && s.until.Before(used) {`,
+		new: `	if used := issuedAt.Add(minUse); false {`,
 		why: "a lifetime of 0 causes a refresh for each request",
 	},
 	{
@@ -258,8 +258,8 @@ var policyMutants = []mutant{
 	},
 	{
 		file: "scopes.go", tests: ".",
-		old: `s.scopes.Request == nil && len(scopes) > 0`,
-		new: `s.scopes.Request == nil`,
+		old: `return f.Provider == nil && covers(identityScopes, f.Server.ScopesSupported)`,
+		new: `return true`,
 		why: "offline_access alone replaces the scopes that a server gives by itself",
 	},
 	{

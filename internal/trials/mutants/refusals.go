@@ -7,7 +7,7 @@ var refusalMutants = []mutant{
 		why: "a callback with the state of another login finishes this one",
 	},
 	{
-		file: "begin.go", old: `client.reg == nil || client.reg.RedirectURI != redirectURI {`, new: `client.reg == nil {`, tests: ".",
+		file: "begin.go", old: `client.reg != nil && client.reg.RedirectURI != redirectURI {`, new: `false {`, tests: ".",
 		why: "a login uses a client that was registered with another redirect URI",
 	},
 	{
@@ -23,8 +23,8 @@ var refusalMutants = []mutant{
 		why: "a demand for another kind of login is forgotten",
 	},
 	{
-		file: "authorizer.go", old: "\tif err != nil && client != nil && client.reused && replaceable(err) {", new: "\tif err != nil && client != nil && replaceable(err) {", tests: ".",
-		why: "a client that was registered a moment ago is registered again",
+		file: "register.go", old: "\t\treturn r.mayReplace(c)", new: "\t\treturn true", tests: ".",
+		why: "each login that is refused leaves another client at the server",
 	},
 	{
 		file: "authorizer.go", old: "\t\tif !extra.Has(k) {", new: "\t\tif true {", tests: ".",
@@ -43,23 +43,23 @@ var refusalMutants = []mutant{
 		why: "a login uses a client whose secret has expired",
 	},
 	{
-		file: "register.go", old: `time.Now().Before(stored.LoginUntil) || r.used`, new: `r.used`, tests: ".",
+		file: "registermanage.go", old: `time.Now().Before(stored.LoginUntil) || r.used`, new: `r.used`, tests: ".",
 		why: "a client is deleted while a person logs in with it",
 	},
 	{
-		file: "register.go", old: ` || r.used(ctx, reg) {`, new: ` {`, tests: ".",
+		file: "registermanage.go", old: ` || r.used(ctx, reg) {`, new: ` {`, tests: ".",
 		why: "a client is deleted that other logins use",
 	},
 	{
-		file: "register.go", old: "\tif r.store.Delete(ctx, key, rev) != nil {", new: "\tif r.store.Delete(ctx, key, 0) != nil {", tests: ".",
+		file: "registermanage.go", old: "\tif r.store.Delete(ctx, key, rev) != nil {", new: "\tif r.store.Delete(ctx, key, rev&0) != nil {", tests: ".",
 		why: "a client is deleted that a login has begun to use",
 	},
 	{
-		file: "register.go", old: `stored.ClientID != reg.ClientID || time`, new: `time`, tests: ".",
+		file: "registermanage.go", old: `stored.ClientID != reg.ClientID || time`, new: `time`, tests: ".",
 		why: "a client of another login is deleted",
 	},
 	{
-		file: "register.go", old: "\tr.trace.notes(ctx, NoteRegistration, got.Notes)\n\tr.save(ctx, c)\n", new: "\tr.trace.notes(ctx, NoteRegistration, got.Notes)\n", tests: ".",
+		file: "register.go", old: "\tr.save(ctx, c)\n\treturn r.complete(", new: "\treturn r.complete(", tests: ".",
 		why: "each interrupted login registers another client",
 	},
 	{
@@ -67,11 +67,11 @@ var refusalMutants = []mutant{
 		why: "an algorithm that was chosen is refused",
 	},
 	{
-		file: "register.go", old: "\tif !manageable(reg) {\n\t\treturn &Error{", new: "\tif false {\n\t\treturn &Error{", tests: ".",
+		file: "registermanage.go", old: "\tif !manageable(reg) {\n\t\treturn &Error{", new: "\tif false {\n\t\treturn &Error{", tests: ".",
 		why: "Clear sends the registration access token to any host",
 	},
 	{
-		file: "register.go", old: "err == nil && now.ClientID == reg.ClientID {\n\t\treg = now", new: "false {\n\t\treg = now", tests: ".",
+		file: "registermanage.go", old: "err == nil && now.ClientID == reg.ClientID {\n\t\treg = now", new: "err != nil && now != nil {\n\t\treg = now", tests: ".",
 		why: "Clear uses a registration access token that was replaced",
 	},
 	{
@@ -79,7 +79,7 @@ var refusalMutants = []mutant{
 		why: "a registration that another key sealed is overwritten",
 	},
 	{
-		file: "register.go", old: "\tif RegistrationSource(reg.Source) != SourceDynamic || !manageable(reg) {", new: "\tif !manageable(reg) {", tests: ".",
+		file: "registermanage.go", old: "\tif RegistrationSource(reg.Source) != SourceDynamic || !manageable(reg) {", new: "\tif !manageable(reg) {", tests: ".",
 		why: "a client that was not registered by itself is deleted",
 	},
 	{
@@ -151,16 +151,36 @@ var refusalMutants = []mutant{
 		why: "the SDK's retry refreshes a token that was renewed meanwhile",
 	},
 	{
-		file: "adapters.go", old: "\tif o.next == nil {", new: "\tif false {", tests: ".",
+		file: "adapters.go", old: "\tif o.next == nil {", new: "\tif false && o.next == nil {", tests: ".",
 		why: "the SDK repeats a request that nothing can authorize",
 	},
 	{
-		file: "adapters.go", old: "\tif tok.Type() == dpop.TokenType {\n\t\treturn nil, &BoundTokenError{ServerURL: t", new: "\tif false {\n\t\treturn nil, &BoundTokenError{ServerURL: t", tests: ".",
+		file: "adapters.go", old: "\tif err == nil && tok.Type() == dpop.TokenType {", new: "\tif err == nil && tok.Type() == dpop.TokenType && false {", tests: ".",
 		why: "a token that is bound to a key is handed out to programs without the key",
 	},
 	{
-		file: "scopes.go", old: "\t\t\tscopes = append(scopes, previous.Scopes...)\n\t\t\tscopes = append(scopes, previous.RequestedScopes...)\n", new: ``, tests: ".",
+		file: "scopes.go", old: "\t\tscopes = append(scopes, previous.Scopes...)\n\t\tscopes = append(scopes, previous.RequestedScopes...)\n", new: ``, tests: ".",
 		why: "a step-up loses the scopes that the login had",
+	},
+	{
+		file: "adapters.go", old: "\tif s != nil && s.binding != nil && (s.usable(time.Now()) || s.renewable()) {", new: "\tif s != nil && s.binding != nil && false {", tests: ".",
+		why: "a login whose tokens are bound to a key is refreshed for a program that cannot use them",
+	},
+	{
+		file: "scopes.go", old: "\t\tscopes = append(scopes, regranted(previous)...)\n", new: ``, tests: ".",
+		why: "a login anew loses the scopes of a step-up",
+	},
+	{
+		file: "scopes.go", old: "return common(rec.RequestedScopes, slices.Concat(rec.Scopes, rec.LostScopes))", new: "return rec.RequestedScopes", tests: ".",
+		why: "a login anew requests scopes that were refused before",
+	},
+	{
+		file: "decide.go", old: `cmp.Or(strings.Join(slices.Sorted(slices.Values(demanded)), " "), unnamedScopes)`, new: `cmp.Or(strings.Join(slices.Sorted(slices.Values(demanded)), " "))`, tests: ".",
+		why: "a server that demands scopes and names none asks a person without end",
+	},
+	{
+		file: "begin.go", old: `case u.Scheme == "http" && !resource.IsLoopbackHost(u.Hostname()) && !c.browser.set.allow.InsecureHTTP:`, new: `case u.Scheme == "http" && !resource.IsLoopbackHost(u.Hostname()) && false:`, tests: ".",
+		why: "a code is sent over a network in the clear",
 	},
 	{
 		file: "authorizer_device.go", old: "\tif d.code.Expiry.Before(deadline) {", new: "\tif false {", tests: ".",

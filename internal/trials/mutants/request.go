@@ -230,8 +230,8 @@ var requestMutants = []mutant{
 	},
 	{
 		file: "tokensource_machine.go", tests: ".",
-		old: `	rec.RefreshToken = "" // RFC`,
-		new: `	rec.RefreshToken = rec.RefreshToken + "" // RFC`,
+		old: `	rec.RefreshToken, rec.RefreshExpiry = "", time.Time{} // RFC`,
+		new: `	rec.RefreshExpiry = time.Time{} // RFC`,
 		why: "a job keeps a refresh token that it does not need",
 	},
 	{

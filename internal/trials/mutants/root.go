@@ -18,12 +18,12 @@ var rootMutants = slices.Concat(requestMutants, policyMutants, keepingMutants, [
 	},
 	{
 		file: "authorizer.go", tests: ".",
-		old: `Issuer: rec.Issuer, Promised: rec.IssParameterPromised}`,
-		new: `Issuer: rec.Issuer}`,
+		old: `rec.IssuerSpelling), Promised: rec.IssParameterPromised}`,
+		new: `rec.IssuerSpelling)}`,
 		why: "an authorization server that promised its issuer in the callback may leave it out (RFC 9207 section 2.4)",
 	},
 	{
-		file: "register.go", tests: ".",
+		file: "registermanage.go", tests: ".",
 		old: `(resource.SameOriginOf(reg.ClientURI, reg.Endpoint) || resource.SameOriginOf(reg.ClientURI, reg.Issuer))`,
 		new: `resource.SameOriginOf(reg.ClientURI, reg.ClientURI)`,
 		why: "the registration access token goes to any host that the server named",
@@ -90,16 +90,15 @@ var rootMutants = slices.Concat(requestMutants, policyMutants, keepingMutants, [
 		why: "a login for further scopes is taken for done",
 	},
 	{
-		file: "authorizer.go", tests: ".",
-		old: `client != nil && client.reused && replaceable(err)`,
-		new: `client != nil && replaceable(err)`,
+		file: "register.go", tests: ".",
+		old: `c == nil || !c.reused || `,
+		new: `c == nil || `,
 		why: "a fresh registration that is refused causes another",
 	},
 	{
 		file: "authorizer.go", tests: ".",
-		old: `		plan.request.newClient = true
-`,
-		new: ``,
+		old: `plan.request.newClient, plan.replaces = true, true`,
+		new: `plan.replaces = true`,
 		why: "a client that the server forgot is used again",
 	},
 	{
@@ -124,9 +123,7 @@ var rootMutants = slices.Concat(requestMutants, policyMutants, keepingMutants, [
 	},
 	{
 		file: "authorizer_browser.go", tests: ".",
-		old: `	if client.reused {
-		a.registry.suspect(ctx, client)
-	}
+		old: `			a.registry.suspect(ctx, client)
 `,
 		new: ``,
 		why: "a client that the server forgot is used for ever",
@@ -157,8 +154,8 @@ var rootMutants = slices.Concat(requestMutants, policyMutants, keepingMutants, [
 	},
 	{
 		file: "register.go", tests: ".",
-		old: `	case reg.Unanswered:`,
-		new: `	case false:`,
+		old: `	if c.reg.Unanswered {`,
+		new: `	if false {`,
 		why: "a client that the server forgot is a dead end",
 	},
 	{
@@ -176,20 +173,20 @@ var rootMutants = slices.Concat(requestMutants, policyMutants, keepingMutants, [
 		why: "a new client that was asked for is not registered",
 	},
 	{
-		file: "register.go", tests: ".",
+		file: "registermanage.go", tests: ".",
 		old: `time.Now().Before(stored.LoginUntil) || r.used(ctx, reg)`,
 		new: `r.used(ctx, reg)`,
 		why: "the client of a login under way is deleted",
 	},
 	{
-		file: "register.go", tests: ".",
+		file: "registermanage.go", tests: ".",
 		old: `time.Now().Before(stored.LoginUntil) || r.used(ctx, reg)`,
 		new: `time.Now().Before(stored.LoginUntil)`,
 		why: "a client that other logins use is deleted",
 	},
 	{
 		file: "discover.go", tests: ".",
-		old: `		if own == issuer {`,
+		old: `		if resource.SameIssuer(own, issuer) {`,
 		new: `		if true {`,
 		why: "a client is shown to an authorization server that it does not belong to",
 	},
@@ -207,8 +204,8 @@ var rootMutants = slices.Concat(requestMutants, policyMutants, keepingMutants, [
 	},
 	{
 		file: "scopes.go", tests: ".",
-		old: `previous != nil && previous.Issuer == f.Issuer`,
-		new: `previous != nil`,
+		old: `again := previous != nil && previous.Issuer == f.Issuer`,
+		new: `again := previous != nil`,
 		why: "the scopes of one authorization server are requested at another",
 	},
 	{

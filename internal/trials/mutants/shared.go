@@ -4,15 +4,21 @@ package main
 var sharedMutants = []mutant{
 	{
 		file: "internal/wire/token.go", tests: "./internal/wire",
-		old: "return seconds <= maxLifetime && (seconds < longLifetime || seconds%minute != 0)",
-		new: "return seconds < longLifetime || seconds%minute != 0",
+		old: "return seconds <= int64(MaxLifetime/time.Second) && ",
+		new: "return ",
 		why: "a token seems to live for a century",
 	},
 	{
 		file: "internal/wire/token.go", tests: "./internal/wire",
-		old: "(seconds < longLifetime || seconds%minute != 0)",
-		new: "(seconds < longLifetime || seconds != 0)",
-		why: "a lifetime in milliseconds is taken for seconds",
+		old: " && !(minutes && seconds > 3*day && seconds%day != 0)",
+		new: "",
+		why: "a lifetime of minutes in milliseconds is taken for seconds",
+	},
+	{
+		file: "internal/wire/token.go", tests: "./internal/wire",
+		old: " && !(minutes && seconds > 10*day)",
+		new: "",
+		why: "a lifetime of a day in milliseconds is taken for seconds",
 	},
 	{
 		file: "internal/wire/token.go", tests: "./internal/wire",
@@ -107,7 +113,7 @@ var sharedMutants = []mutant{
 	{
 		file: "internal/netguard/resolve.go", tests: "./internal/netguard",
 		old: "if !looked || info.Conn == nil {",
-		new: "if info.Conn == nil {",
+		new: "if _ = looked; info.Conn == nil {",
 		why: "a wrapped transport behind a proxy on the local network is refused",
 	},
 	{
@@ -219,15 +225,15 @@ var sharedMutants = []mutant{
 		why: "the browser is sent over plain http",
 	},
 	{
-		file: "internal/browser/browser.go", tests: "./internal/browser",
-		old: `strings.HasPrefix(strings.ToUpper(e), "MCPOAUTH_") || name != "" && `,
+		file: "internal/secret/environ.go", tests: "./internal/secret",
+		old: `strings.HasPrefix(strings.ToUpper(e), settingsPrefix) || name != "" && `,
 		new: `name != "" && `,
-		why: "the browser inherits the settings of this program",
+		why: "each program that is started inherits the settings of this one",
 	},
 	{
 		file: "internal/browser/browser.go", tests: "./internal/browser",
-		old: `|| name != "" && slices.ContainsFunc(without, named)`,
-		new: `|| name == "" && slices.ContainsFunc(without, named)`,
+		old: `secret.Environ(os.Environ(), opt.WithoutEnv)`,
+		new: `secret.Environ(os.Environ(), nil)`,
 		why: "the browser inherits a variable that holds a secret",
 	},
 	{

@@ -76,20 +76,20 @@ var stagesMutants = append(sharedMutants, []mutant{
 	},
 	{
 		file: "internal/discovery/server.go", tests: "./internal/discovery",
-		old: "if !resource.SameIssuer(s.want, m.Issuer) && !s.aliased(s.want, m.Issuer) {",
+		old: "if !resource.SameIssuer(s.want, m.Issuer) && !s.aliased(s.want, m.Issuer) && !(l.source == inserted && resource.SameIssuer(s.also, m.Issuer)) {",
 		new: `if m.Issuer == "" {`,
 		why: "metadata of another issuer is used",
 	},
 	{
 		file: "internal/discovery/server.go", tests: "./internal/discovery",
-		old: "lenient := l.source == nonstandard || s.refused != nil",
+		old: "lenient := l.source != standard || s.refused != nil",
 		new: "lenient := true",
 		why: "wrong metadata at a standard location is passed over",
 	},
 	{
 		file: "internal/discovery/server.go", tests: "./internal/discovery",
-		old: "if fault := cmp.Or(s.transient, s.refused); fault != nil {",
-		new: "if fault := s.refused; fault != nil {",
+		old: "if fault := cmp.Or(s.transient, s.refused, s.mismatched); fault != nil {",
+		new: "if fault := cmp.Or(s.refused, s.mismatched); fault != nil {",
 		why: "an authorization server in trouble is taken for one without metadata",
 	},
 	{
@@ -166,8 +166,8 @@ var stagesMutants = append(sharedMutants, []mutant{
 	},
 	{
 		file: "internal/grant/authorization.go", tests: "./internal/grant",
-		old: "case c.HasIssuer && c.Issuer != expected.Issuer:",
-		new: `case c.HasIssuer && c.Issuer != "" && c.Issuer != expected.Issuer:`,
+		old: "case c.HasIssuer && c.Issuer != expected.Issuer && ",
+		new: `case c.HasIssuer && c.Issuer != "" && c.Issuer != expected.Issuer && `,
 		why: "a callback with an empty issuer passes",
 	},
 	{
@@ -195,9 +195,9 @@ var stagesMutants = append(sharedMutants, []mutant{
 		why: "an extra parameter replaces the code verifier",
 	},
 	{
-		file: "internal/grant/token.go", tests: "./internal/grant",
-		old: `if f, ok := errors.AsType[*wire.Fault](err); !ok || f.Code != "invalid_client" {`,
-		new: `if f, ok := errors.AsType[*wire.Fault](err); !ok || f.Code == "" {`,
+		file: "internal/grant/negotiate.go", tests: "./internal/grant",
+		old: "if !ok || !r.clientRefused(refused) {",
+		new: "if !ok {",
 		why: "a code is sent twice after any refusal",
 	},
 	{
@@ -226,8 +226,8 @@ var stagesMutants = append(sharedMutants, []mutant{
 	},
 	{
 		file: "internal/grant/revoke.go", tests: "./internal/grant",
-		old: "try == 0 && r.Auth.Method",
-		new: "try < 9 && r.Auth.Method",
+		old: "try == 0 && r.auth.Method",
+		new: "try < 9 && r.auth.Method",
 		why: "a refused revocation is repeated without end",
 	},
 	{
@@ -279,9 +279,9 @@ var stagesMutants = append(sharedMutants, []mutant{
 		why: "the registration access token goes to another site",
 	},
 	{
-		file: "internal/registration/registration.go", tests: "./internal/registration",
-		old: "if len(reg.RedirectURIs) > 0 && !slices.ContainsFunc",
-		new: "if len(reg.RedirectURIs) > 9 && !slices.ContainsFunc",
+		file: "register.go", tests: ".",
+		old: "\tif back() {",
+		new: "\tif true {",
 		why: "a login begins that cannot come back, and nobody is told",
 	},
 	{
@@ -298,8 +298,8 @@ var stagesMutants = append(sharedMutants, []mutant{
 	},
 	{
 		file: "internal/registration/update.go", tests: "./internal/registration",
-		old: `doc.Text("client_id") != u.ClientID {`,
-		new: `doc.Text("client_id") == "" {`,
+		old: "a.Status == http.StatusOK && err == nil && reg.ClientID == m.ClientID {",
+		new: "a.Status == http.StatusOK && err == nil {",
 		why: "another client's registration is overwritten",
 	},
 }...)

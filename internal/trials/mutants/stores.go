@@ -28,8 +28,8 @@ var storesMutants = []mutant{
 	},
 	{
 		file: "store/filestore/lock.go", tests: "./store/filestore",
-		old: "if !isLock(e.Name()) || !strings",
-		new: "if !strings",
+		old: "if !isLock(e.Name()) || !which",
+		new: "if len(e.Name()) < digestPrefix || !which",
 		why: "clear removes other people's files",
 	},
 	{
@@ -130,8 +130,8 @@ var storesMutants = []mutant{
 	},
 	{
 		file: "store/filestore/filestore.go", tests: "./store/filestore",
-		old: "\t\ts.removeLocks(key.Digest()[:digestPrefix])\n",
-		new: "\t\t_ = digestPrefix\n",
+		old: "\t\ts.removeLocks(func(prefix string) bool { return prefix == own })\n",
+		new: "\t\t_ = own\n",
 		why: "lock files of a login stay after it was deleted",
 	},
 	{
@@ -142,7 +142,7 @@ var storesMutants = []mutant{
 	},
 	{
 		file: "store/filestore/filestore.go", tests: "./store/filestore",
-		old: "\t\ts.sweepPending(ctx)\n",
+		old: "\t\ts.sweepPending(ctx) // a login begins\n",
 		new: "",
 		why: "what was begun and not finished stays for ever",
 	},
