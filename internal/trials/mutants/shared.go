@@ -34,9 +34,15 @@ var sharedMutants = []mutant{
 	},
 	{
 		file: "internal/wire/object.go", tests: "./internal/wire",
-		old: "if _, twice := o[name]; twice {",
-		new: `if _, twice := o[name]; twice && name == "" {`,
+		old: "if twice == nil || !twice(name) || !bytes.Equal(compacted(first), compacted(v)) {",
+		new: `if name == "" && !bytes.Equal(first, v) {`,
 		why: "the second of two members of one name wins",
+	},
+	{
+		file: "internal/wire/object.go", tests: "./internal/wire",
+		old: "|| !bytes.Equal(compacted(first), compacted(v)) {",
+		new: "|| first == nil {",
+		why: "the second of two members that a server may repeat wins, though it says something else",
 	},
 	{
 		file: "internal/wire/object.go", tests: "./internal/wire",
