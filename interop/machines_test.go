@@ -222,14 +222,19 @@ func whoami(ctx context.Context, t *testing.T, c *mcpoauth.Client) string {
 	return res.Content[0].(*mcp.TextContent).Text
 }
 
-// refused checks that a token is refused for good, with advice, and is asked for once.
+// refused checks that a token is refused for good, with advice, and is asked for once; with a secret that is not
+// accepted once more, the secret sent in the other way.
 func refused(t *testing.T, mcpURL string, o mcpoauth.Options, code string) {
 	t.Helper()
 	j := &journal{}
 	o.Store, o.Trace = memstore.New(), j.trace()
 	_, err := newClient(t, mcpURL, o).Token(t.Context(), nil)
+	requests := 1
+	if code == "invalid_client" && o.Client.Secret != "" {
+		requests = 2
+	}
 	var te *mcpoauth.Error
-	if !errors.As(err, &te) || te.Op != mcpoauth.OpToken || te.Code != code || !errors.Is(err, mcpoauth.ErrAccessDenied) || mcpoauth.Hint(err) == "" || j.count("token") != 1 {
+	if !errors.As(err, &te) || te.Op != mcpoauth.OpToken || te.Code != code || !errors.Is(err, mcpoauth.ErrAccessDenied) || mcpoauth.Hint(err) == "" || j.count("token") != requests {
 		t.Errorf("%v (%s), %d token requests", err, mcpoauth.Hint(err), j.count("token"))
 	}
 }

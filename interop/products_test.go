@@ -36,15 +36,15 @@ var products = []product{
 		special: "What it does is configuration: here PKCE, rotation, registration with RFC 7592, resource indicators (without them its tokens are opaque and for nobody in particular). A JWT is refused at the revocation endpoint, so a logout revokes the refresh token.",
 	},
 	{
-		name: "FastMCP, InMemoryOAuthProvider", version: fromPyPI("fastmcp"), start: fastMCPFor("memory"), flags: []string{"--scope", "mcp:read"},
+		name: "FastMCP, InMemoryOAuthProvider", version: fromPyPI("fastmcp"), start: fastMCPFor("memory"),
 		special: "`invalid_grant` is 401. Its clients are gone after a restart; the next login registers again.",
 	},
 	{
-		name: "FastMCP, OAuthProxy", version: fromPyPI("fastmcp"), start: fastMCPFor("proxy"), flags: []string{"--scope", "mcp:read"},
+		name: "FastMCP, OAuthProxy", version: fromPyPI("fastmcp"), start: fastMCPFor("proxy"),
 		special: "Stands before another authorization server (here oidc-provider) and has a consent page of its own. `invalid_grant` is 401.",
 	},
 	{
-		name: "FastMCP, OIDCProxy", version: fromPyPI("fastmcp"), start: fastMCPFor("oidc"), flags: []string{"--scope", "mcp:read"},
+		name: "FastMCP, OIDCProxy", version: fromPyPI("fastmcp"), start: fastMCPFor("oidc"),
 		special: "As OAuthProxy, with the endpoints from OpenID Connect metadata.",
 	},
 	{
@@ -58,6 +58,16 @@ var products = []product{
 	{
 		name: "MCP TypeScript SDK v2", version: fromNPM("@modelcontextprotocol/server"), start: startTypeScriptSDK,
 		special: "A resource server; its tokens are those of another authorization server (here oidc-provider), whose metadata it serves too.",
+	},
+	{
+		name: "fosite", version: found("fosite", "fosite/go.mod", `(?m)^\s*github.com/ory/fosite v(\S+)`), start: startFositeFor, flags: []string{"--client-id", "pub"},
+		special: "A library, the core of Ory Hydra. `scope` is in the callback. `aud` comes from a parameter `audience` of its own. A refresh token comes with the scopes that the program names, by default `offline` or `offline_access`.",
+		setting: "`--client-id`",
+	},
+	{
+		name: "zitadel/oidc", version: found("zitadel/oidc", "zitadel/go.mod", `(?m)^\s*github.com/zitadel/oidc/v3 v(\S+)`), start: startZitadelFor, flags: []string{"--client-id", "native"},
+		special: "The example provider of the library. It has OpenID Connect metadata only.",
+		setting: "`--client-id`",
 	},
 	{
 		name: "workers-oauth-provider", version: fromNPM("@cloudflare/workers-oauth-provider"), start: startWorkersOAuthProvider, life: time.Minute,
@@ -170,6 +180,16 @@ func fastMCPFor(mode string) func(*testing.T, time.Duration) peer {
 		start(t, base+"/mcp", env, py, "products/fastmcp-server.py")
 		return peer{mcpURL: base + "/mcp"}
 	}
+}
+
+func startFositeFor(t *testing.T, life time.Duration) peer {
+	issuer := startPeerInGo(t, "fosite", fosite, elliptical(t).env(t), "AT_TTL="+life.String())
+	return peer{mcpURL: protect(t, issuer, "mcp:read", introspected(issuer+"/introspect")), introspection: issuer + "/introspect"}
+}
+
+func startZitadelFor(t *testing.T, life time.Duration) peer {
+	issuer := startPeerInGo(t, "zitadel", zitadel, rsaPlatform(t).env(t), seconds(life))
+	return peer{mcpURL: protect(t, issuer, "openid", userinfo(issuer))}
 }
 
 func startPythonSDK(t *testing.T, life time.Duration) peer {

@@ -1,5 +1,6 @@
-// Command fosite is an authorization server for machines made of ory/fosite: client credentials, by a
-// secret or a key, and the JWT bearer grant for the tokens of a platform that it trusts.
+// Command fosite is an authorization server made of ory/fosite: for people (the client "pub", and a page with one
+// button), and for machines: client credentials, by a secret or a key, and the JWT bearer grant for the tokens of a platform
+// that it trusts.
 //
 // It prints its issuer. From the environment it takes AT_TTL, the life of access tokens, and JWK, the public
 // key of both the platform and the client "signer".
@@ -49,9 +50,10 @@ func serve() error {
 	}
 	cfg := &fosite.Config{
 		AccessTokenLifespan: life, GlobalSecret: secret, TokenURL: issuer + "/token", ScopeStrategy: fosite.ExactScopeStrategy,
-		GrantTypeJWTBearerCanSkipClientAuth: true, GrantTypeJWTBearerMaxDuration: time.Hour,
+		EnforcePKCEForPublicClients: true, RefreshTokenScopes: []string{"offline_access"}, GrantTypeJWTBearerCanSkipClientAuth: true, GrantTypeJWTBearerMaxDuration: time.Hour,
 	}
 	p := compose.Compose(cfg, store, compose.NewOAuth2HMACStrategy(cfg),
+		compose.OAuth2AuthorizeExplicitFactory, compose.OAuth2RefreshTokenGrantFactory, compose.OAuth2PKCEFactory, compose.OAuth2TokenRevocationFactory,
 		compose.OAuth2ClientCredentialsGrantFactory, compose.RFC7523AssertionGrantFactory, compose.OAuth2TokenIntrospectionFactory)
 	fmt.Println(issuer)
 	return http.Serve(ln, routes(p, issuer))
@@ -76,6 +78,8 @@ func clients(publicKey string) (*storage.MemoryStore, error) {
 		store.Clients[id] = c
 		return c
 	}
+	pub := client("pub", "authorization_code", "refresh_token")
+	pub.Public, pub.RedirectURIs, pub.ResponseTypes, pub.Scopes = true, []string{"http://127.0.0.1/callback"}, []string{"code"}, append(scopes, "offline_access")
 	client("robot", "client_credentials")
 	client("idle", "authorization_code")
 	client("mcp", "client_credentials") // the MCP server, which asks about tokens
@@ -96,11 +100,38 @@ func routes(p fosite.OAuth2Provider, issuer string) http.Handler {
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(map[string]any{
-			"issuer": issuer, "token_endpoint": issuer + "/token", "introspection_endpoint": issuer + "/introspect",
-			"response_types_supported": []string{}, "grant_types_supported": []string{"client_credentials", jwtBearer},
-			"token_endpoint_auth_methods_supported":            []string{"client_secret_basic", "client_secret_post", "private_key_jwt"},
+			"issuer": issuer, "authorization_endpoint": issuer + "/authorize", "token_endpoint": issuer + "/token",
+			"introspection_endpoint": issuer + "/introspect", "revocation_endpoint": issuer + "/revoke",
+			"response_types_supported": []string{"code"}, "grant_types_supported": []string{"authorization_code", "refresh_token", "client_credentials", jwtBearer},
+			"scopes_supported": []string{"mcp:read", "mcp:write", "offline_access"}, "code_challenge_methods_supported": []string{"S256"},
+			"token_endpoint_auth_methods_supported":            []string{"none", "client_secret_basic", "client_secret_post", "private_key_jwt"},
 			"token_endpoint_auth_signing_alg_values_supported": []string{"RS256", "PS256", "ES256"},
 		})
+	})
+	mux.HandleFunc("/authorize", func(w http.ResponseWriter, r *http.Request) {
+		ctx := r.Context()
+		ar, err := p.NewAuthorizeRequest(ctx, r)
+		if err != nil {
+			p.WriteAuthorizeError(ctx, w, ar, err)
+			return
+		}
+		if r.Method != http.MethodPost {
+			w.Header().Set("Content-Type", "text/html")
+			fmt.Fprint(w, `<form method="post"><input name="login"><button type="submit">Allow</button></form>`)
+			return
+		}
+		for _, s := range ar.GetRequestedScopes() {
+			ar.GrantScope(s)
+		}
+		res, err := p.NewAuthorizeResponse(ctx, ar, &fosite.DefaultSession{Subject: r.PostFormValue("login")})
+		if err != nil {
+			p.WriteAuthorizeError(ctx, w, ar, err)
+			return
+		}
+		p.WriteAuthorizeResponse(ctx, w, ar, res)
+	})
+	mux.HandleFunc("POST /revoke", func(w http.ResponseWriter, r *http.Request) {
+		p.WriteRevocationResponse(r.Context(), w, p.NewRevocationRequest(r.Context(), r))
 	})
 	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
 		ctx := r.Context()

@@ -3,7 +3,7 @@
 //
 // It prints its issuer. From the environment it takes JWK, the public key of the service user "service".
 // Beyond that one there are the service user "sid1" (secret "verysecret"), the client "device" (secret
-// "secret") and the person "test-user@localhost" (password "verysecure").
+// "secret"), the public client "native", whose access tokens live for AT_TTL seconds if that is set, and the person "test-user@localhost" (password "verysecure").
 package main
 
 import (
@@ -14,10 +14,13 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/zitadel/oidc/v3/example/server/exampleop"
 	"github.com/zitadel/oidc/v3/example/server/storage"
+	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
 func main() {
@@ -37,17 +40,27 @@ func serve() error {
 		return err
 	}
 	issuer := fmt.Sprintf("http://localhost:%d", ln.Addr().(*net.TCPAddr).Port)
-	storage.RegisterClients(storage.DeviceClient("device", "secret"))
-	st := &keyed{storage.NewStorage(users{storage.NewUserStore(issuer)}), &key}
+	storage.RegisterClients(storage.DeviceClient("device", "secret"), storage.NativeClient("native", "http://127.0.0.1/callback"))
+	life, _ := strconv.Atoi(os.Getenv("AT_TTL"))
+	st := &keyed{storage.NewStorage(users{storage.NewUserStore(issuer)}), &key, time.Duration(life) * time.Second}
 	h := exampleop.SetupServer(issuer, st, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), false)
 	fmt.Println(issuer)
 	return http.Serve(ln, h)
 }
 
-// keyed gives the service user a key of ours.
+// keyed gives the service user a key of ours, and the tokens of people a life of ours.
 type keyed struct {
 	*storage.Storage
-	key *jose.JSONWebKey
+	key  *jose.JSONWebKey
+	life time.Duration
+}
+
+func (k *keyed) CreateAccessAndRefreshTokens(ctx context.Context, request op.TokenRequest, current string) (accessTokenID, newRefreshToken string, expiration time.Time, err error) {
+	accessTokenID, newRefreshToken, expiration, err = k.Storage.CreateAccessAndRefreshTokens(ctx, request, current)
+	if k.life > 0 {
+		expiration = time.Now().Add(k.life)
+	}
+	return accessTokenID, newRefreshToken, expiration, err
 }
 
 func (k *keyed) GetKeyByIDAndClientID(ctx context.Context, keyID, clientID string) (*jose.JSONWebKey, error) {
