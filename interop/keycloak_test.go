@@ -147,6 +147,20 @@ func (k keycloak) trust(t *testing.T, realm string, hosts ...string) {
 	k.admin(t, http.MethodPut, "/"+realm+"/components/"+policies[0]["id"].(string), policies[0], nil)
 }
 
+// allowScope makes a scope that clients may register, but have only if they name it.
+func (k keycloak) allowScope(t *testing.T, realm, scope string) {
+	t.Helper()
+	k.admin(t, http.MethodPost, "/"+realm+"/client-scopes", object{"name": scope, "protocol": "openid-connect", "attributes": object{"include.in.token.scope": "true"}}, nil)
+	var policies []object
+	k.admin(t, http.MethodGet, "/"+realm+"/components?name=Allowed%20Client%20Scopes", nil, &policies)
+	for _, p := range policies {
+		if p["subType"] == "anonymous" {
+			p["config"].(object)["allowed-client-scopes"] = []string{scope}
+			k.admin(t, http.MethodPut, "/"+realm+"/components/"+p["id"].(string), p, nil)
+		}
+	}
+}
+
 // client registers a client by hand.
 func (k keycloak) client(t *testing.T, realm, id string, more object) {
 	t.Helper()
@@ -215,6 +229,31 @@ func TestKeycloak(t *testing.T) {
 		whoami(t.Context(), t, newClient(t, running.mcpURL, o))
 		o.Grant, o.Prompt = nil, chromium(t)
 		whoami(t.Context(), t, newClient(t, running.mcpURL, o))
+	})
+	for realm, hosts := range map[string][]string{"trusted-address": {"127.0.0.1"}, "trusted-name": {"127.0.0.1", "localhost"}} {
+		t.Run("registration, "+realm, func(t *testing.T) {
+			t.Parallel()
+			running := k.realm(t, realm, life5, nil)
+			k.trust(t, realm, hosts...)
+			k.allowScope(t, realm, "mcp:write")
+			running.mcpURL = protect(t, k.base+"/realms/"+realm, "mcp:write", signedBy(k.base+"/realms/"+realm, k.base+"/realms/"+realm+"/protocol/openid-connect/certs"))
+			life(t, running.mcpURL, mcpoauth.Options{}, life5)
+		})
+	}
+	t.Run("the end of a session", func(t *testing.T) {
+		t.Parallel()
+		running := k.realm(t, "session", life5, nil)
+		k.client(t, "session", "by-hand", nil)
+		s := &seat{dir: t.TempDir(), url: running.mcpURL, flags: []string{"--client-id", "by-hand"}}
+		s.login(t, "--offline-access", "never")
+		rec := s.stored(t) // refresh_expires_in: 1800
+		if end := rec.RefreshExpiry.Sub(rec.IssuedAt); end < 29*time.Minute || end > 30*time.Minute {
+			t.Errorf("without offline_access the login lives for %v", end)
+		}
+		s.login(t, "--force", "--offline-access", "always")
+		if rec := s.stored(t); !rec.RefreshExpiry.IsZero() { // refresh_expires_in: 0
+			t.Errorf("with offline_access the login ends at %v", rec.RefreshExpiry)
+		}
 	})
 	t.Run("a wrong secret", func(t *testing.T) {
 		t.Parallel()
