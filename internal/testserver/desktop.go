@@ -26,6 +26,6 @@ func Desktop(tb TB, home, begin, program string, args ...string) *exec.Cmd {
 	// the caller's own program; the caller waits for it
 	cmd := exec.Command("dbus-run-session", append([]string{"--", "sh", "-c", begin + "\nexec \"$@\"", "sh", program}, args...)...)
 	cmd.Env = append(os.Environ(), "HOME="+home, "XDG_RUNTIME_DIR="+home, "XDG_DATA_HOME="+home+"/data", "XDG_CACHE_HOME="+home+"/cache")
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 10 * time.Second // a service that the bus has started ends after it
 	return cmd
 }
