@@ -142,4 +142,12 @@ var bridgeMutants = []mutant{
 `, new: ``, tests: "./internal/proxy", why: "a request sends the memory of another message"},
 	{file: "internal/proxy/tasks.go", old: `len(t.idle) >= maxIdle`, new: `false`, tests: "./internal/proxy", why: "goroutines pile up after a burst"},
 	{file: "internal/proxy/tasks.go", old: `	if t.closed || len`, new: `	if len`, tests: "./internal/proxy", why: "a goroutine is left behind when the bridge ends"},
+	{file: "internal/proxy/connection.go", old: "|| *s.login.id.Load() == login {", new: `|| *s.login.id.Load() != "" {`, tests: "./internal/proxy", why: "one person's session is used with another's token"},
+	{file: "internal/proxy/connection.go", old: "\tnext.login = s.login\n", new: "", tests: "./internal/proxy", why: "a session that was begun by one login is taken over by the next"},
+	{file: "internal/proxy/connection.go", old: `if s.id == "" && s.sse == nil {`, new: `if s.id == "" {`, tests: "./internal/proxy", why: "a connection of 2024 is used with another person's token"},
+	{file: "internal/proxy/legacy.go", old: ", login: s.login}", new: ", login: new(loginOf)}", tests: "./internal/proxy", why: "a connection of 2024 that one login opened is taken over by the next"},
+	{file: "internal/proxy/remote.go", old: "\tif out.version == \"\" {\n\t\tlimited = s.with(limited)\n\t}\n", new: "", tests: "./internal/proxy", why: "one person's messages reach the session of another"},
+	{file: "internal/proxy/remote.go", old: "newRequest(s.with(ctx), http.MethodGet,", new: "newRequest(ctx, http.MethodGet,", tests: "./internal/proxy", why: "one person's stream is opened with another's token"},
+	{file: "internal/proxy/remote.go", old: "newRequest(s.with(ctx), http.MethodDelete,", new: "newRequest(ctx, http.MethodDelete,", tests: "./internal/proxy", why: "one person ends the session of another"},
+	{file: "internal/proxy/listen.go", old: "\t\tif f.reason == reasonSession {", new: "\t\tif false {", tests: "./internal/proxy", why: "the server's messages are lost once another login began"},
 }

@@ -446,4 +446,8 @@ var cliMutants = []mutant{
 		file: "internal/cli/clear.go", old: "case all && len(args) > 0:", new: "case false:", tests: "./internal/cli",
 		why: "every login is forgotten where one was named",
 	},
+	{
+		file: "internal/cli/run.go", old: "secret.Environ(os.Environ(), f.secretEnv)", new: "secret.Environ(os.Environ(), nil)", tests: "./internal/cli",
+		why: "the program inherits a variable that a setting names as a secret",
+	},
 }

@@ -46,6 +46,7 @@ func areas() []area {
 	return []area{
 		{"root", rootMutants},
 		{"guards", guardMutants},
+		{"logins", loginMutants},
 		{"stages", stagesMutants},
 		{"stores", storesMutants},
 		{"bridge", bridgeMutants},

@@ -302,4 +302,40 @@ var stagesMutants = append(sharedMutants, []mutant{
 		new: "a.Status == http.StatusOK && err == nil {",
 		why: "another client's registration is overwritten",
 	},
+	{
+		file: "internal/discovery/ahead.go", tests: "./internal/discovery",
+		old: "\ta.cancel()\n\ta.sent.Wait()",
+		new: "\ta.sent.Wait()",
+		why: "a login ends only when requests that nobody needs have been answered",
+	},
+	{
+		file: "internal/discovery/ahead.go", tests: "./internal/discovery",
+		old: "\t\ta.cancel() // Get returns",
+		new: "\t\t// Get returns",
+		why: "a caller that leaves waits for a server that does not answer",
+	},
+	{
+		file: "internal/discovery/ahead.go", tests: "./internal/discovery",
+		old: "if a.gets[target] != nil {",
+		new: "if false {",
+		why: "a server gets the requests of a discovery twice",
+	},
+	{
+		file: "internal/discovery/ahead.go", tests: "./internal/discovery",
+		old: `err == nil && server.Host != "" {`,
+		new: `err == nil && server.Host == "" {`,
+		why: "a person waits for one more round trip before each login",
+	},
+	{
+		file: "internal/discovery/server.go", tests: "./internal/discovery",
+		old: "if i == 1 || i > 1 && l.source",
+		new: "if i < 0 && l.source",
+		why: "a person waits for each of the places where metadata may lie in turn",
+	},
+	{
+		file: "internal/discovery/server.go", tests: "./internal/discovery",
+		old: " && !(l.source == inserted && resource.SameIssuer(s.also, m.Issuer)) {",
+		new: " {",
+		why: "a server that is the issuer at its own path is refused",
+	},
 }...)
