@@ -18,7 +18,7 @@ import (
 func TestNoProgramInheritsWhatASettingNames(t *testing.T) {
 	bridgeHome(t)
 	srv := authtest.New(t, nil)
-	srv.AddClient(authtest.Client{ID: "known", Secret: "canary-client", RedirectURIs: []string{"http://127.0.0.1:39218/callback"}})
+	srv.AddClient(authtest.Client{ID: "known", Secret: "canary-client", RedirectURIs: []string{"http://127.0.0.1/callback"}})
 	dir := t.TempDir()
 	secrets := map[string]string{
 		"CORP_CLIENT": "canary-client", "CORP_PASSPHRASE": "canary-passphrase, of a decent length", "CORP_HEADER": "canary-header",
@@ -33,7 +33,7 @@ func TestNoProgramInheritsWhatASettingNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("MCPOAUTH_HEADER", "X-Key: ${CORP_HEADER}")
-	common := []string{srv.MCPURL(), "--config", config, "--client-id", "known", "--client-secret-env", "CORP_CLIENT", "--seal", "passphrase-env:CORP_PASSPHRASE", "--callback-port", "39218", "--idp-client-secret-env", "CORP_IDP"}
+	common := []string{srv.MCPURL(), "--config", config, "--client-id", "known", "--client-secret-env", "CORP_CLIENT", "--seal", "passphrase-env:CORP_PASSPHRASE", "--idp-client-secret-env", "CORP_IDP"}
 	note := filepath.Join(dir, "environment")
 	noted := func(what string) {
 		t.Helper()
