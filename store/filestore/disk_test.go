@@ -23,6 +23,8 @@ type faultyDisk struct {
 	onSync func(f *os.File) error
 	// onOpenLock runs between the open of a lock file and its lock.
 	onOpenLock func(path string)
+	// lockError is what locking fails with.
+	lockError error
 }
 
 func (d *faultyDisk) sync(f *os.File) error {
@@ -38,6 +40,13 @@ func (d *faultyDisk) openLock(path string) (*os.File, error) {
 		d.onOpenLock(path)
 	}
 	return f, err
+}
+
+func (d *faultyDisk) lock(f *os.File) (bool, error) {
+	if d.lockError != nil {
+		return false, d.lockError
+	}
+	return d.realDisk.lock(f)
 }
 
 func onDisk(t *testing.T) (*Store, *faultyDisk) {
@@ -187,6 +196,37 @@ func TestALockFileThatIsRemovedBetweenOpenAndLock(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// A file system without locks, as NFS without its lock daemon, must be recognized as the cause: the error names the file
+// and the hint the other places for logins.
+func TestAFileSystemWithoutLocks(t *testing.T) {
+	t.Parallel()
+	for _, cause := range []error{syscall.ENOLCK, syscall.EBADF, syscall.ENOSYS, syscall.EOPNOTSUPP, syscall.EIO} {
+		s, d := onDisk(t)
+		rev := mustSave(t, s, aKey, "old", 0)
+		d.lockError = cause
+		for name, act := range map[string]func() error{
+			"lock":   func() error { _, _, err := s.Lock(t.Context(), aKey, "refresh"); return err },
+			"save":   func() error { _, err := s.Save(t.Context(), aKey, []byte("new"), rev); return err },
+			"delete": func() error { return s.Delete(t.Context(), aKey, 0) },
+		} {
+			err := act()
+			var hinted interface{ HintText() string }
+			if !errors.Is(err, cause) || !strings.Contains(err.Error(), filepath.Join(s.dir, lockDir)) || !errors.As(err, &hinted) {
+				t.Fatalf("%s, %v: %v", name, cause, err)
+			}
+			for _, way := range []string{"MCPOAUTH_DIR", "--store file:DIR", "redis://", "postgres://"} {
+				if !strings.Contains(hinted.HintText(), way) {
+					t.Errorf("%s, %v: the hint %q lacks %s", name, cause, hinted.HintText(), way)
+				}
+			}
+		}
+		d.lockError = nil
+		if got := content(t, s, aKey); got != "old" {
+			t.Errorf("%v: the record is %q", cause, got)
+		}
 	}
 }
 

@@ -19,6 +19,9 @@ const (
 	lockSuffix = ".lock"
 	// saveLock is the name of the lock under which a record is changed.
 	saveLock = "save"
+	// lockHint follows a lock that the file system did not give: some network file systems have none.
+	lockHint = "the file system of this directory may not lock files, as some network file systems do not: name a directory on a local disk with MCPOAUTH_DIR " +
+		"or --store file:DIR (Options.CacheDir), or a store on a server with --store redis://HOST or postgres://HOST/DATABASE (Options.Store)"
 	// digestPrefix is how much of a key's digest names its locks.
 	digestPrefix = 32
 )
@@ -119,9 +122,10 @@ func (s *Store) tryLock(path string) (*lockFile, error) {
 	if err != nil {
 		return nil, explain(path, err)
 	}
-	locked, err := lockExclusive(f)
+	locked, err := s.disk.lock(f)
 	if err != nil {
-		return nil, errors.Join(explain(path, fmt.Errorf("lock: %w", err)), f.Close())
+		_ = f.Close()
+		return nil, &ioError{path: path, err: fmt.Errorf("lock: %w", err), hint: lockHint}
 	}
 	l := &lockFile{f, path}
 	if !locked || !l.named() {

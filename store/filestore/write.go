@@ -55,12 +55,15 @@ type disk interface {
 	sync(f *os.File) error
 	// openLock opens a lock file, and creates it if need be.
 	openLock(path string) (*os.File, error)
+	// lock locks an open lock file and reports false if another holder has.
+	lock(f *os.File) (bool, error)
 }
 
 type realDisk struct{}
 
 func (realDisk) sync(f *os.File) error                  { return f.Sync() }
 func (realDisk) openLock(path string) (*os.File, error) { return openLock(path) }
+func (realDisk) lock(f *os.File) (bool, error)          { return lockExclusive(f) }
 
 // sweep removes the temporary files of processes that died while they saved: they may hold a whole record. The files
 // of a save under way are left alone, because the lock of its key is held.

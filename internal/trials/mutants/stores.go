@@ -33,6 +33,12 @@ var storesMutants = []mutant{
 		why: "clear removes other people's files",
 	},
 	{
+		file: "store/filestore/lock.go", tests: "./store/filestore",
+		old: "hint: lockHint}",
+		new: "}",
+		why: "on a file system without locks nothing says where logins can be kept",
+	},
+	{
 		file: "store/filestore/lock_unix.go", tests: "./store/filestore",
 		old: "unix.LOCK_EX|unix.LOCK_NB",
 		new: "unix.LOCK_SH|unix.LOCK_NB",
