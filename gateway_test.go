@@ -83,7 +83,7 @@ func TestCookiesOfALoadBalancer(t *testing.T) {
 	if s := ping(t, c); s != http.StatusOK || seen.Load() != "AWSALB=node1" || elsewhere.Load() != "" {
 		t.Errorf("%d, cookie %q, elsewhere %q", s, seen.Load(), elsewhere.Load())
 	}
-	// Whoever sends cookies of their own sends those alone.
+	// A caller that sends cookies of its own sends those alone.
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.MCPURL(), strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"ping"}`))
 	if err != nil {
 		t.Fatal(err)

@@ -19,7 +19,7 @@ import (
 	"github.com/mcpoauth/mcpoauth/authtest"
 )
 
-// A firewall answers with a page to whoever has no name, or that of a library.
+// A firewall answers with a page to a client that has no name, or that of a library.
 //
 // It has a row in docs/compatibility.md.
 func TestAFirewallThatWantsAName(t *testing.T) {

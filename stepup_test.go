@@ -129,7 +129,7 @@ func TestChallengesThatAskForWhatCannotBeAsked(t *testing.T) {
 }
 
 // TestATokenThatIsRefusedBeforeItsEnd: it looks good and cannot be renewed, or what can be renewed is another
-// server's. Whoever logs in next, in whichever process, is asked, and once.
+// server's. The next login, in any process, is for it, and asks once.
 func TestATokenThatIsRefusedBeforeItsEnd(t *testing.T) {
 	t.Parallel()
 	check := func(t *testing.T, st store.Store, srv *authtest.Server, end func(), p *person, reason string) {

@@ -230,7 +230,7 @@ func TestA401ThatOffersNoOAuthIsTheCallers(t *testing.T) {
 	}
 }
 
-// TestConnectionsAreClosed by whoever ends, so that no goroutine stays.
+// TestConnectionsAreClosed: what ends closes its connections, so that no goroutine stays.
 func TestConnectionsAreClosed(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(*mcpoauth.Client, *http.Client) error{

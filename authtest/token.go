@@ -182,7 +182,7 @@ func (s *Server) present(w http.ResponseWriter, r *http.Request, form url.Values
 	if c = s.authenticate(w, r, form); presented == nil || c == nil && s.faults.CodeSurvivesRefusal {
 		return c, presented, false
 	}
-	// A code is spent by whoever presents it, authenticated or not.
+	// A code is spent by any client that presents it, authenticated or not.
 	again, presented.spent = presented.spent, true
 	return c, presented, again
 }

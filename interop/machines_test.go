@@ -156,7 +156,7 @@ func signed(ctx context.Context, issuer, audience, token string) (*auth.TokenInf
 	return readJWT(ctx, issuer+"/jwks", jwt.Expected{Issuer: issuer, AnyAudience: jwt.Audience{audience}}, token)
 }
 
-// signedBy takes the JWTs of an issuer whoever they are for.
+// signedBy takes the JWTs of an issuer for any audience.
 func signedBy(issuer, keys string) auth.TokenVerifier {
 	return func(ctx context.Context, token string, _ *http.Request) (*auth.TokenInfo, error) {
 		return readJWT(ctx, keys, jwt.Expected{Issuer: issuer}, token)

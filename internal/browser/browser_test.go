@@ -55,7 +55,7 @@ func fake(dir string) int {
 	if err != nil {
 		return 99
 	}
-	// Renamed into place: whoever sees the file sees all of it.
+	// Renamed into place: a reader that sees the file sees all of it.
 	name := filepath.Join(dir, fmt.Sprintf("%d", time.Now().UnixNano()))
 	if os.WriteFile(name+".new", b, 0o600) != nil || os.Rename(name+".new", name+".json") != nil {
 		return 99

@@ -256,7 +256,7 @@ func TestWhatIsShownOfASetting(t *testing.T) {
 }
 
 // TestASecretOfTheEnvironmentIsNotForTheFilesClient: MCPOAUTH_CLIENT_SECRET goes with a client that was given beside
-// it. Whoever has set it for one server would show it to another.
+// it. A person who has set it for one server would show it to another.
 func TestASecretOfTheEnvironmentIsNotForTheFilesClient(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "c.toml")
 	if err := os.WriteFile(path, []byte("[server.\"https://a.example\"]\nclient-id = \"file\"\n"), 0o600); err != nil {

@@ -288,7 +288,7 @@ func (b *bridging) run(ctx context.Context, _ *cobra.Command, args []string, o *
 				},
 			}
 			if auth := o.Network.Header.Get("Authorization"); auth != "" || b.alias.auth == "none" {
-				// Whoever brings credentials of their own wants no others.
+				// A host that brings credentials of its own wants no others.
 				opt.Header, opt.HTTP, opt.Login = http.Header{}, quiet.HTTPClient(), nil
 				if auth != "" {
 					opt.Header.Set("Authorization", auth)

@@ -108,7 +108,7 @@ func createAlone(path string) (*os.File, error) {
 			return f, err
 		}
 		if info, err := os.Stat(path); err == nil && time.Since(info.ModTime()) > time.Minute {
-			_ = os.Remove(path) // whoever made it is gone
+			_ = os.Remove(path) // the process that made it is gone
 		} else if time.Now().After(end) {
 			return nil, fmt.Errorf("another program is editing it (%s)", path)
 		}

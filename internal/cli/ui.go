@@ -9,7 +9,7 @@ package cli
 //   - Text that came from a server passes through clean before it is written anywhere.
 //   - Colour only on a terminal, only without NO_COLOR, and never as the only bearer of a meaning.
 //     A pipe sees no escape sequence.
-//   - Whoever has to wait is told what for and how long still: on a terminal by one line that is
+//   - A person who has to wait is told what for and how long still: on a terminal by one line that is
 //     rewritten in place by carriage return, elsewhere by plain lines a minute apart.
 
 import (

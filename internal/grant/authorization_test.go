@@ -302,7 +302,7 @@ func TestACallbackIsNotChanged(t *testing.T) {
 	}
 }
 
-// RFC 9207 section 2.4, which holds for errors too: an error response is read like a code, so that whoever reads it
+// RFC 9207 section 2.4, which holds for errors too: an error response is read like a code, so that anyone who reads it
 // can look at state and iss before anything else of it.
 //
 // It has a row in docs/compatibility.md.

@@ -254,7 +254,7 @@ func rebound(t testing.TB, l *Listener) *Listener {
 	return nil
 }
 
-// TestSquatterOnTheOtherFamily: a browser that tries IPv6 first would bring the code to whoever sits there.
+// TestSquatterOnTheOtherFamily: a browser that tries IPv6 first would bring the code to the program that listens there.
 func TestSquatterOnTheOtherFamily(t *testing.T) {
 	t.Parallel()
 	if !haveIPv6() {
@@ -630,7 +630,7 @@ func (p *pipes) Accept() (net.Conn, error) {
 func (p *pipes) Close() error   { p.once.Do(func() { close(p.end) }); return nil }
 func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8765} }
 
-// TestSlowRequests: whoever sends or reads byte by byte, or nothing, is gone after some seconds, and others
+// TestSlowRequests: a peer that sends or reads byte by byte, or nothing, is gone after some seconds, and others
 // are served meanwhile.
 func TestSlowRequests(t *testing.T) {
 	t.Parallel()

@@ -534,7 +534,7 @@ func TestAnswersAreBounded(t *testing.T) {
 		if f.Temporary || f.Unsent || strings.Contains(f.Hint, "allow") || strings.ContainsRune(f.Message, '\u202e') || len(f.Message) > 300 {
 			t.Errorf("%s: the fault is %+v", path, f)
 		}
-		// A form did its work all the same: whoever sent a refresh token must know that it may be spent.
+		// A form did its work all the same: the sender of a refresh token must know that it may be spent.
 		_, err = c.PostForm(t.Context(), Request{Leg: "token", URL: s.URL + path}, url.Values{"refresh_token": {"r"}})
 		if f := faultOf(t, err); !f.Temporary || f.Unsent {
 			t.Errorf("%s, posted: the fault is %+v", path, f)

@@ -109,7 +109,7 @@ func DecodeLogin(data []byte) (*Login, error) {
 	}
 	r.extra = extra
 	if !r.IssuedAt.IsZero() && r.Expiry.Sub(r.IssuedAt) > maxLifetime {
-		r.Expiry = time.Time{} // no token lives as long: whoever wrote it counted other units
+		r.Expiry = time.Time{} // no token lives as long: its writer counted other units
 	}
 	if r.AccessToken == "" || r.TokenEndpoint == "" && r.RefreshToken != "" {
 		return nil, &store.CorruptError{Err: errors.New("it has no token or no token endpoint")}

@@ -4,7 +4,7 @@
 // and cannot change a record or put one in another's place without its being noticed: each value is
 // sealed with AES-256-GCM under a key of its own, derived with HKDF-SHA256 from the master key and the
 // record's key, and bound to that. What stays visible is what a store needs to find a record: its
-// kind, the server's URL, the profile, and when it was saved. Whoever can write to the other store can
+// kind, the server's URL, the profile, and when it was saved. Anyone who can write to the other store can
 // delete records and bring back older values of the same one. Nonces are random, 96 bits of them; since
 // each record has a key of its own, the limit that sets is 2^32 saves of one record.
 //
@@ -49,7 +49,7 @@ const sealedPrefix = `{"sealed":`
 type Options struct {
 	// AllowPlain reads values that are not sealed, and seals them when they are saved next: for moving
 	// an existing store. [Store.Reseal] moves all at once. Without it such a value is ErrNotSealed.
-	// While it is set, whoever can write to the other store can put a record of theirs there.
+	// While it is set, anyone who can write to the other store can put a record of theirs there.
 	AllowPlain bool
 }
 
@@ -215,7 +215,7 @@ func ofOneRecord(err error) bool {
 
 // reseal moves one record to the first key, and reports whether it was with another.
 func (s *Store) reseal(ctx context.Context, key store.Key) (moved bool, err error) {
-	// Whoever changes it may still have another key first, so it is not enough that it was changed.
+	// The process that changes it may still have another key first, so it is not enough that it was changed.
 	for range 10 {
 		data, rev, err := s.inner.Load(ctx, key)
 		if errors.Is(err, store.ErrNotFound) {
