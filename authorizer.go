@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mcpoauth/mcpoauth/internal/browser"
@@ -251,8 +252,8 @@ func (p *personLogin) received(ctx context.Context, rec *record.Login, tok *wire
 			return nil, err
 		}
 	}
-	if len(missing(rec.Scopes, rec.RequestedScopes)) > 0 {
-		p.trace.note(ctx, NoteFewerScopes, "the server granted fewer scopes than requested")
+	if lacking := ungranted(rec); len(lacking) > 0 {
+		p.trace.note(ctx, NoteFewerScopes, fmt.Sprintf("the server granted fewer scopes than requested: it left out %q", strings.Join(lacking, " ")))
 	}
 	if rec.RefreshToken == "" {
 		text := "the server issued no refresh token: when the access token ends, a new login is needed"

@@ -19,25 +19,28 @@ const (
 const maxRegisteredScopes = 50
 
 // scopesFor chooses what to request (MCP authorization, scope selection strategy): what the settings say, else what
-// the challenge demands, else what the resource lists, else nothing. If further scopes are needed, those of the
-// previous login at the same issuer are added, so that one step-up does not undo another; a login anew keeps those that
-// were requested before and granted.
+// the challenge demands, else what the resource lists, else nothing. If further scopes are needed, the login asks for
+// them and for those that the previous login at the same issuer has, so that one step-up does not undo another and asks
+// for nothing else; a login anew keeps those that were requested before and granted.
 func (s *settings) scopesFor(f *discovered, further []string, previous *record.Login) []string {
-	var scopes []string
+	again := previous != nil && previous.Issuer == f.Issuer
+	var scopes, had []string
+	if len(further) > 0 && again {
+		had = granted(previous)
+	}
 	switch {
 	case s.scopes.Request != nil:
 		scopes = s.scopes.Request
+	case len(had) > 0:
 	case f.challenge.scopeGiven:
 		scopes = f.challenge.scopes
 	case f.ResourceMetadata != nil:
 		scopes = f.ResourceMetadata.ScopesSupported
 	}
 	scopes = slices.Clone(scopes)
-	again := previous != nil && previous.Issuer == f.Issuer
 	switch {
-	case len(further) > 0 && again:
-		scopes = append(scopes, previous.Scopes...)
-		scopes = append(scopes, previous.RequestedScopes...)
+	case len(further) > 0:
+		scopes = append(scopes, had...)
 	case again && s.scopes.Request == nil:
 		scopes = append(scopes, regranted(previous)...)
 	}
@@ -147,6 +150,24 @@ func regranted(rec *record.Login) []string {
 		return rec.RequestedScopes // RFC 6749 section 5.1: what was requested was granted
 	}
 	return common(rec.RequestedScopes, slices.Concat(rec.Scopes, rec.LostScopes))
+}
+
+// granted returns the scopes that a login has, with those that a refresh lost. Servers leave scopes of OpenID Connect
+// out of their answers, whatever they grant.
+func granted(rec *record.Login) []string {
+	if len(rec.Scopes) == 0 {
+		return rec.RequestedScopes // RFC 6749 section 5.1: what was requested was granted
+	}
+	return slices.Concat(rec.Scopes, rec.LostScopes, common(rec.RequestedScopes, identityScopes))
+}
+
+// ungranted returns the scopes that a login requested and was not granted. A server may answer with a longer name, which
+// ends in the requested one, or with a shorter one.
+func ungranted(rec *record.Login) []string {
+	has := granted(rec)
+	return slices.DeleteFunc(missing(has, rec.RequestedScopes), func(scope string) bool {
+		return slices.ContainsFunc(has, func(h string) bool { return strings.HasSuffix(h, "/"+scope) || strings.HasSuffix(scope, "/"+h) })
+	})
 }
 
 // stepUp returns the scopes that a login asks for beyond those of the login before, and which of them nobody has

@@ -39,7 +39,13 @@ func TestScopeSelection(t *testing.T) {
 		"the challenge":                   {challenge: given, listed: listed, want: "c1"},
 		"the settings":                    {o: ScopeOptions{Request: []string{"s"}}, challenge: given, listed: listed, want: "s"},
 		"the settings, none":              {o: ScopeOptions{Request: []string{}}, challenge: given, listed: listed, want: ""},
-		"further":                         {listed: listed, further: []string{"more"}, previous: previous, want: "l1 l2 before asked more"},
+		"further":                         {listed: listed, further: []string{"more"}, previous: previous, want: "before more"},
+		"further, the challenge's":        {challenge: given, listed: listed, further: []string{"more"}, previous: previous, want: "before more"},
+		"further, the settings":           {o: ScopeOptions{Request: []string{"s"}}, listed: listed, further: []string{"more"}, previous: previous, want: "s before more"},
+		"further, unsaid":                 {listed: listed, further: []string{"more"}, previous: &record.Login{Issuer: issuer, RequestedScopes: []string{"asked"}}, want: "asked more"},
+		"further, defaults":               {listed: listed, further: []string{"more"}, previous: &record.Login{Issuer: issuer}, want: "l1 l2 more"},
+		"further, lost":                   {listed: listed, further: []string{"more"}, previous: &record.Login{Issuer: issuer, Scopes: []string{"a"}, LostScopes: []string{"b"}}, want: "a b more"},
+		"further, OpenID's":               {further: []string{"more"}, previous: &record.Login{Issuer: issuer, Scopes: []string{"a"}, RequestedScopes: []string{"a", "openid", "x"}}, want: "a openid more"},
 		"further, another issuer":         {listed: listed, further: []string{"more"}, previous: elsewhere, want: "l1 l2 more"},
 		"further, no login":               {further: []string{"more"}, want: "more"},
 		"no further":                      {listed: listed, previous: previous, want: "l1 l2"},
@@ -69,6 +75,31 @@ func TestScopeSelection(t *testing.T) {
 			f.ResourceMetadata = &wire.ResourceMetadata{ScopesSupported: tc.listed}
 		}
 		if got := strings.Join(setOf(t, Options{Scopes: tc.o}).scopesFor(f, tc.further, tc.previous), " "); got != tc.want {
+			t.Errorf("%s: %q, want %q", name, got, tc.want)
+		}
+	}
+}
+
+// TestWhichScopesWereNotGranted: those that the answer leaves out, unless it says nothing, spells them otherwise, or they
+// are OpenID Connect's.
+func TestWhichScopesWereNotGranted(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		requested, granted, lost []string
+		want                     string
+	}{
+		"all":              {[]string{"a"}, []string{"a", "b"}, nil, ""},
+		"nothing said":     {[]string{"a"}, nil, nil, ""},
+		"fewer":            {[]string{"a", "b", "c"}, []string{"a"}, nil, "b c"},
+		"lost":             {[]string{"a", "b"}, []string{"a"}, []string{"b"}, ""},
+		"OpenID's":         {[]string{"a", "openid", "offline_access"}, []string{"a"}, nil, ""},
+		"longer names":     {[]string{"read", "rite"}, []string{"https://api.example/read", "https://api.example/write"}, nil, "rite"},
+		"shorter names":    {[]string{"api://x/read", "api://x/write"}, []string{"read"}, nil, "api://x/write"},
+		"nothing asked":    {nil, []string{"a"}, nil, ""},
+		"a different case": {[]string{"Read"}, []string{"read"}, nil, "Read"},
+	} {
+		rec := &record.Login{RequestedScopes: tc.requested, Scopes: tc.granted, LostScopes: tc.lost}
+		if got := strings.Join(ungranted(rec), " "); got != tc.want {
 			t.Errorf("%s: %q, want %q", name, got, tc.want)
 		}
 	}

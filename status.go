@@ -22,6 +22,8 @@ type Status struct {
 	RegistrationSource RegistrationSource
 	// Scopes are those granted.
 	Scopes []string
+	// MissingScopes are those that the login requested and the server did not grant.
+	MissingScopes []string
 	// LostScopes are those that the login had and a refresh has lost.
 	LostScopes []string
 	// Expiry is when the access token expires; the zero time is unknown. LoggedInAt is when it was received.
@@ -81,7 +83,7 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 func statusOf(rec *record.Login, s *session) *Status {
 	st := &Status{
 		ServerURL: rec.ServerURL, Profile: rec.Profile, Resource: rec.Resource, Issuer: rec.Issuer, ClientID: rec.Registration.ClientID,
-		RegistrationSource: RegistrationSource(rec.Registration.Source), Scopes: slices.Clone(rec.Scopes), LostScopes: slices.Clone(rec.LostScopes), Expiry: rec.Expiry, LoggedInAt: rec.IssuedAt,
+		RegistrationSource: RegistrationSource(rec.Registration.Source), Scopes: slices.Clone(rec.Scopes), MissingScopes: ungranted(rec), LostScopes: slices.Clone(rec.LostScopes), Expiry: rec.Expiry, LoggedInAt: rec.IssuedAt,
 		CanRefresh: rec.RefreshToken != "" || rec.Grant != "", Reason: s.ended, Bound: s.binding != nil, RefreshHint: refreshHint(rec),
 	}
 	if st.CanRefresh {

@@ -18,17 +18,19 @@ type listJSON struct {
 }
 
 type entryJSON struct {
-	Server       string     `json:"server"`
-	Profile      string     `json:"profile"`
-	State        string     `json:"state"`  // valid, refreshable, login-required, unreadable
-	Reason       string     `json:"reason"` // why a login is required, or what is wrong with the record
-	Issuer       string     `json:"issuer"`
-	Resource     string     `json:"resource"`
-	ClientID     string     `json:"client_id"`
-	Registration string     `json:"registration"` // pre-registered, metadata-document, dynamic
-	Scopes       []string   `json:"scopes"`
-	LostScopes   []string   `json:"lost_scopes"` // that the login had and a refresh has lost
-	ExpiresAt    *time.Time `json:"expires_at"`  // of the access token; null: unknown
+	Server       string   `json:"server"`
+	Profile      string   `json:"profile"`
+	State        string   `json:"state"`  // valid, refreshable, login-required, unreadable
+	Reason       string   `json:"reason"` // why a login is required, or what is wrong with the record
+	Issuer       string   `json:"issuer"`
+	Resource     string   `json:"resource"`
+	ClientID     string   `json:"client_id"`
+	Registration string   `json:"registration"` // pre-registered, metadata-document, dynamic
+	Scopes       []string `json:"scopes"`
+	// MissingScopes were requested and not granted.
+	MissingScopes []string   `json:"missing_scopes"`
+	LostScopes    []string   `json:"lost_scopes"` // that the login had and a refresh has lost
+	ExpiresAt     *time.Time `json:"expires_at"`  // of the access token; null: unknown
 	// RefreshExpiresAt: the login ends then unless it is used before; null: never, or unknown.
 	RefreshExpiresAt *time.Time `json:"refresh_expires_at"`
 	LoggedInAt       *time.Time `json:"logged_in_at"`
@@ -95,7 +97,7 @@ func (u *ui) printList(found []*mcpoauth.Status, problems []error, asJSON bool) 
 			doc.Logins = append(doc.Logins, entryJSON{
 				Server: clean(st.ServerURL), Profile: clean(st.Profile), State: string(st.State), Reason: clean(reason(st)),
 				Issuer: clean(st.Issuer), Resource: clean(st.Resource), ClientID: clean(st.ClientID), Registration: string(st.RegistrationSource),
-				Scopes: cleanAll(st.Scopes), LostScopes: cleanAll(st.LostScopes), ExpiresAt: timeJSON(st.Expiry), RefreshExpiresAt: timeJSON(st.RefreshExpiry), LoggedInAt: timeJSON(st.LoggedInAt), CanRefresh: st.CanRefresh, RefreshHint: st.RefreshHint, Bound: st.Bound, Provider: st.IdentityProvider,
+				Scopes: cleanAll(st.Scopes), MissingScopes: cleanAll(st.MissingScopes), LostScopes: cleanAll(st.LostScopes), ExpiresAt: timeJSON(st.Expiry), RefreshExpiresAt: timeJSON(st.RefreshExpiry), LoggedInAt: timeJSON(st.LoggedInAt), CanRefresh: st.CanRefresh, RefreshHint: st.RefreshHint, Bound: st.Bound, Provider: st.IdentityProvider,
 			})
 		}
 		for _, err := range problems {
@@ -143,6 +145,9 @@ func (u *ui) printList(found []*mcpoauth.Status, problems []error, asJSON bool) 
 	for _, st := range found {
 		if st.RefreshHint != "" && !st.CanRefresh {
 			u.say("%s cannot be refreshed: %s", clean(st.ServerURL), st.RefreshHint)
+		}
+		if line := missingScopes(st); line != "" {
+			u.say("%s: %s", clean(st.ServerURL), line)
 		}
 		if len(st.LostScopes) > 0 {
 			u.say("%s has lost the scopes %q in a refresh: login --force requests them again", clean(st.ServerURL), clean(strings.Join(st.LostScopes, " ")))

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -12,12 +13,14 @@ import (
 
 // loginJSON is what login --json prints.
 type loginJSON struct {
-	Version   int        `json:"version"`
-	Server    string     `json:"server"`
-	Profile   string     `json:"profile"`
-	Issuer    string     `json:"issuer"`
-	Scopes    []string   `json:"scopes"`
-	ExpiresAt *time.Time `json:"expires_at"` // null: unknown
+	Version int      `json:"version"`
+	Server  string   `json:"server"`
+	Profile string   `json:"profile"`
+	Issuer  string   `json:"issuer"`
+	Scopes  []string `json:"scopes"`
+	// MissingScopes were requested and not granted.
+	MissingScopes []string   `json:"missing_scopes"`
+	ExpiresAt     *time.Time `json:"expires_at"` // null: unknown
 	// RefreshExpiresAt: the login ends then unless it is used before; null: never, or unknown.
 	RefreshExpiresAt *time.Time `json:"refresh_expires_at"`
 	CanRefresh       bool       `json:"can_refresh"`  // renews without a person
@@ -69,12 +72,15 @@ printed as well. If the browser runs on another machine, paste the address at wh
 				st = &mcpoauth.Status{ServerURL: c.ServerURL(), Profile: o.Profile, Scopes: tok.Scopes(), Expiry: tok.Expiry()}
 			}
 			f.u.say("%s", loginLine(st, fresh.Load(), time.Now()))
+			if line := missingScopes(st); line != "" {
+				f.u.warn("%s", line)
+			}
 			if !asJSON {
 				return nil
 			}
 			return f.u.printJSON(loginJSON{
 				Version: 1, Server: clean(st.ServerURL), Profile: clean(st.Profile), Issuer: clean(st.Issuer),
-				Scopes: cleanAll(tok.Scopes()), ExpiresAt: timeJSON(tok.Expiry()), RefreshExpiresAt: timeJSON(st.RefreshExpiry), CanRefresh: st.CanRefresh, RefreshHint: st.RefreshHint, New: fresh.Load(),
+				Scopes: cleanAll(tok.Scopes()), MissingScopes: cleanAll(st.MissingScopes), ExpiresAt: timeJSON(tok.Expiry()), RefreshExpiresAt: timeJSON(st.RefreshExpiry), CanRefresh: st.CanRefresh, RefreshHint: st.RefreshHint, New: fresh.Load(),
 			})
 		})
 	})
@@ -108,6 +114,14 @@ func loginLine(st *mcpoauth.Status, fresh bool, now time.Time) string {
 		line += " (--force logs in again)"
 	}
 	return line
+}
+
+// missingScopes says which scopes a login requested in vain, "" if it has all of them.
+func missingScopes(st *mcpoauth.Status) string {
+	if len(st.MissingScopes) == 0 {
+		return ""
+	}
+	return "the server did not grant the requested scopes " + quote(strings.Join(st.MissingScopes, " ")) + ": requests that need them will fail"
 }
 
 // unlessUsed says when a login ends by itself, "" if that is never or unknown.

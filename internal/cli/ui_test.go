@@ -113,6 +113,21 @@ func TestEveryClassOfErrorHasAHint(t *testing.T) {
 	}
 }
 
+// TestScopesThatWereNotGranted are named in the list, cleanly, and nothing is said of a login that has all of them.
+func TestScopesThatWereNotGranted(t *testing.T) {
+	t.Parallel()
+	var out, errs bytes.Buffer
+	u := newUI(nil, &out, &errs)
+	st := []*mcpoauth.Status{{ServerURL: "https://a.example/mcp", MissingScopes: []string{"mcp:write"}}, {ServerURL: "https://b.example/mcp"}}
+	if err := u.printList(st, nil, false); err != nil || !strings.Contains(errs.String(), `https://a.example/mcp: the server did not grant the requested scopes "mcp:write"`) || strings.Contains(errs.String(), "b.example") {
+		t.Errorf("%v, %q", err, &errs)
+	}
+	out.Reset()
+	if err := u.printList(st, nil, true); err != nil || strings.Count(out.String(), `"mcp:write"`) != 1 || !strings.Contains(out.String(), `"missing_scopes": []`) {
+		t.Errorf("%v, %s", err, &out)
+	}
+}
+
 func TestErrorsAreTwoCleanLines(t *testing.T) {
 	var b bytes.Buffer
 	u := newUI(nil, nil, &b)
