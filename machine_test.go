@@ -195,7 +195,7 @@ func TestAMachineStepsUp(t *testing.T) {
 	srv := startRobots(t, basic("robot", "s3cret"))
 	srv.scope = "admin"
 	c := newClient(t, srv.url(), mcpoauth.Options{Client: mcpoauth.ClientOptions{ID: "robot", Secret: "s3cret"}, Grant: mcpoauth.ClientCredentials{}})
-	if s := ping(t, c); s != 200 || srv.form["scope"] != "admin jobs" {
+	if s := ping(t, c); s != 200 || srv.form["scope"] != "jobs admin" {
 		t.Errorf("status %d, scope %q", s, srv.form["scope"])
 	}
 }
