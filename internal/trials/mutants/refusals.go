@@ -159,7 +159,7 @@ var refusalMutants = []mutant{
 		why: "a token that is bound to a key is handed out to programs without the key",
 	},
 	{
-		file: "scopes.go", old: "\t\tscopes = append(scopes, previous.Scopes...)\n\t\tscopes = append(scopes, previous.RequestedScopes...)\n", new: ``, tests: ".",
+		file: "scopes.go", old: "\t\tscopes = append(scopes, had...)\n", new: "\t\t_ = had\n", tests: ".",
 		why: "a step-up loses the scopes that the login had",
 	},
 	{
