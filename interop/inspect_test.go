@@ -117,7 +117,7 @@ func register(t *testing.T, in inspection, log *lockedBuffer, shows string) {
 func TestInspectOIDCProvider(t *testing.T) {
 	mcpURL, issuer, log := oidcProvider(t)
 	in, code := inspectServer(t, mcpURL)
-	in.loginPossible(t, code, issuer)
+	in.loginPossible(t, code, issuer, "registration-unseen")
 	register(t, in, log, "registration_create.success")
 
 	// With a client of one's own nothing would be registered either.
@@ -135,14 +135,14 @@ func TestInspectOIDCProvider(t *testing.T) {
 func TestInspectOIDCProviderThatInsistsOnPushedRequests(t *testing.T) {
 	mcpURL, issuer := startOIDCProvider(t, "REQUIRE_PAR=1")
 	in, code := inspectServer(t, mcpURL)
-	in.loginPossible(t, code, issuer, "par-required")
+	in.loginPossible(t, code, issuer, "par-required", "registration-unseen")
 }
 
 // FastMCP's issuer ends in a slash, in both documents.
 func TestInspectFastMCP(t *testing.T) {
 	mcpURL, log := fastMCP(t)
 	in, code := inspectServer(t, mcpURL)
-	in.loginPossible(t, code, strings.TrimSuffix(mcpURL, "mcp"), "no-iss")
+	in.loginPossible(t, code, strings.TrimSuffix(mcpURL, "mcp"), "no-iss", "registration-unseen")
 	register(t, in, log, "POST /register")
 }
 
@@ -150,7 +150,7 @@ func TestInspectFastMCPOAuthProxy(t *testing.T) {
 	_, upstream, upstreamLog := oidcProvider(t)
 	mcpURL, log := fastMCP(t, "MODE=proxy", "OP="+upstream)
 	in, code := inspectServer(t, mcpURL)
-	in.loginPossible(t, code, strings.TrimSuffix(mcpURL, "mcp"))
+	in.loginPossible(t, code, strings.TrimSuffix(mcpURL, "mcp"), "registration-unseen")
 	register(t, in, log, "POST /register")
 	if strings.Contains(upstreamLog.String(), "registration_create") {
 		t.Errorf("a client was registered upstream:\n%s", upstreamLog)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,8 +30,10 @@ type bridging struct {
 	ignoreTools           []string
 	transport             string
 	stepUp                string
-	maxMessage            int64
-	alias                 aliases
+	// unpublished means that a browser was opened for scopes that the server does not publish.
+	unpublished atomic.Bool
+	maxMessage  int64
+	alias       aliases
 }
 
 // aliases are what mcp-remote and fastmcp-remote call our flags.
@@ -215,7 +218,7 @@ func (b *bridging) mode() (proxy.Mode, error) {
 
 // addStepUp adds the flag that says which step-ups open a browser.
 func (b *bridging) addStepUp(fs *pflag.FlagSet) {
-	fs.StringVar(&b.stepUp, "step-up", "auto", "`WHEN` a demand for further scopes opens a browser: auto (for scopes that the server publishes), always or never")
+	fs.StringVar(&b.stepUp, "step-up", "auto", "`WHEN` a demand for further scopes opens a browser: auto (once for scopes that the server does not publish), always or never")
 }
 
 // checkStepUp returns an error for a value that --step-up does not have.
@@ -233,6 +236,9 @@ func (b *bridging) unasked(lp *mcpoauth.LoginPrompt) error {
 	if len(scopes) == 0 || b.stepUp == "always" || b.noBrowser {
 		return nil
 	}
+	if b.stepUp != "never" && !b.unpublished.Load() {
+		return nil
+	}
 	command := "mcpoauth login " + shellWord(lp.ServerURL)
 	if lp.Profile != "" {
 		command += " --profile " + shellWord(lp.Profile)
@@ -240,7 +246,7 @@ func (b *bridging) unasked(lp *mcpoauth.LoginPrompt) error {
 	for _, scope := range scopes {
 		command += " --add-scope " + shellWord(scope)
 	}
-	why := "a demand for scopes that the server does not publish"
+	why := "another demand for scopes that the server does not publish"
 	if b.stepUp == "never" {
 		why = "a demand for further scopes"
 	}
@@ -345,6 +351,9 @@ func (b *bridging) open(ctx context.Context, lp *mcpoauth.LoginPrompt, address s
 	}
 	if b.noBrowser {
 		return nil
+	}
+	if len(lp.Unpublished) > 0 {
+		b.unpublished.Store(true)
 	}
 	if ok, why := browser.Available(); !ok {
 		return errors.New(why)

@@ -402,7 +402,7 @@ func TestWhichStepUpsOpenABrowserUnasked(t *testing.T) {
 		capable string // of the host
 	}{
 		"a scope that is published":       {published, nil, true, `{}`},
-		"one that nobody publishes":       {[]string{"mcp:read", "offline_access"}, nil, false, `{}`},
+		"one that nobody publishes":       {[]string{"mcp:read", "offline_access"}, nil, true, `{}`},
 		"the same, always":                {[]string{"mcp:read", "offline_access"}, []string{"--step-up", "always"}, true, `{}`},
 		"one that is published, never":    {published, []string{"--step-up", "never"}, false, `{}`},
 		"a host that asks its own person": {[]string{"mcp:read", "offline_access"}, nil, true, `{"elicitation":{"url":{}}}`},
@@ -422,8 +422,15 @@ func TestWhichStepUpsOpenABrowserUnasked(t *testing.T) {
 			if got := srv.Count("authorize") >= 2 || asked; got != tc.opens || asked != (tc.capable != `{}`) {
 				t.Errorf("%d visits, %v; %s", srv.Count("authorize"), m, h.errs)
 			}
-			if tc.opens {
+			if tc.opens && name != "one that nobody publishes" {
 				return
+			}
+			if tc.opens { // but not a second time
+				before := srv.Count("authorize")
+				m = h.ask(`{"jsonrpc":"2.0","id":4,"method":"tools/call","params":{"name":"write_note","arguments":{}}}`)
+				if n := srv.Count("authorize"); n != before {
+					t.Errorf("%d visits more", n-before)
+				}
 			}
 			e, _ := m["error"].(map[string]any)
 			data, _ := e["data"].(map[string]any)
