@@ -197,7 +197,8 @@ func TestWhatARegistrationLacksIsAdded(t *testing.T) {
 		changes int
 		note    string
 	}{
-		"nothing": {func(*authtest.Faults) {}, 0, ""},
+		"nothing":                  {func(*authtest.Faults) {}, 0, ""},
+		"scopes that are not said": {func(f *authtest.Faults) { f.RegistrationAnswer = func(m map[string]any) { delete(m, "scope") } }, 0, ""},
 		"scopes": {func(f *authtest.Faults) {
 			f.RegistrationPolicy = func(m map[string]any) (int, string, string) {
 				if m["scope"] != nil && !added(m) {

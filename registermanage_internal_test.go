@@ -95,6 +95,38 @@ func TestChangesOfARegistration(t *testing.T) {
 	}
 }
 
+// TestAChangeOfAClientThatIsGone: it does not serve, even where the port is the same.
+func TestAChangeOfAClientThatIsGone(t *testing.T) {
+	t.Parallel()
+	gone := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusNotFound, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+	})}
+	c := plainClient(t, Options{Network: NetworkOptions{HTTPClient: gone}})
+	reg := managed()
+	need := clientNeed{redirectURI: reg.RedirectURI, registered: []string{"read", "write"}}
+	if serves, gone := c.registrar.change(t.Context(), &clientRegistration{reg: reg, reused: true}, need, nil); serves || !gone {
+		t.Errorf("serves %t, gone %t", serves, gone)
+	}
+}
+
+// TestATokenThatAReadingReplaces is kept, with the old secret if the answer has none (RFC 7592 section 2.1).
+func TestATokenThatAReadingReplaces(t *testing.T) {
+	t.Parallel()
+	answer := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		body := io.NopCloser(strings.NewReader(`{"client_id":"c","registration_access_token":"next"}`))
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: body, Request: r}, nil
+	})}
+	c := plainClient(t, Options{Network: NetworkOptions{HTTPClient: answer}})
+	reg := &clientRegistration{reg: managed(), key: c.registrar.keyOf(testIssuer, managed().RedirectURI), reused: true}
+	reg.reg.ClientSecret = "a secret"
+	if _, err := c.registrar.read(t.Context(), reg); err != nil {
+		t.Fatal(err)
+	}
+	if stored, _, err := c.registrar.load(t.Context(), reg.key); err != nil || stored.AccessToken != "next" || stored.ClientSecret != "a secret" {
+		t.Errorf("stored %+v, %v", stored, err)
+	}
+}
+
 // TestARegistrationIsReplacedOnlyIfItDoesNotServe.
 func TestARegistrationIsReplacedOnlyIfItDoesNotServe(t *testing.T) {
 	t.Parallel()

@@ -77,6 +77,9 @@ func TestAStoreThatPanics(t *testing.T) {
 		"a login's unlocking": {"unlock", func(ctx context.Context, c *mcpoauth.Client) error { return login(ctx, c) }, true},
 		"a logout":            {"delete", func(ctx context.Context, c *mcpoauth.Client) error { return errorOf(c.Logout(ctx)) }, false},
 		"a listing":           {"list", func(ctx context.Context, c *mcpoauth.Client) error { return errorOf(c.Logout(ctx)) }, true},
+		"half a login's probe": {"probe", func(ctx context.Context, c *mcpoauth.Client) error {
+			return errorOf(c.BeginLogin(ctx, "https://app.example/cb"))
+		}, false},
 		"half a login": {"save", func(ctx context.Context, c *mcpoauth.Client) error {
 			return errorOf(c.BeginLogin(ctx, "https://app.example/cb"))
 		}, false},

@@ -102,3 +102,15 @@ func TestPollDevice(t *testing.T) {
 		t.Errorf("interval %v, %v", d.Interval, err)
 	}
 }
+
+// TestWhatWantsAChallenge: an invalid_request that speaks of PKCE, or of nothing.
+func TestWhatWantsAChallenge(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{"": true, "Missing parameter: code_challenge_method": true, "PKCE is required": true, "the scope is missing": false} {
+		for _, code := range []string{"invalid_request", "invalid_client", "invalid_scope"} {
+			if got := WantsChallenge(&wire.Fault{Code: code, Description: text}); got != (want && code == "invalid_request") {
+				t.Errorf("%s, %q: %t", code, text, got)
+			}
+		}
+	}
+}

@@ -104,7 +104,11 @@ func TestASecretIsSentInTheOtherWay(t *testing.T) {
 					other = methodPost
 				}
 				if kind == "a poll" && name == "401 access_denied" {
-					continue // a person's answer there
+					denied := &direct{h: refusal} // by a person
+					if _, err := request.send(t.Context(), client(t, denied), endpoint, ClientAuth{ID: "c", Secret: secret.New("a secret"), Method: method}); err == nil || denied.n != 1 {
+						t.Errorf("%s, %s, %s: %v, %d requests", kind, name, method, err, denied.n)
+					}
+					continue
 				}
 				s := takes(other, request.good, refusal)
 				auth, err := request.send(t.Context(), client(t, s), endpoint, ClientAuth{ID: "c", Secret: secret.New("a secret"), Method: method})

@@ -2,15 +2,21 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // perLogin is an HTTP client that sends with the token of a login, as Options.HTTP says.
 type perLogin struct {
 	login atomic.Pointer[string]
+	// then is the login after the first request, "" for the same.
+	then string
+	once sync.Once
 }
 
 func (p *perLogin) set(login string) { p.login.Store(&login) }
@@ -20,7 +26,40 @@ func (p *perLogin) Do(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	r.Header.Set("Authorization", "Bearer "+*p.login.Load())
-	return http.DefaultTransport.RoundTrip(r)
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if p.then != "" {
+		p.once.Do(func() { p.set(p.then) })
+	}
+	return resp, err
+}
+
+// TestALoginThatEndsAsItsSessionBegins: the session that its first request began is not the next login's.
+func TestALoginThatEndsAsItsSessionBegins(t *testing.T) {
+	t.Parallel()
+	s := newMCP(t, old)
+	hc := &perLogin{then: "bob"}
+	hc.set("ann")
+	h := start(t, Options{URL: s.URL, HTTP: hc})
+	h.open(old)
+	h.send(toolCall(1, "x"))
+	h.line()
+	h.close()
+	for _, r := range s.seen {
+		if id, login := r.header.Get("Mcp-Session-Id"), r.header.Get("Authorization"); id == "session-1" && login != "Bearer ann" {
+			t.Errorf("%s %s in %s with %s", r.verb, r.Method, id, login)
+		}
+	}
+	// The stream of 2024 is the session.
+	sse := newSSEServer(t)
+	hc = &perLogin{then: "bob"}
+	hc.set("ann")
+	h = start(t, Options{URL: sse.URL + "/sse", Mode: SSEOnly, HTTP: hc})
+	h.send(fmt.Sprintf(initRequest, "2024-11-05"))
+	h.line() // whatever it says
+	h.close()
+	if got := sse.seen(); strings.Contains(got, "1 ") {
+		t.Errorf("messages of the next login in the stream of the first: %s", got)
+	}
 }
 
 // TestASessionBelongsToOneLogin: with the token of another login the bridge begins another session, and neither uses
@@ -65,6 +104,23 @@ func TestASessionBelongsToOneLogin(t *testing.T) {
 	}
 }
 
+// TestALoginEndsItsOwnSessionsOnly.
+func TestALoginEndsItsOwnSessionsOnly(t *testing.T) {
+	t.Parallel()
+	s := newMCP(t, old)
+	hc := &perLogin{}
+	hc.set("ann")
+	h := start(t, Options{URL: s.URL, HTTP: hc})
+	h.open(old)
+	h.send(toolCall(1, "x"))
+	h.line()
+	hc.set("bob")
+	h.close()
+	if ended := s.requests("DELETE"); len(ended) != 0 {
+		t.Errorf("ended with %v", ended[0].header["Authorization"])
+	}
+}
+
 // TestAStreamOfAnotherLogin: the server's own stream is opened again in a session of the new login.
 func TestAStreamOfAnotherLogin(t *testing.T) {
 	t.Parallel()
@@ -83,7 +139,11 @@ func TestAStreamOfAnotherLogin(t *testing.T) {
 	}
 	h := start(t, Options{URL: s.URL, HTTP: hc})
 	h.open(old)
-	<-next
+	select {
+	case <-next:
+	case <-time.After(10 * time.Second):
+		t.Error("the stream was not opened again")
+	}
 	h.close()
 	for _, r := range s.requests("GET") {
 		if want := map[string]string{"session-1": "Bearer ann", "session-2": "Bearer bob"}[r.header.Get("Mcp-Session-Id")]; r.header.Get("Authorization") != want {

@@ -527,3 +527,28 @@ func TestADirectoryThatCannotBeSynchronized(t *testing.T) {
 	}
 	mustSave(t, s, aKey, "x", 0)
 }
+
+// TestTheFileOfASaveUnderWay is no rest of a killed process: another save leaves it alone.
+func TestTheFileOfASaveUnderWay(t *testing.T) {
+	t.Parallel()
+	s, _ := onDisk(t)
+	key := store.Key{Kind: store.KindLogin, ID: "https://slow.example"}
+	_, unlock, err := s.Lock(t.Context(), key, saveLock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.tempPath(key), []byte("half"), fileMode); err != nil {
+		t.Fatal(err)
+	}
+	mustSave(t, s, store.Key{Kind: store.KindLogin, ID: "https://fast.example"}, "x", 0)
+	if _, err := os.Lstat(s.tempPath(key)); err != nil {
+		t.Error(err)
+	}
+	if err := unlock(); err != nil {
+		t.Error(err)
+	}
+	mustSave(t, s, store.Key{Kind: store.KindLogin, ID: "https://other.example"}, "x", 0)
+	if _, err := os.Lstat(s.tempPath(key)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it stays when its save is over: %v", err)
+	}
+}

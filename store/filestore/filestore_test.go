@@ -346,7 +346,8 @@ func TestClearAllLeavesForeignFiles(t *testing.T) {
 	s, dir := open(t)
 	_, path := save(t, s, "x")
 	foreign := filepath.Join(dir, "notes.json")
-	for p, content := range map[string]string{foreign: "mine", path + ".corrupt-20200101": "old", strings.Replace(path, "https_mcp", "broken", 1): "{"} {
+	alike := filepath.Join(dir, "notes-"+strings.Repeat("x", 64)+".json")
+	for p, content := range map[string]string{foreign: "mine", alike: "mine", path + ".corrupt-20200101": "old", strings.Replace(path, "https_mcp", "broken", 1): "{"} {
 		if err := os.WriteFile(p, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -355,7 +356,7 @@ func TestClearAllLeavesForeignFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	left, _ := filepath.Glob(filepath.Join(dir, "*.json*"))
-	if len(left) != 1 || left[0] != foreign {
+	if len(left) != 2 || left[0] != alike || left[1] != foreign {
 		t.Errorf("left: %v", left)
 	}
 }

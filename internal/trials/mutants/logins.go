@@ -186,8 +186,8 @@ var loginMutants = []mutant{
 	},
 	{
 		file: "registermanage.go", tests: ".",
-		old: `if token != reg.AccessToken || secret != ""`,
-		new: `if secret != ""`,
+		old: "if reg.AccessToken = token; secret != \"\" {",
+		new: `if secret != "" {`,
 		why: "a registration whose token was replaced cannot be managed any more",
 	},
 	{
@@ -319,7 +319,7 @@ var loginMutants = []mutant{
 		why: "a server that wants PKCE of devices refuses the code",
 	},
 	{
-		file: "internal/grant/device.go", tests: ".",
+		file: "internal/grant/device.go", tests: "./internal/grant",
 		old: "\tif f.Code != \"invalid_request\" {",
 		new: "\tif f.Code == \"\" {",
 		why: "any refusal of a device code is tried once more",

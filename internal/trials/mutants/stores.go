@@ -245,7 +245,7 @@ var storesMutants = []mutant{
 	{
 		file: "store/filestore/write.go", tests: "./store/filestore",
 		old: "if err != nil || l == nil {\n\t\t\t\tcontinue",
-		new: "if err != nil || l == nil && false {\n\t\t\t\tcontinue",
+		new: "if err != nil || l == nil {\n\t\t\t\t_ = os.Remove(path)\n\t\t\t\tcontinue",
 		why: "a save removes the file that another one writes",
 	},
 	{
