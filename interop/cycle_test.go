@@ -489,13 +489,13 @@ func TestServersPage(t *testing.T) {
 	}
 	data, err := os.ReadFile(page)
 	if err != nil || string(data) != servers.Page(list) {
-		t.Errorf("%v: %s is not what interop/servers.json says; go test -run 'TestProducts|TestKeycloak|TestSpring' -update writes it", err, page)
+		t.Errorf("%v: %s is not what interop/servers.json says; go test -run 'TestProducts|TestKeycloak|TestSpring|TestHydra' -update writes it", err, page)
 	}
 	var have, want []string
 	for _, s := range list {
 		have = append(have, s.Product)
 	}
-	for _, p := range slices.Concat(products, []product{theKeycloak, spring}) {
+	for _, p := range slices.Concat(products, []product{theKeycloak, spring, oryHydra}) {
 		want = append(want, p.name)
 	}
 	slices.Sort(have)

@@ -88,7 +88,8 @@ func startPeerInGo(t *testing.T, name string, build func() (string, error), env 
 	}
 }
 
-// protect starts an MCP server that takes the tokens of an issuer. Its one tool says who the caller is.
+// protect starts an MCP server that takes the tokens of an issuer, and names the scope that they need unless it is empty.
+// Its one tool says who the caller is.
 func protect(t *testing.T, issuer, scope string, verify auth.TokenVerifier) (mcpURL string) {
 	t.Helper()
 	server := mcp.NewServer(&mcp.Implementation{Name: "protected", Version: "1"}, nil)
@@ -98,11 +99,15 @@ func protect(t *testing.T, issuer, scope string, verify auth.TokenVerifier) (mcp
 	mux := http.NewServeMux()
 	srv := httptest.NewServer(mux)
 	t.Cleanup(srv.Close)
+	var scopes []string
+	if scope != "" {
+		scopes = []string{scope}
+	}
 	const wellKnown = "/.well-known/oauth-protected-resource/mcp"
 	mux.Handle(wellKnown, auth.ProtectedResourceMetadataHandler(&oauthex.ProtectedResourceMetadata{
-		Resource: srv.URL + "/mcp", AuthorizationServers: []string{issuer}, ScopesSupported: []string{scope},
+		Resource: srv.URL + "/mcp", AuthorizationServers: []string{issuer}, ScopesSupported: scopes,
 	}))
-	guard := auth.RequireBearerToken(verify, &auth.RequireBearerTokenOptions{ResourceMetadataURL: srv.URL + wellKnown, Scopes: []string{scope}})
+	guard := auth.RequireBearerToken(verify, &auth.RequireBearerTokenOptions{ResourceMetadataURL: srv.URL + wellKnown, Scopes: scopes})
 	mux.Handle("/mcp", guard(mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server }, nil)))
 	return srv.URL + "/mcp"
 }

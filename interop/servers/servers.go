@@ -76,7 +76,7 @@ const head = `# Servers
 What authorization servers do, measured: each was started, and ` + "`mcpoauth`" + ` went through a whole cycle with it
 (inspect, a login through its pages in Chromium, the end of a token and one refresh, five processes at the end of the next and
 one refresh, a logout, the old refresh token sent by hand, a login again). The tests in ` + "`interop`" + ` do that on every change, and
-fail where a server does something else than this page says; ` + "`go test -run 'TestProducts|TestKeycloak|TestSpring' -update`" + ` writes it anew.
+fail where a server does something else than this page says; ` + "`go test -run 'TestProducts|TestKeycloak|TestSpring|TestHydra' -update`" + ` writes it anew.
 
 A library has no settings of its own: what is measured is the library in a small server of ours, with its defaults where it has some.
 
