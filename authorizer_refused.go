@@ -126,7 +126,7 @@ func (r authorizationRefusal) hintByText() string {
 		}
 		return "the server takes pushed authorization requests only (RFC 9126): --par always (Options.PAR) pushes them"
 	case strings.Contains(text, "redirect") && r.redirectURI != "":
-		return redirectHint(r.redirectURI)
+		return redirectHint(r.description, r.redirectURI)
 	case strings.Contains(text, "dpop"):
 		return "the server wants tokens that are bound to a key: --dpop always (Options.DPoP)"
 	case strings.Contains(text, "scope"):

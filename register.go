@@ -397,12 +397,13 @@ func (r *registrar) replaceable(c *clientRegistration, err error) bool {
 	return false
 }
 
-// redirectHint is for servers that accept one spelling of this machine's name, one port or one path.
-func redirectHint(redirectURI string) string {
-	other := "localhost"
-	if u, err := url.Parse(redirectURI); err == nil && u.Hostname() == other {
-		other = "127.0.0.1"
+// redirectHint says what helps where a redirect URI was refused: what the server's words say, else what servers differ in,
+// which is the spelling of this machine's name, the port and the path.
+func redirectHint(said, redirectURI string) string {
+	const exact = "the port and path registered there: --callback-port, --callback-path"
+	if hint := registration.RedirectHint(said, redirectURI); hint != "" {
+		return hint + "; or " + exact
 	}
-	return "the redirect URI was " + redirectURI + "; the server may accept another spelling: --callback-host " + other +
-		" (Options.Callback.Host), or the port and path registered there: --callback-port, --callback-path"
+	return "the redirect URI was " + redirectURI + "; the server may accept another spelling: --callback-host " + registration.OtherHost(redirectURI) +
+		" (Options.Callback.Host), or " + exact
 }

@@ -149,10 +149,13 @@ func TestSpellingsOfARedirectURI(t *testing.T) {
 			t.Errorf("%s: %s", uri, got)
 		}
 	}
-	if hint := redirectHint("http://localhost:1/a"); !strings.Contains(hint, "--callback-host 127.0.0.1") {
+	if hint := redirectHint("", "http://localhost:1/a"); !strings.Contains(hint, "--callback-host 127.0.0.1") {
 		t.Error(hint)
 	}
-	if hint := redirectHint("http://127.0.0.1:1/a"); !strings.Contains(hint, "--callback-host localhost") {
+	if hint := redirectHint("must use HTTPS", "http://127.0.0.1:1/a"); strings.Contains(hint, "--callback-host") || !strings.Contains(hint, "ask its owner") {
+		t.Error(hint)
+	}
+	if hint := redirectHint("", "http://127.0.0.1:1/a"); !strings.Contains(hint, "--callback-host localhost") {
 		t.Error(hint)
 	}
 }

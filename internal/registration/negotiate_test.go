@@ -214,6 +214,12 @@ func TestHintsOfRefusals(t *testing.T) {
 		{401, "invalid_token", "No remaining count on initial access token", "t", "used up, has ended or is wrong", "by hand"},
 		{401, "invalid_token", "", "t", "--initial-access-token-file", "by hand"},
 		{401, "", "", "", "may want a token", "used up"},
+		{401, "", "", "", "only programs that it knows: ask its owner", "used up"},
+		{403, "", "", "", "only programs that it knows: ask its owner", "used up"},
+		{401, "invalid_token", "a registration access token is required", "", "may want a token", "programs"},
+		{403, "access_denied", "redirect hosts and grant types of this application are not approved", "t", "by hand", "used up"},
+		{400, "invalid_redirect_uri", "redirect_uris must use HTTPS", "", "ask its owner to allow them for loopback addresses", "--callback-host"},
+		{400, "invalid_client_metadata", "redirect_uri: localhost and 127.0.0.1 are not allowed", "", "Client.BeginLogin", "--callback-host"},
 		{403, "insufficient_scope", "Policy 'Trusted Hosts' rejected request to client-registration service. Details: Host not trusted.", "", "may want a token", "used up"},
 		{403, "insufficient_scope", "Policy 'Trusted Hosts' rejected request to client-registration service. Details: Host not trusted.", "t", "by hand", "used up"},
 		{403, "forbidden", "the initial access token is not for this realm", "t", "used up", "by hand"},
@@ -232,6 +238,47 @@ func TestHintsOfRefusals(t *testing.T) {
 		if f := wire.AsFault(err, "", ""); !strings.Contains(f.Hint, tc.want) || strings.Contains(f.Hint, tc.not) {
 			t.Errorf("%+v: %s", tc, f.Hint)
 		}
+	}
+}
+
+// TestHintsOfRedirectURIs follow the server's words.
+func TestHintsOfRedirectURIs(t *testing.T) {
+	t.Parallel()
+	const (
+		web    = "takes no http redirect URI of this machine"
+		name   = "--callback-host localhost"
+		number = "--callback-host 127.0.0.1"
+		none   = ""
+	)
+	for _, tc := range []struct{ said, byAddress, byName string }{
+		{"redirect_uris must use HTTPS", web, web},
+		{"Only secure (https) redirect URIs are permitted.", web, web},
+		{"http scheme is not allowed", web, web},
+		{"redirect URI must not be http", web, web},
+		{"loopback redirect URIs are not allowed", web, web},
+		{"must not be a loopback address", web, web},
+		{"Redirect URIs cannot point to localhost", web, number},
+		{"must use https unless localhost", name, none},
+		{"http is not allowed, except for loopback addresses", none, none},
+		{"must be http://localhost or https://", name, none},
+		{"Redirect URI not allowed. Use localhost.", name, none},
+		{"the redirect URI is not localhost", name, none},
+		{"the redirect URI is not a loopback address", none, none},
+		{"127.0.0.1 is not allowed", name, web},
+		{"use 127.0.0.1 instead", none, number},
+		{byAddress + " is not allowed", none, web},
+		{"use localhost, not 127.0.0.1", name, none},
+		{"the redirect URI was not registered", none, none},
+		{"", none, none},
+	} {
+		for uri, want := range map[string]string{byAddress: tc.byAddress, byName: tc.byName} {
+			if got := RedirectHint(tc.said, uri); !strings.Contains(got, want) || want == "" && got != "" {
+				t.Errorf("%q, %s: %q, want %q", tc.said, uri, got, want)
+			}
+		}
+	}
+	if got := RedirectHint("bad redirect", "https://app.example.com/cb"); !strings.Contains(got, "https://app.example.com/cb") || strings.Contains(got, "--callback-host") {
+		t.Error(got)
 	}
 }
 

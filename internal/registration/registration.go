@@ -230,6 +230,8 @@ func (r *Request) refused(f *wire.Fault) *wire.Fault {
 	return r.fault(f)
 }
 
+const wantsToken = "the server may want a token for registrations: --initial-access-token-file (Options.Client.InitialAccessToken)"
+
 // hint says what helps against a refusal.
 func (r *Request) hint(f *wire.Fault) string {
 	about := understand(f, nil, nil).about
@@ -240,15 +242,18 @@ func (r *Request) hint(f *wire.Fault) string {
 	case unauthorized && !r.InitialAccessToken.IsZero() && (f.Status == http.StatusUnauthorized || about == 0 || about&aboutToken != 0):
 		return "the token of --initial-access-token-file (Options.Client.InitialAccessToken) is used up, has ended or is wrong: ask the server's administrator for another one"
 	case about&aboutRedirect != 0:
-		other := "localhost"
-		if u, err := url.Parse(r.RedirectURIs[0]); err == nil && u.Hostname() == other {
-			other = "127.0.0.1"
+		if hint := RedirectHint(f.Description, r.RedirectURIs[0]); hint != "" {
+			return hint + "; or " + r.ByHand
 		}
-		return "the server may accept another spelling: try --callback-host " + other + " (Options.Callback.Host), or " + r.ByHand
+		return "the server may accept another spelling: try --callback-host " + OtherHost(r.RedirectURIs[0]) + " (Options.Callback.Host), or " + r.ByHand
 	case about&aboutStatement != 0 && r.SoftwareStatement != "":
 		return "the server does not accept the software statement of --software-statement-file (Options.Client.SoftwareStatement): ask who issued it, or " + r.ByHand
+	case unauthorized && r.InitialAccessToken.IsZero() && about&aboutToken != 0:
+		return wantsToken + "; or " + r.ByHand
 	case unauthorized && r.InitialAccessToken.IsZero():
-		return "the server may want a token for registrations: --initial-access-token-file (Options.Client.InitialAccessToken); or " + r.ByHand
+		return "the server may admit only programs that it knows: ask its owner to admit this one, or " + r.ByHand + "; or " + wantsToken
+	case unauthorized:
+		return "the server may admit only programs that it knows, whatever their token: ask its owner to admit this one, or " + r.ByHand
 	}
 	return r.ByHand
 }
