@@ -21,7 +21,7 @@ func TestAKeyringsKeys(t *testing.T) {
 		refused := `refused() { if "$@"; then echo "not refused: $*"; exit 9; fi; }`
 		cmd := testserver.Desktop(t, home, begin, "sh", "-ec", refused+"\n"+strings.Join(lines, "\n"))
 		cmd.Env = append(cmd.Env, "MCP="+srv.MCPURL(), "BROWSER=testbrowser", "MCPOAUTH_DIR="+home+"/logins", "GORACE="+noRaceSleep)
-		out, err := cmd.CombinedOutput()
+		out, err := testserver.Output(t, cmd)
 		if err != nil {
 			t.Errorf("%v\n%s", err, out)
 		}
