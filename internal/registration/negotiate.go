@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/mcpoauth/mcpoauth/internal/wire"
 )
@@ -28,29 +29,35 @@ const (
 	unsaid
 )
 
+// lazy returns an expression that is compiled when it is first used, since most programs that link this package register
+// no client.
+func lazy(expression string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
+}
+
 // The words of a matter, in any spelling that servers use: grant_types, grantTypes, "grant types".
 var words = []struct {
 	matter
-	*regexp.Regexp
+	pattern func() *regexp.Regexp
 }{
-	{aboutLimit, regexp.MustCompile(`(?i)\b(max|maximum|limit|quota|too many)\b.*\b(clients|registrations)\b|\b(clients?|registrations?)\b.*\b(limit|quota|exceeded)\b`)},
-	{aboutToken, regexp.MustCompile(`(?i)\b(initial|registration|bearer) ?(access)? ?token\b|\baccess token\b`)},
-	{aboutStatement, regexp.MustCompile(`(?i)software[_ -]?statement`)},
-	{aboutRedirect, regexp.MustCompile(`(?i)redirect`)},
-	{aboutScopes, regexp.MustCompile(`(?i)scope`)},
-	{aboutGrants, regexp.MustCompile(`(?i)\bgrant|response[_ -]?type`)},
-	{aboutURLs, regexp.MustCompile(`(?i)\b(ur[il]|host|domain|website|logo|tos)s?\b|\w_uri\b`)},
-	{aboutAuthMethod, regexp.MustCompile(`(?i)auth(entication)?[_ -]?method`)},
+	{aboutLimit, lazy(`(?i)\b(max|maximum|limit|quota|too many)\b.*\b(clients|registrations)\b|\b(clients?|registrations?)\b.*\b(limit|quota|exceeded)\b`)},
+	{aboutToken, lazy(`(?i)\b(initial|registration|bearer) ?(access)? ?token\b|\baccess token\b`)},
+	{aboutStatement, lazy(`(?i)software[_ -]?statement`)},
+	{aboutRedirect, lazy(`(?i)redirect`)},
+	{aboutScopes, lazy(`(?i)scope`)},
+	{aboutGrants, lazy(`(?i)\bgrant|response[_ -]?type`)},
+	{aboutURLs, lazy(`(?i)\b(ur[il]|host|domain|website|logo|tos)s?\b|\w_uri\b`)},
+	{aboutAuthMethod, lazy(`(?i)auth(entication)?[_ -]?method`)},
 }
 
 // urlWords is the index of aboutURLs in words.
 const urlWords = 6
 
-var redirectURI = regexp.MustCompile(`(?i)redirect(ion)?[_ -]?ur[il]`)
+var redirectURI = lazy(`(?i)redirect(ion)?[_ -]?ur[il]`)
 
 // listing begins the part of a text that lists what would have been accepted: "Unrecognized field "a" (45 known
 // properties: "b", "c")".
-var listing = regexp.MustCompile(`(?i)\bknown (properties|fields|members|parameters)\b|\bexpected one of\b|\bmust be one of\b|\ballowed (properties|fields|members|parameters|values)\b`)
+var listing = lazy(`(?i)\bknown (properties|fields|members|parameters)\b|\bexpected one of\b|\bmust be one of\b|\ballowed (properties|fields|members|parameters|values)\b`)
 
 // heard is a registration that the server refused, and what its text is about.
 type heard struct {
@@ -69,11 +76,11 @@ func understand(f *wire.Fault, body []byte, m map[string]any) heard {
 	r := heard{status: f.Status}
 	text := unlisted(f.Description)
 	for _, w := range words {
-		if w.MatchString(text) {
+		if w.pattern().MatchString(text) {
 			r.about |= w.matter
 		}
 	}
-	if r.about&aboutRedirect != 0 && !words[urlWords].MatchString(redirectURI.ReplaceAllString(text, "")) {
+	if r.about&aboutRedirect != 0 && !words[urlWords].pattern().MatchString(redirectURI().ReplaceAllString(text, "")) {
 		r.about &^= aboutURLs // the only URI that is named is the redirect URI
 	}
 	r.members = named(text, m)
@@ -109,7 +116,7 @@ var matterOf = map[string]matter{
 }
 
 func unlisted(text string) string {
-	if at := listing.FindStringIndex(text); at != nil && at[0] > 0 {
+	if at := listing().FindStringIndex(text); at != nil && at[0] > 0 {
 		return text[:at[0]]
 	}
 	return text

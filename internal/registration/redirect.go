@@ -1,7 +1,6 @@
 package registration
 
 import (
-	"regexp"
 	"strings"
 
 	"github.com/mcpoauth/mcpoauth/internal/resource"
@@ -11,13 +10,13 @@ import (
 const thisMachine = `\b(localhost|loopback|127\.0\.0\.1)\b`
 
 var (
-	clauses = regexp.MustCompile(`[,;]|[.:] `)
+	clauses = lazy(`[,;]|[.:] `)
 	// missed is a clause that wants such an address: "the redirect URI is not a loopback address".
-	missed = regexp.MustCompile(`\b(is|are|was|were) not (an? )?` + thisMachine + `|\bnot an? ` + thisMachine)
+	missed = lazy(`\b(is|are|was|were) not (an? )?` + thisMachine + `|\bnot an? ` + thisMachine)
 	// denied is one that takes none: "localhost is not allowed", "must not be a loopback address".
-	denied = regexp.MustCompile(thisMachine + `.*\b(not|cannot|never|forbidden|disallowed|prohibited|denied|invalid|unsupported)\b` +
+	denied = lazy(thisMachine + `.*\b(not|cannot|never|forbidden|disallowed|prohibited|denied|invalid|unsupported)\b` +
 		`|\b(no|not|cannot|never|without|disallow\w*|forbid\w*|prohibit\w*|reject\w*|block\w*)\b.*` + thisMachine)
-	httpsOnly = regexp.MustCompile(`\b(https|tls|ssl|insecure)\b|\bmust be secure\b|\bhttp\b[^:/]*\b(not|cannot|never|forbidden|disallowed|prohibited)\b|\bnot\b[^:/]*\bhttp\b($|[^:])`)
+	httpsOnly = lazy(`\b(https|tls|ssl|insecure)\b|\bmust be secure\b|\bhttp\b[^:/]*\b(not|cannot|never|forbidden|disallowed|prohibited)\b|\bnot\b[^:/]*\bhttp\b($|[^:])`)
 )
 
 // RedirectHint says what helps where a server refuses a redirect URI, from the server's own words. It is "" where they
@@ -28,11 +27,11 @@ func RedirectHint(said, redirectURI string) string {
 		return "the redirect URI was " + redirectURI + ": the server's owner has to allow it for this client"
 	}
 	wanted, refused, https := map[string]bool{}, map[string]bool{}, false
-	for _, clause := range clauses.Split(strings.ToLower(strings.ReplaceAll(said, redirectURI, "")), -1) {
-		clause = missed.ReplaceAllString(clause, "$3$4")
-		https = https || httpsOnly.MatchString(clause)
+	for _, clause := range clauses().Split(strings.ToLower(strings.ReplaceAll(said, redirectURI, "")), -1) {
+		clause = missed().ReplaceAllString(clause, "$3$4")
+		https = https || httpsOnly().MatchString(clause)
 		into := wanted
-		if denied.MatchString(clause) {
+		if denied().MatchString(clause) {
 			into = refused
 		}
 		for _, name := range []string{"localhost", "loopback", "127.0.0.1"} {
