@@ -155,7 +155,7 @@ func (in *Inspection) attempts(tried []Attempt) {
 
 func (in *Inspection) find(id string, when bool) {
 	if when {
-		f := findings[id]
+		f := findings()[id]
 		f.ID = id
 		in.Findings = append(in.Findings, f)
 	}
@@ -234,7 +234,7 @@ func (c *Client) inspectRegistration(ctx context.Context, f *discovered, in *Ins
 	client, _ := c.registrar.storedAt(ctx, f, func(base string) clientNeed { return clientNeed{redirectURI: base} })
 	if client.reg != nil {
 		if changed := client.reg.Changed; len(changed) > 0 {
-			found := findings["registration-changed"]
+			found := findings()["registration-changed"]
 			found.ID, found.Message = "registration-changed", "the server refused the client's registration at first, and took it "+wire.Clean(strings.Join(changed, ", "))
 			in.Findings = append(in.Findings, found)
 		}
