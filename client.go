@@ -139,7 +139,8 @@ func (c *Client) wire(kind loginKind) {
 	c.browser = browserAuthorizer{person}
 	c.login.logins, c.login.refresh, c.login.journal = &c.store, &c.refresher, journal
 	c.login.flights.Linger = loginLinger
-	c.login.flights.Panicked, c.refresher.flights.Panicked = c.trace.panicked, c.trace.panicked
+	panicked := c.trace.panicked // once: each of these values takes memory
+	c.login.flights.Panicked, c.refresher.flights.Panicked = panicked, panicked
 	c.login.authorizer = &c.browser
 	if set.device() {
 		c.login.authorizer = &deviceAuthorizer{person}

@@ -21,28 +21,34 @@ const (
 // requests of an MCP session to one machine. They go to the server's own origin and nowhere else, never with requests to
 // an authorization server, and those of one login never with the token of another.
 type cookieJar struct {
-	used atomic.Bool // saves the lock where there are none
-	mu   sync.Mutex
+	// kept is nil until the server has set a cookie: few do, and a program may have many Clients.
+	kept atomic.Pointer[cookies]
+}
+
+// cookies are those of one login.
+type cookies struct {
+	mu sync.Mutex
 	// login is the login whose cookies are kept, "" for requests without a token.
 	login string
-	kept  []*http.Cookie
+	list  []*http.Cookie
 }
 
 // attach sets the Cookie header of a request that is sent with the token of a login.
 func (j *cookieJar) attach(r *http.Request, login string) {
 	delete(r.Header, "Cookie")
-	if !j.used.Load() {
+	k := j.kept.Load()
+	if k == nil {
 		return
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.login != login {
-		j.kept = nil
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.login != login {
+		k.list = nil
 		return
 	}
 	now := time.Now()
 	var pairs []string
-	for _, c := range j.kept {
+	for _, c := range k.list {
 		if (c.Expires.IsZero() || now.Before(c.Expires)) && pathMatches(r.URL, c.Path) && (!c.Secure || r.URL.Scheme == "https" || resource.IsLoopbackHost(r.URL.Hostname())) {
 			pairs = append(pairs, c.Name+"="+c.Value)
 		}
@@ -57,10 +63,15 @@ func (j *cookieJar) keep(r *http.Request, h http.Header, login string) {
 	if h["Set-Cookie"] == nil {
 		return
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.login != login {
-		j.login, j.kept = login, nil
+	k := j.kept.Load()
+	if k == nil {
+		j.kept.CompareAndSwap(nil, new(cookies))
+		k = j.kept.Load()
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.login != login {
+		k.login, k.list = login, nil
 	}
 	now := time.Now()
 	for _, c := range (&http.Response{Header: h}).Cookies() {
@@ -70,22 +81,21 @@ func (j *cookieJar) keep(r *http.Request, h http.Header, login string) {
 		if !strings.HasPrefix(c.Path, "/") {
 			c.Path = r.URL.Path[:max(strings.LastIndexByte(r.URL.Path, '/'), 0)]
 		}
-		j.drop(c)
+		k.drop(c)
 		if c.MaxAge > 0 {
 			c.Expires = now.Add(time.Duration(min(c.MaxAge, 1<<30)) * time.Second)
 		}
-		if c.MaxAge >= 0 && (c.Expires.IsZero() || now.Before(c.Expires)) && len(j.kept) < maxCookies {
-			j.kept = append(j.kept, c)
+		if c.MaxAge >= 0 && (c.Expires.IsZero() || now.Before(c.Expires)) && len(k.list) < maxCookies {
+			k.list = append(k.list, c)
 		}
 	}
-	j.used.Store(len(j.kept) > 0)
 }
 
 // drop removes the cookie that c replaces.
-func (j *cookieJar) drop(c *http.Cookie) {
-	for i, old := range j.kept {
+func (k *cookies) drop(c *http.Cookie) {
+	for i, old := range k.list {
 		if old.Name == c.Name && old.Path == c.Path {
-			j.kept = append(j.kept[:i], j.kept[i+1:]...)
+			k.list = append(k.list[:i], k.list[i+1:]...)
 			return
 		}
 	}

@@ -59,8 +59,8 @@ func TestCookieJar(t *testing.T) {
 	for i := range 3 * maxCookies {
 		j.keep(request(mcp), http.Header{"Set-Cookie": {fmt.Sprintf("c%d=1; Path=/", i)}}, "l")
 	}
-	if len(j.kept) != maxCookies {
-		t.Errorf("%d cookies are kept", len(j.kept))
+	if len(j.kept.Load().list) != maxCookies {
+		t.Errorf("%d cookies are kept", len(j.kept.Load().list))
 	}
 	// Another login's begin anew.
 	j.keep(request(mcp), http.Header{"Set-Cookie": {"a=1; Path=/"}}, "m")
@@ -68,7 +68,7 @@ func TestCookieJar(t *testing.T) {
 	if j.attach(r, "m"); r.Header.Get("Cookie") != "a=1" {
 		t.Errorf("%q", r.Header.Get("Cookie"))
 	}
-	j.kept[0].Expires = time.Now().Add(-time.Second)
+	j.kept.Load().list[0].Expires = time.Now().Add(-time.Second)
 	if j.attach(r, "m"); r.Header["Cookie"] != nil {
 		t.Errorf("an old one is sent: %v", r.Header)
 	}
