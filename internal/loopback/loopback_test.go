@@ -1073,11 +1073,11 @@ func FuzzRequest(f *testing.F) {
 		"HEAD /callback?code=c&state=" + state + " HTTP/1.1\r\nHost: 127.0.0.1:8765\r\n\r\n",
 		"GET http://127.0.0.1:8765/callback?code=c&state=" + state + " HTTP/1.1\r\nHost: 127.0.0.1:8765\r\n\r\n",
 		"CONNECT 127.0.0.1:8765 HTTP/1.1\r\nHost: 127.0.0.1:8765\r\n\r\n",
-		"GET //callback HTTP/1.0\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", "",
+		"GET /callback HTTP/1.1\r\nHost: 127.0.0.1:8765\r\n\r\n", "GET //callback HTTP/1.0\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", "",
 	} {
 		f.Add([]byte(s))
 	}
-	pages := map[page]bool{pageStray: true, pageMissing: true, pageMethod: true, pageCode: true, pageRefused: true}
+	pages := map[page]bool{pageStray: true, pageFragment: true, pageMissing: true, pageMethod: true, pageCode: true, pageRefused: true}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(b)))
 		if err != nil {
