@@ -37,6 +37,8 @@ type challenge struct {
 	required *record.Authentication
 	// open means that the server answered a request without a token.
 	open bool
+	// broken means that a challenge was not read, because a parameter occurs twice or a quoted string does not end.
+	broken bool
 	// page means that the response was a web page.
 	page bool
 	// status and lines are the response to a probe: its WWW-Authenticate lines.
@@ -48,7 +50,7 @@ type challenge struct {
 func readChallenge(h http.Header, sent *session) *challenge {
 	b := wwwauth.FindBearer(h)
 	b.ErrorDescription = secret.Hide(b.ErrorDescription, sent.access())
-	c := &challenge{metadataURL: b.ResourceMetadata, code: b.Error, description: wire.Clean(b.ErrorDescription), bearer: b.Found || b.DPoP}
+	c := &challenge{metadataURL: b.ResourceMetadata, code: b.Error, description: wire.Clean(b.ErrorDescription), bearer: b.Found || b.DPoP, broken: b.Broken}
 	c.required = requirementOf(&b)
 	c.dpop, c.dpopAlgs = b.DPoP && !b.Found, strings.Fields(b.Algorithms)
 	if scopes, err := wire.ParseScope(b.Scope); err == nil && b.Scope != "" {

@@ -6,6 +6,7 @@ import "sync"
 var findings = sync.OnceValue(func() map[string]Finding {
 	return map[string]Finding{
 		"no-challenge":          {Severity: SeverityWarning, Message: "the server refuses without a WWW-Authenticate header", Reference: "RFC 9110 section 11.6.1", Fix: "send WWW-Authenticate: Bearer resource_metadata=\"…\" with each 401"},
+		"challenge-broken":      {Severity: SeverityWarning, Message: "the challenge cannot be read: a parameter occurs twice, or a quoted string does not end; it is ignored", Reference: "RFC 9110 section 11.2", Fix: "send each parameter once, resource_metadata among them"},
 		"challenge-no-metadata": {Severity: SeverityInfo, Message: "the challenge does not say where the resource metadata is, so clients must guess", Reference: "RFC 9728 section 5.1", Fix: "add resource_metadata to the challenge"},
 		"open":                  {Severity: SeverityInfo, Message: "the server answers this request without a token, and has OAuth all the same", Reference: "MCP authorization", Fix: "nothing, if some of it is meant to be open"},
 		"legacy":                {Severity: SeverityWarning, Message: "there is no protected resource metadata: the server follows MCP 2025-03-26", Reference: "RFC 9728; MCP 2025-06-18 authorization", Fix: "serve /.well-known/oauth-protected-resource"},

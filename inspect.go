@@ -197,7 +197,8 @@ func (c *Client) inspectServer(in *Inspection, f *discovered) {
 		in.find("several-servers", len(rm.AuthorizationServers) > 1)
 	}
 	in.find("no-challenge", !d.open && len(d.lines) == 0)
-	in.find("challenge-no-metadata", !d.open && len(d.lines) > 0 && d.metadataURL == "" && !f.Legacy)
+	in.find("challenge-broken", d.broken)
+	in.find("challenge-no-metadata", !d.open && !d.broken && len(d.lines) > 0 && d.metadataURL == "" && !f.Legacy)
 	in.find("open", d.open)
 	in.find("http-addresses", f.Upgraded)
 	in.find("duplicate-members", len(f.Repeated) > 0)

@@ -63,6 +63,9 @@ func TestWhatInspectFinds(t *testing.T) {
 	}{
 		"a bare challenge":            {func(f *authtest.Faults) { f.BareChallenge = true }, "no-challenge", true},
 		"a challenge without address": {func(f *authtest.Faults) { f.ChallengeWithoutMetadata = true }, "challenge-no-metadata", true},
+		"a challenge with two addresses": {func(f *authtest.Faults) {
+			f.Challenge = []string{`Bearer resource_metadata="https://a.example/x", resource_metadata="https://b.example/x"`}
+		}, "challenge-broken", true},
 		"no registration": {func(f *authtest.Faults) {
 			f.ServerMetadata = func(m map[string]any) { delete(m, "registration_endpoint") }
 		}, "no-registration", false},
